@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a disk image is to everybody who is not its format.
+ *
+ * A format maps, it does not transport. Asked what to do with a range of guest
+ * bytes (image_map), it answers with an extent: where in a store the bytes
+ * are, that they are zeroes, that the backing image has them, that a cluster
+ * is to be decompressed, that room was reserved and the old neighbours are to
+ * be copied along, or that a block of metadata must be read before it can say.
+ * The caller does the reading and writing, with whatever I/O it likes, and
+ * reports back. So a format is a state machine over memory: it can be tested
+ * without a disk, fuzzed without a system call, and its writes can be replayed
+ * in every order that a crash may leave.
+ *
+ * A write goes
+ *
+ *	image_map(WRITE) -> IMAGE_DATA: write there; nothing to report
+ *	                 -> IMAGE_ALLOCATE: write data, head and tail to the new
+ *	                    place, then image_commit
+ *
+ * Metadata changes stay in memory until a flush: image_flush_begin hands out a
+ * plan, a list of metadata writes and barriers whose order a crash must
+ * respect; the caller carries it out and calls image_flush_end. The rules that
+ * every plan keeps:
+ *
+ *	data (and copied head and tail) are stable before the metadata that
+ *	points at them; a reference count is raised, stably, before what uses
+ *	it; a mapping is cleared, stably, before its reference count falls; and
+ *	what was freed is not used again before that is stable and before every
+ *	request that could still touch it has ended (image_reclaim).
+ *
+ * A crash may therefore leak space, but never lose flushed data or let two
+ * owners share a cluster.
+ *
+ * Threads: every function here may be called from any thread; the image's own
+ * lock is taken inside, for the time of a table lookup. Opening, closing and
+ * everything in image/open.h belong to one thread.
+ */
+#ifndef IMAGE_IMAGE_H
+#define IMAGE_IMAGE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "image/store.h"
+
+struct image;
+
+enum image_op {
+	IMAGE_READ,
+	IMAGE_WRITE,
+	IMAGE_ZERO,    /* write zeroes; the space may be given up */
+	IMAGE_DISCARD, /* the guest no longer cares; reads as zeroes where the
+			* format can say so */
+};
+
+enum image_extent_kind {
+	/*
+	 * The bytes lie at @store, @host_offset. READ and WRITE: transfer
+	 * there. ZERO: make them zero there. DISCARD: punch them out there.
+	 */
+	IMAGE_DATA,
+	/* READ: all zeroes. */
+	IMAGE_ZEROES,
+	/* READ: whatever image->backing has; zeroes past its end or without. */
+	IMAGE_HOLE,
+	/*
+	 * READ: decompress @host_bytes at @store, @host_offset with @codec to
+	 * one cluster of @cluster_bytes; the guest bytes begin at @skip.
+	 */
+	IMAGE_COMPRESSED,
+	/*
+	 * WRITE, ZERO: new room at @store, @host_offset is the place of guest
+	 * bytes [offset - head_bytes, offset + length + tail_bytes). Write the
+	 * guest's bytes (or zeroes), and fill head and tail with zeroes
+	 * (@fill_zeroes) or with what the image reads as there now. Then
+	 * image_commit with this extent; until then the old content is mapped,
+	 * and others who touch these clusters get IMAGE_BUSY.
+	 */
+	IMAGE_ALLOCATE,
+	/*
+	 * Read @host_bytes from @store at @host_offset into @buffer, call
+	 * image_provide with this extent, then map again.
+	 */
+	IMAGE_NEED,
+	/* Another request is at it: map again after image_generation moved. */
+	IMAGE_BUSY,
+	/* Too much changed metadata: flush, then map again. */
+	IMAGE_MUST_FLUSH,
+	/* ZERO, DISCARD: done in the metadata; no I/O. */
+	IMAGE_DONE,
+};
+
+enum image_codec {
+	IMAGE_CODEC_NONE,
+	IMAGE_CODEC_DEFLATE, /* raw, RFC 1951 */
+	IMAGE_CODEC_ZLIB,    /* RFC 1950 */
+	IMAGE_CODEC_ZSTD,    /* RFC 8878 */
+};
+
+struct image_extent {
+	enum image_extent_kind kind;
+	uint64_t length; /* guest bytes from the asked offset that this covers:
+			  * > 0 and <= what was asked, except NEED, BUSY and
+			  * MUST_FLUSH: 0 */
+	struct store *store;
+	uint64_t host_offset;
+	uint32_t host_bytes;	/* COMPRESSED, NEED */
+	uint32_t cluster_bytes; /* COMPRESSED */
+	uint32_t skip;		/* COMPRESSED */
+	enum image_codec codec; /* COMPRESSED */
+	uint64_t head_bytes;	/* ALLOCATE */
+	uint64_t tail_bytes;	/* ALLOCATE */
+	bool fill_zeroes;	/* ALLOCATE */
+	void *buffer;		/* NEED: the format's, valid until provided */
+	uint64_t ticket;	/* the format's own */
+};
+
+enum image_outcome {
+	IMAGE_E_CORRUPT = 1, /* what the image says cannot be; image_error */
+	IMAGE_E_NO_SPACE,    /* the format's limits are reached */
+	IMAGE_E_UNSUPPORTED, /* a feature that we refuse; image_error */
+	IMAGE_E_BUSY,	     /* a flush is under way already */
+};
+
+/* One step of a flush plan, carried out strictly in order. */
+enum image_step_kind {
+	IMAGE_STEP_WRITE,   /* @bytes of @data to @store at @offset */
+	IMAGE_STEP_BARRIER, /* flush every store of the image */
+	IMAGE_STEP_RESIZE,  /* @store to @offset bytes */
+	IMAGE_STEP_PUNCH,   /* [offset, offset + length); may fail unheeded */
+};
+
+struct image_step {
+	enum image_step_kind kind;
+	struct store *store;
+	uint64_t offset;
+	uint64_t length;
+	void *data; /* WRITE: the plan's own copy */
+};
+
+/* Writes between two barriers may be carried out in any order or at once. */
+struct image_plan {
+	struct image_step *steps;
+	size_t count;
+	uint64_t ticket; /* the format's own */
+};
+
+struct image_open_options {
+	bool read_only;
+	uint64_t cache_bytes; /* of metadata; 0: the format's default */
+};
+
+/* What a format implements. Called with the image's lock held. */
+struct image_format {
+	const char *name; /* "raw", "qcow2", … */
+
+	/*
+	 * Whether @head, the first @size bytes of a file (at least 512 unless
+	 * the file is shorter), begins an image of this format.
+	 */
+	bool (*probe)(const void *head, size_t size);
+
+	/*
+	 * Opens the image in @store through its synchronous calls, and checks
+	 * everything that later maps rely on. On success *@ret_image owns the
+	 * store. If the image names a backing file, image->backing_name (and
+	 * backing_format) are set and nothing is opened: that is image_open's
+	 * to decide. @ret_error as in store_open_file.
+	 */
+	int (*open)(struct store *store, const struct image_open_options *o,
+		    struct image **ret_image, char **ret_error);
+
+	/* After the last flush; frees everything but the backing image. */
+	void (*close)(struct image *image);
+
+	int (*map)(struct image *image, enum image_op op, uint64_t offset,
+		   uint64_t length, struct image_extent *ret_extent);
+	void (*provide)(struct image *image, const struct image_extent *need,
+			int result);
+	int (*commit)(struct image *image, const struct image_extent *extent,
+		      int result);
+	int (*flush_begin)(struct image *image, struct image_plan *ret_plan);
+	void (*flush_end)(struct image *image, struct image_plan *plan,
+			  int result);
+	void (*reclaim)(struct image *image);
+	/* True if a flush would have metadata to write. May be NULL: never. */
+	bool (*is_dirty)(struct image *image);
+};
+
+/* Embedded as the first member in each format's own structure. */
+struct image {
+	const struct image_format *format;
+	uint64_t size_bytes;	/* as the guest sees it */
+	uint32_t cluster_bytes; /* allocation unit; 0: none (raw) */
+	bool read_only;
+	struct store *store;	  /* the format's main store, owned */
+	struct store *data_store; /* where guest data lies; often == store */
+	char *backing_name;	  /* or NULL; heap */
+	char *backing_format;	  /* or NULL: the image does not say; heap */
+	struct image *backing;	  /* owned, read-only; or NULL */
+	pthread_mutex_t lock;
+	uint64_t generation; /* see image_generation */
+	char error[256];     /* see image_error */
+};
+
+/* For formats: set up and take down the generic part. */
+void image_init(struct image *image, const struct image_format *format,
+		struct store *store);
+void image_deinit(struct image *image);
+
+/*
+ * What to do with guest bytes [offset, offset + length), which lie inside the
+ * image (else -EINVAL; WRITE, ZERO and DISCARD on a read-only image: -EROFS).
+ * Answers for the first extent->length of them. May answer IMAGE_E_CORRUPT or
+ * IMAGE_E_NO_SPACE. For IMAGE_NEED the answer must be followed by
+ * image_provide, for IMAGE_ALLOCATE by image_commit, in any case.
+ */
+int image_map(struct image *image, enum image_op op, uint64_t offset,
+	      uint64_t length, struct image_extent *ret_extent);
+
+/* The metadata block of @need was read (@result 0), or could not be. */
+void image_provide(struct image *image, const struct image_extent *need,
+		   int result);
+
+/*
+ * The room of @extent (IMAGE_ALLOCATE) is filled (@result 0): map it. Or it
+ * could not be: give it up. 0 or IMAGE_E_*.
+ */
+int image_commit(struct image *image, const struct image_extent *extent,
+		 int result);
+
+/*
+ * The plan that makes everything committed so far stable, data included: it
+ * has at least one barrier. IMAGE_E_BUSY while another plan is out. Followed
+ * by image_flush_end in any case, which frees the plan; on failure the
+ * metadata stays dirty and the next flush tries again.
+ */
+int image_flush_begin(struct image *image, struct image_plan *ret_plan);
+void image_flush_end(struct image *image, struct image_plan *plan, int result);
+
+/*
+ * Every request that was mapped before the last image_flush_end has ended:
+ * what that flush freed may be used again.
+ */
+void image_reclaim(struct image *image);
+
+bool image_is_dirty(struct image *image);
+
+/*
+ * A number that moves whenever IMAGE_BUSY may have come to an end (commit,
+ * provide, flush end). Read it before image_map; wait until it differs.
+ */
+uint64_t image_generation(const struct image *image);
+
+/* Says what was wrong, after IMAGE_E_CORRUPT or IMAGE_E_UNSUPPORTED. */
+const char *image_error(const struct image *image);
+
+#endif

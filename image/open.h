@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Opening an image and its backing chain by name, under the caller's policy.
+ *
+ * Formats are those that the program registered; "raw" is always there. A
+ * format is never guessed unless asked for ("probe"). An image's own fields
+ * can make us open a file only if the policy allows that very file: they are
+ * plain paths (a scheme such as "json:" or "nbd://" is refused), resolved
+ * against the folder of the image that names them, links resolved, and looked
+ * up in the list of allowed files and folders.
+ */
+#ifndef IMAGE_OPEN_H
+#define IMAGE_OPEN_H
+
+#include "image/image.h"
+
+enum {
+	IMAGE_MAX_CHAIN = 64, /* images in a backing chain */
+	IMAGE_MAX_FORMATS = 16,
+	IMAGE_PROBE_BYTES = 2048,
+};
+
+/* Before any thread is started; from main.c only. */
+void image_register_format(const struct image_format *format);
+
+/* NULL if there is none of that name. */
+const struct image_format *image_find_format(const char *name);
+
+/* The format whose magic @head begins with; raw if none. */
+const struct image_format *image_probe(const void *head, size_t size);
+
+struct image_open_request {
+	const char *path;
+	const char *format; /* NULL: "raw"; "probe": guess */
+	bool read_only;
+	bool direct;	 /* O_DIRECT on every store */
+	uint64_t offset; /* a slice of the file: see store_file_options */
+	uint64_t length;
+	uint64_t cache_bytes;
+	/* Files and folders that images may name; NULL-terminated or NULL. */
+	const char *const *allowed;
+	bool no_backing; /* leave image->backing NULL */
+};
+
+/*
+ * Opens. @ret_error as in store_open_file; it says which image of the chain
+ * and which field. *@ret_hint (may be NULL) is set, to be freed, when the
+ * image was taken as raw by default and begins like another format.
+ */
+int image_open(const struct image_open_request *request,
+	       struct image **ret_image, char **ret_error, char **ret_hint);
+
+/*
+ * Closes the chain. The caller has flushed; what is still dirty is flushed
+ * here through the stores' synchronous calls. Returns that flush's result.
+ */
+int image_close(struct image *image);
+
+/* Flushes with synchronous calls: for tools and tests, not the data path. */
+int image_flush_sync(struct image *image);
+
+extern const struct image_format raw_format;
+
+#endif

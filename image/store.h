@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A store is where an image's bytes lie: a file, a block device, a slice of
+ * either, memory in tests, later a remote disk. It knows nothing of formats.
+ *
+ * Each store offers synchronous calls, for opening, creating and checking an
+ * image. A store that has a descriptor (fd >= 0) also takes plain reads and
+ * writes straight from the executor's io_uring, at fd_offset + offset; one
+ * without is driven through its synchronous calls.
+ *
+ * The synchronous calls may be used from any thread.
+ */
+#ifndef IMAGE_STORE_H
+#define IMAGE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct store;
+
+/* All return 0 or a negative errno; reads past the end give zeroes. */
+struct store_ops {
+	int (*read)(struct store *store, uint64_t offset, void *ret_data,
+		    size_t length);
+	int (*write)(struct store *store, uint64_t offset, const void *data,
+		     size_t length);
+	/* Everything completed so far is on stable storage. */
+	int (*flush)(struct store *store);
+	/* Grow (with zeroes) or shrink; -ENOTSUP on a device or a slice. */
+	int (*resize)(struct store *store, uint64_t size_bytes);
+	/* Deallocate; afterwards the range reads as zeroes. */
+	int (*punch)(struct store *store, uint64_t offset, uint64_t length);
+	/* Make the range read as zeroes, allocated or not; -ENOTSUP: write. */
+	int (*zero)(struct store *store, uint64_t offset, uint64_t length);
+	void (*free)(struct store *store);
+};
+
+struct store {
+	const struct store_ops *ops;
+	const char *name;    /* for messages; lives as long as the store */
+	int fd;		     /* or -1 */
+	uint64_t fd_offset;  /* byte 0 of the store in the descriptor */
+	uint64_t size_bytes; /* kept up to date by resize and growing writes
+			      * through the synchronous calls */
+	bool read_only;
+	bool can_grow;	    /* growing yields zeroes (a regular file) */
+	uint32_t alignment; /* of offsets, lengths and memory: 1 or, with
+			     * O_DIRECT, the device's block size */
+};
+
+struct store_file_options {
+	bool read_only;
+	bool direct;	 /* O_DIRECT */
+	uint64_t offset; /* slice: first byte, … */
+	uint64_t length; /* … and bytes; 0: to the end */
+	bool no_lock;	 /* do not take the byte-range lock */
+};
+
+/*
+ * Opens a regular file or a block device; anything else is -EINVAL. Takes OFD
+ * byte-range locks over the slice (shared to read, exclusive to write):
+ * -EAGAIN when another process holds it. *@ret_error, if the call fails, is a
+ * sentence for people, to be freed.
+ */
+int store_open_file(const char *path, const struct store_file_options *options,
+		    struct store **ret_store, char **ret_error);
+
+/* A new, empty regular file; -EEXIST if there is one and !@overwrite. */
+int store_create_file(const char *path, bool overwrite,
+		      struct store **ret_store, char **ret_error);
+
+/* Memory that grows as it is written; for tests and fuzzers. */
+int store_new_memory(uint64_t size_bytes, struct store **ret_store);
+void *store_memory_data(struct store *store);
+
+/* Accepts NULL. */
+void store_free(struct store *store);
+
+static inline int store_read(struct store *store, uint64_t offset,
+			     void *ret_data, size_t length)
+{
+	return store->ops->read(store, offset, ret_data, length);
+}
+
+static inline int store_write(struct store *store, uint64_t offset,
+			      const void *data, size_t length)
+{
+	return store->ops->write(store, offset, data, length);
+}
+
+static inline int store_flush(struct store *store)
+{
+	return store->ops->flush(store);
+}
+
+#endif

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The socket of a vhost-user back-end, in either role, on a control loop.
+ *
+ * Listening: accepts one front-end at a time; when it goes the next is
+ * accepted. Connecting: connects, and again (with a delay) whenever the
+ * connection ends. A given descriptor may be a listening socket (systemd, or
+ * --fd) or a connected one, told apart by SO_ACCEPTCONN. Messages may arrive
+ * in any fragments, are never waited for, and a front-end that stops half-way
+ * holds up nobody but itself.
+ *
+ * Control thread only.
+ */
+#ifndef VHOST_ENDPOINT_H
+#define VHOST_ENDPOINT_H
+
+#include <stdbool.h>
+
+#include "base/loop.h"
+#include "vhost/device.h"
+#include "vhost/session.h"
+
+struct endpoint;
+
+struct endpoint_config {
+	const char *socket_path; /* listen at or connect to; or NULL */
+	int fd;			 /* takes it, if socket_path is NULL */
+	bool connect;		 /* with socket_path: connect, not listen */
+	/* Called when a session begins and when it has ended; may be NULL. */
+	void (*changed)(void *arg, bool connected);
+	void *arg;
+};
+
+/* Takes config->fd on success only. Borrows @device and @loop. */
+int endpoint_new(struct loop *loop, struct vhost_device *device,
+		 const struct endpoint_config *config,
+		 struct endpoint **ret_endpoint);
+
+/* Ends the session; a listening socket made here is unlinked. */
+void endpoint_free(struct endpoint *endpoint);
+
+/* The current session or NULL. */
+struct session *endpoint_session(struct endpoint *endpoint);
+
+#endif
