@@ -28,6 +28,10 @@ struct loop {
 	struct loop_message *messages; /* oldest first */
 	struct loop_message **messages_tail;
 
+	unsigned (*batch_run)(void *arg);
+	void *batch_arg;
+	unsigned batch_completions; /* not yet counted by a reap */
+
 	struct loop_watch *watches; /* all that wait for a last completion */
 };
 
@@ -169,10 +173,23 @@ struct io_uring_sqe *loop_sqe(struct loop *loop)
 	return sqe;
 }
 
+void loop_set_batch(struct loop *loop, unsigned (*run)(void *arg), void *arg)
+{
+	loop->batch_run = run;
+	loop->batch_arg = arg;
+}
+
+static void run_batch(struct loop *loop)
+{
+	if (loop->batch_run)
+		loop->batch_completions += loop->batch_run(loop->batch_arg);
+}
+
 int loop_submit(struct loop *loop)
 {
 	int submitted;
 
+	run_batch(loop);
 	if (io_uring_sq_ready(&loop->ring) == 0)
 		return 0;
 	do {
@@ -208,9 +225,10 @@ unsigned loop_reap(struct loop *loop)
 {
 	/* Copied out first, since done may submit and so reap again. */
 	struct completion batch[REAP_BATCH];
-	unsigned total = 0;
+	unsigned total = loop->batch_completions;
 	unsigned count;
 
+	loop->batch_completions = 0;
 	do {
 		count = take_completions(loop, batch);
 		for (unsigned i = 0; i < count; i++)
@@ -230,6 +248,11 @@ int loop_wait(struct loop *loop, uint64_t timeout_ns)
 	struct io_uring_cqe *cqe;
 	int err;
 
+	run_batch(loop);
+	if (loop->batch_completions > 0) {
+		err = loop_submit(loop);
+		return err < 0 ? err : (int)loop_reap(loop);
+	}
 	err = io_uring_submit_and_wait_timeout(
 		&loop->ring, &cqe, 1,
 		timeout_ns == UINT64_MAX ? NULL : &timeout, NULL);

@@ -57,6 +57,14 @@ static inline void loop_bind(struct io_uring_sqe *sqe, struct loop_op *op)
 	io_uring_sqe_set_data(sqe, op);
 }
 
+/*
+ * Lets operations that are carried out by other means than the ring share the
+ * loop's rhythm: @run(arg) is called at each submit and says how many
+ * completions it called, which loop_reap and loop_wait count as theirs. One
+ * per loop; NULL takes it away.
+ */
+void loop_set_batch(struct loop *loop, unsigned (*run)(void *arg), void *arg);
+
 /* Hands prepared entries to the kernel; a no-op when there are none. */
 int loop_submit(struct loop *loop);
 

@@ -180,6 +180,28 @@ static void messages_of_another_thread_run_in_order(void **state)
 	loop_free(loop);
 }
 
+static unsigned run_three(void *arg)
+{
+	unsigned *left = arg;
+	unsigned ran = *left > 0 ? 3 : 0;
+
+	*left -= *left > 0;
+	return ran;
+}
+
+static void batch_completions_count_and_keep_the_loop_from_waiting(void **s)
+{
+	struct loop *loop = new_loop();
+	unsigned left = 2;
+
+	loop_set_batch(loop, run_three, &left);
+	assert_int_equal(loop_submit(loop), 0);
+	assert_int_equal(loop_reap(loop), 3);
+	assert_int_equal(loop_wait(loop, UINT64_MAX), 3);
+	assert_int_equal(loop_wait(loop, 1000000), 0);
+	loop_free(loop);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -188,6 +210,8 @@ int main(void)
 		cmocka_unit_test(watch_fires_on_every_edge_until_it_is_freed),
 		cmocka_unit_test(
 			watch_of_a_bad_descriptor_reports_once_and_can_be_freed),
+		cmocka_unit_test(
+			batch_completions_count_and_keep_the_loop_from_waiting),
 		cmocka_unit_test(messages_of_another_thread_run_in_order),
 	};
 
