@@ -35,4 +35,11 @@ int sigbus_guard(void *base, size_t length, bool *broken);
 /* Before munmap. */
 void sigbus_unguard(int handle);
 
+/*
+ * How many ranges have been replaced in this process. One load: a data path
+ * compares it with what it saw last and looks at its own flags only when it
+ * has changed. Any thread.
+ */
+unsigned sigbus_count(void);
+
 #endif
