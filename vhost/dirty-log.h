@@ -7,6 +7,7 @@
 #ifndef VHOST_DIRTY_LOG_H
 #define VHOST_DIRTY_LOG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum {
@@ -34,5 +35,8 @@ uint64_t dirty_log_end(const struct dirty_log *log);
  * table may not outgrow it. Any thread.
  */
 void dirty_log_mark(struct dirty_log *log, uint64_t gpa, uint64_t length);
+
+/* See guest_memory_is_broken. */
+bool dirty_log_is_broken(const struct dirty_log *log);
 
 #endif
