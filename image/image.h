@@ -47,6 +47,8 @@
 #include "image/store.h"
 
 struct image;
+struct image_waiter;
+struct executor_group;
 
 enum image_op {
 	IMAGE_READ,
@@ -76,8 +78,10 @@ enum image_extent_kind {
 	 * bytes [offset - head_bytes, offset + length + tail_bytes). Write the
 	 * guest's bytes (or zeroes), and fill head and tail with zeroes
 	 * (@fill_zeroes) or with what the image reads as there now. Then
-	 * image_commit with this extent; until then the old content is mapped,
-	 * and others who touch these clusters get IMAGE_BUSY.
+	 * image_commit with this extent; until then a READ still finds the old
+	 * content, and whoever else would change these clusters gets
+	 * IMAGE_BUSY. head_bytes and tail_bytes are each less than the image's
+	 * cluster_bytes.
 	 */
 	IMAGE_ALLOCATE,
 	/*
@@ -114,8 +118,11 @@ struct image_extent {
 	uint64_t head_bytes;	/* ALLOCATE */
 	uint64_t tail_bytes;	/* ALLOCATE */
 	bool fill_zeroes;	/* ALLOCATE */
-	void *buffer;		/* NEED: the format's, valid until provided */
-	uint64_t ticket;	/* the format's own */
+	bool reads_zero; /* ALLOCATE: the new room reads as zeroes already (a
+				 * store that can_grow was never written there):
+				 * zeroes need not be written */
+	void *buffer;	 /* NEED: the format's, valid until provided */
+	uint64_t ticket; /* the format's own */
 };
 
 enum image_outcome {
@@ -157,6 +164,9 @@ struct image_open_options {
 struct image_format {
 	const char *name; /* "raw", "qcow2", … */
 
+	/* map reads nothing that changes: it is called without the lock. */
+	bool map_is_constant;
+
 	/*
 	 * Whether @head, the first @size bytes of a file (at least 512 unless
 	 * the file is shorter), begins an image of this format.
@@ -185,7 +195,8 @@ struct image_format {
 	int (*flush_begin)(struct image *image, struct image_plan *ret_plan);
 	void (*flush_end)(struct image *image, struct image_plan *plan,
 			  int result);
-	void (*reclaim)(struct image *image);
+	/* What flush @flush and those before it freed may be used again. */
+	void (*reclaim)(struct image *image, uint64_t flush);
 	/* True if a flush would have metadata to write. May be NULL: never. */
 	bool (*is_dirty)(struct image *image);
 };
@@ -202,14 +213,26 @@ struct image {
 	char *backing_format;	  /* or NULL: the image does not say; heap */
 	struct image *backing;	  /* owned, read-only; or NULL */
 	pthread_mutex_t lock;
-	uint64_t generation; /* see image_generation */
-	char error[256];     /* see image_error */
+	uint64_t generation;	      /* see image_generation */
+	uint64_t flushes;	      /* ended so far; see image_reclaim */
+	struct image_waiter *waiters; /* see image_wait */
+	struct executor_group *group; /* the executors' own */
+	char error[256];	      /* see image_error */
 };
 
-/* For formats: set up and take down the generic part. */
+/*
+ * For formats: set up and take down the generic part. image_init sets store and
+ * data_store to @store. image_deinit frees the names, the lock and the stores;
+ * an open that fails sets both stores to NULL first, since the one it was
+ * given stays the caller's.
+ */
 void image_init(struct image *image, const struct image_format *format,
 		struct store *store);
 void image_deinit(struct image *image);
+
+/* For formats: sets image_error; returns @outcome. With the lock held. */
+int image_set_error(struct image *image, int outcome, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 /*
  * What to do with guest bytes [offset, offset + length), which lie inside the
@@ -242,10 +265,16 @@ int image_flush_begin(struct image *image, struct image_plan *ret_plan);
 void image_flush_end(struct image *image, struct image_plan *plan, int result);
 
 /*
- * Every request that was mapped before the last image_flush_end has ended:
- * what that flush freed may be used again.
+ * How many flushes have ended. A format that frees space notes the number that
+ * its flush will have (flushes + 1 within flush_end) beside it.
  */
-void image_reclaim(struct image *image);
+uint64_t image_flushes(const struct image *image);
+
+/*
+ * Every request that was mapped before flush number @flush ended has ended:
+ * what that flush and earlier ones freed may be used again.
+ */
+void image_reclaim(struct image *image, uint64_t flush);
 
 bool image_is_dirty(struct image *image);
 
@@ -254,6 +283,24 @@ bool image_is_dirty(struct image *image);
  * provide, flush end). Read it before image_map; wait until it differs.
  */
 uint64_t image_generation(const struct image *image);
+
+/*
+ * Asks to be told once when the generation is no longer @generation. Returns
+ * false if that is so already (then @wake is not called). @wake runs on the
+ * thread that moved the generation, with the image's lock held: it passes the
+ * word on and calls nothing of the image. A waiter that is queued already
+ * stays so.
+ */
+struct image_waiter {
+	void (*wake)(struct image_waiter *waiter);
+	struct image_waiter *next;
+	bool queued;
+};
+bool image_wait(struct image *image, uint64_t generation,
+		struct image_waiter *waiter);
+
+/* Not told any more, once this returns. */
+void image_unwait(struct image *image, struct image_waiter *waiter);
 
 /* Says what was wrong, after IMAGE_E_CORRUPT or IMAGE_E_UNSUPPORTED. */
 const char *image_error(const struct image *image);

@@ -36,6 +36,10 @@ struct store_ops {
 	void (*free)(struct store *store);
 };
 
+enum {
+	STORE_MAX_ALIGNMENT = 65536
+};
+
 struct store {
 	const struct store_ops *ops;
 	const char *name;    /* for messages; lives as long as the store */
@@ -58,10 +62,11 @@ struct store_file_options {
 };
 
 /*
- * Opens a regular file or a block device; anything else is -EINVAL. Takes OFD
- * byte-range locks over the slice (shared to read, exclusive to write):
- * -EAGAIN when another process holds it. *@ret_error, if the call fails, is a
- * sentence for people, to be freed.
+ * Opens a regular file or a block device; anything else is -EINVAL. Takes
+ * byte-range locks over the slice (shared to read, exclusive to write), and
+ * QEMU's over a whole file: -EAGAIN when another process holds one (see
+ * image/store-lock.h). *@ret_error, if the call fails, is a sentence for
+ * people, to be freed.
  */
 int store_open_file(const char *path, const struct store_file_options *options,
 		    struct store **ret_store, char **ret_error);
@@ -70,7 +75,14 @@ int store_open_file(const char *path, const struct store_file_options *options,
 int store_create_file(const char *path, bool overwrite,
 		      struct store **ret_store, char **ret_error);
 
-/* Memory that grows as it is written; for tests and fuzzers. */
+enum {
+	STORE_MEMORY_MAX_BYTES = 1 << 30
+};
+
+/*
+ * Memory that grows as it is written, up to STORE_MEMORY_MAX_BYTES (-ENOSPC);
+ * for tests and fuzzers. The data moves when the store grows.
+ */
 int store_new_memory(uint64_t size_bytes, struct store **ret_store);
 void *store_memory_data(struct store *store);
 
@@ -93,5 +105,29 @@ static inline int store_flush(struct store *store)
 {
 	return store->ops->flush(store);
 }
+
+static inline int store_resize(struct store *store, uint64_t size_bytes)
+{
+	return store->ops->resize(store, size_bytes);
+}
+
+static inline int store_punch(struct store *store, uint64_t offset,
+			      uint64_t length)
+{
+	return store->ops->punch(store, offset, length);
+}
+
+static inline int store_zero(struct store *store, uint64_t offset,
+			     uint64_t length)
+{
+	return store->ops->zero(store, offset, length);
+}
+
+/*
+ * Writes the sentence to *@ret_error, unless that is NULL or holds one
+ * already, and returns @err. For stores, formats and image_open alike.
+ */
+int store_fail(char **ret_error, int err, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 #endif

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "image/image.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/barrier.h"
+#include "base/bytes.h"
+
+void image_init(struct image *image, const struct image_format *format,
+		struct store *store)
+{
+	image->format = format;
+	image->store = store;
+	image->data_store = store;
+	pthread_mutex_init(&image->lock, NULL);
+}
+
+void image_deinit(struct image *image)
+{
+	if (image->data_store != image->store)
+		store_free(image->data_store);
+	store_free(image->store);
+	free(image->backing_name);
+	free(image->backing_format);
+	pthread_mutex_destroy(&image->lock);
+}
+
+int image_set_error(struct image *image, int outcome, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(image->error, sizeof(image->error), format, args);
+	va_end(args);
+	return outcome;
+}
+
+/* With the lock held: whoever met IMAGE_BUSY may try again. */
+static void move_generation(struct image *image)
+{
+	struct image_waiter *waiter = image->waiters;
+
+	store_release(&image->generation, image->generation + 1);
+	image->waiters = NULL;
+	while (waiter) {
+		/* Once woken it may wait again, elsewhere. */
+		struct image_waiter *next = waiter->next;
+
+		waiter->queued = false;
+		waiter->wake(waiter);
+		waiter = next;
+	}
+}
+
+int image_map(struct image *image, enum image_op op, uint64_t offset,
+	      uint64_t length, struct image_extent *ret_extent)
+{
+	int outcome;
+
+	if (length == 0 || !range_fits(offset, length, image->size_bytes))
+		return -EINVAL;
+	if (op != IMAGE_READ && image->read_only)
+		return -EROFS;
+	if (image->format->map_is_constant)
+		return image->format->map(image, op, offset, length,
+					  ret_extent);
+	pthread_mutex_lock(&image->lock);
+	outcome = image->format->map(image, op, offset, length, ret_extent);
+	pthread_mutex_unlock(&image->lock);
+	return outcome;
+}
+
+void image_provide(struct image *image, const struct image_extent *need,
+		   int result)
+{
+	pthread_mutex_lock(&image->lock);
+	image->format->provide(image, need, result);
+	move_generation(image);
+	pthread_mutex_unlock(&image->lock);
+}
+
+int image_commit(struct image *image, const struct image_extent *extent,
+		 int result)
+{
+	int outcome;
+
+	pthread_mutex_lock(&image->lock);
+	outcome = image->format->commit(image, extent, result);
+	move_generation(image);
+	pthread_mutex_unlock(&image->lock);
+	return outcome;
+}
+
+int image_flush_begin(struct image *image, struct image_plan *ret_plan)
+{
+	int outcome;
+
+	pthread_mutex_lock(&image->lock);
+	outcome = image->format->flush_begin(image, ret_plan);
+	pthread_mutex_unlock(&image->lock);
+	return outcome;
+}
+
+void image_flush_end(struct image *image, struct image_plan *plan, int result)
+{
+	pthread_mutex_lock(&image->lock);
+	image->format->flush_end(image, plan, result);
+	store_release(&image->flushes, image->flushes + 1);
+	move_generation(image);
+	pthread_mutex_unlock(&image->lock);
+}
+
+uint64_t image_flushes(const struct image *image)
+{
+	return load_acquire(&image->flushes);
+}
+
+void image_reclaim(struct image *image, uint64_t flush)
+{
+	if (!image->format->reclaim)
+		return;
+	pthread_mutex_lock(&image->lock);
+	image->format->reclaim(image, flush);
+	pthread_mutex_unlock(&image->lock);
+}
+
+bool image_is_dirty(struct image *image)
+{
+	bool dirty;
+
+	if (!image->format->is_dirty)
+		return false;
+	pthread_mutex_lock(&image->lock);
+	dirty = image->format->is_dirty(image);
+	pthread_mutex_unlock(&image->lock);
+	return dirty;
+}
+
+uint64_t image_generation(const struct image *image)
+{
+	return load_acquire(&image->generation);
+}
+
+bool image_wait(struct image *image, uint64_t generation,
+		struct image_waiter *waiter)
+{
+	bool waits;
+
+	pthread_mutex_lock(&image->lock);
+	waits = image->generation == generation;
+	if (waits && !waiter->queued) {
+		waiter->queued = true;
+		waiter->next = image->waiters;
+		image->waiters = waiter;
+	}
+	pthread_mutex_unlock(&image->lock);
+	return waits;
+}
+
+void image_unwait(struct image *image, struct image_waiter *waiter)
+{
+	struct image_waiter **link = &image->waiters;
+
+	pthread_mutex_lock(&image->lock);
+	while (*link && *link != waiter)
+		link = &(*link)->next;
+	if (*link)
+		*link = waiter->next;
+	waiter->queued = false;
+	pthread_mutex_unlock(&image->lock);
+}
+
+const char *image_error(const struct image *image)
+{
+	return image->error;
+}

@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A regular file, a block device, or a slice of either.
+ *
+ * With O_DIRECT the kernel wants offsets, lengths and memory aligned. The
+ * executor sees to that for its own transfers; the synchronous calls here, which
+ * formats use for headers and tables, go through an aligned buffer piece by
+ * piece, reading a block before they change a part of it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <linux/stat.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/barrier.h"
+#include "base/bytes.h"
+#include "base/fd.h"
+#include "image/store-lock.h"
+#include "image/store.h"
+
+enum {
+	DIRECT_FALLBACK_ALIGNMENT = 4096,
+	BOUNCE_BYTES = 256 * 1024,
+	MAX_TRANSFER = 1 << 30, /* the kernel moves at most 2 GiB - 4 KiB */
+};
+
+struct store_file {
+	struct store store;
+	char *name;
+	bool is_slice;
+	/* With O_DIRECT: a part of a block is read, changed and written. */
+	pthread_mutex_t bounce_lock;
+	char *bounce; /* BOUNCE_BYTES; NULL without O_DIRECT */
+};
+
+static struct store_file *to_file(struct store *store)
+{
+	return container_of(store, struct store_file, store);
+}
+
+/* A slice is a wall: nothing passes its end. */
+static int check_slice(struct store *store, uint64_t offset, uint64_t length)
+{
+	uint64_t limit = to_file(store)->is_slice
+				 ? store->size_bytes
+				 : INT64_MAX - store->fd_offset;
+
+	return range_fits(offset, length, limit) ? 0 : -EINVAL;
+}
+
+/* Another thread may grow it at the same time: it only ever moves up. */
+static void note_growth(struct store *store, uint64_t end)
+{
+	uint64_t size = load_once(&store->size_bytes);
+
+	while (end > size && !__atomic_compare_exchange_n(
+				     &store->size_bytes, &size, end, false,
+				     __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		;
+}
+
+static int read_fully(struct store *store, uint64_t offset, char *to,
+		      size_t length)
+{
+	while (length > 0) {
+		ssize_t got =
+			pread(store->fd, to, MIN(length, (size_t)MAX_TRANSFER),
+			      store->fd_offset + offset);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return -errno;
+		if (got == 0)
+			break;
+		to += got;
+		offset += got;
+		length -= got;
+	}
+	memset(to, 0, length);
+	return 0;
+}
+
+static int write_fully(struct store *store, uint64_t offset, const char *from,
+		       size_t length)
+{
+	while (length > 0) {
+		ssize_t put = pwrite(store->fd, from,
+				     MIN(length, (size_t)MAX_TRANSFER),
+				     store->fd_offset + offset);
+
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put <= 0)
+			return put < 0 ? -errno : -EIO;
+		from += put;
+		offset += put;
+		length -= put;
+	}
+	note_growth(store, offset);
+	return 0;
+}
+
+/* One piece of an unaligned access: the blocks around it, in the buffer. */
+struct piece {
+	uint64_t start; /* aligned */
+	size_t skip;
+	size_t bytes; /* of the caller's */
+	size_t span;  /* aligned, skip + bytes rounded up */
+};
+
+static struct piece next_piece(const struct store *store, uint64_t offset,
+			       size_t length)
+{
+	struct piece piece = {.start = align_down(offset, store->alignment)};
+
+	piece.skip = offset - piece.start;
+	piece.bytes = MIN(length, BOUNCE_BYTES - piece.skip);
+	piece.span = align_up(piece.skip + piece.bytes, store->alignment);
+	return piece;
+}
+
+static int bounce_read(struct store *store, uint64_t offset, char *to,
+		       size_t length)
+{
+	struct store_file *file = to_file(store);
+	int err = 0;
+
+	pthread_mutex_lock(&file->bounce_lock);
+	while (length > 0 && err == 0) {
+		struct piece piece = next_piece(store, offset, length);
+
+		err = read_fully(store, piece.start, file->bounce, piece.span);
+		memcpy(to, file->bounce + piece.skip, piece.bytes);
+		to += piece.bytes;
+		offset += piece.bytes;
+		length -= piece.bytes;
+	}
+	pthread_mutex_unlock(&file->bounce_lock);
+	return err;
+}
+
+static int bounce_write(struct store *store, uint64_t offset, const char *from,
+			size_t length)
+{
+	struct store_file *file = to_file(store);
+	int err = 0;
+
+	pthread_mutex_lock(&file->bounce_lock);
+	while (length > 0 && err == 0) {
+		struct piece piece = next_piece(store, offset, length);
+
+		if (piece.bytes != piece.span)
+			err = read_fully(store, piece.start, file->bounce,
+					 piece.span);
+		if (err < 0)
+			break;
+		memcpy(file->bounce + piece.skip, from, piece.bytes);
+		err = write_fully(store, piece.start, file->bounce, piece.span);
+		from += piece.bytes;
+		offset += piece.bytes;
+		length -= piece.bytes;
+	}
+	pthread_mutex_unlock(&file->bounce_lock);
+	return err;
+}
+
+static bool needs_bounce(const struct store *store, uint64_t offset,
+			 const void *data, size_t length)
+{
+	return !is_aligned(offset | (uintptr_t)data | length, store->alignment);
+}
+
+static int file_read(struct store *store, uint64_t offset, void *ret_data,
+		     size_t length)
+{
+	int err = check_slice(store, offset, length);
+
+	if (err < 0)
+		return err;
+	if (needs_bounce(store, offset, ret_data, length))
+		return bounce_read(store, offset, ret_data, length);
+	return read_fully(store, offset, ret_data, length);
+}
+
+static int file_write(struct store *store, uint64_t offset, const void *data,
+		      size_t length)
+{
+	int err = check_slice(store, offset, length);
+
+	if (err < 0)
+		return err;
+	if (needs_bounce(store, offset, data, length))
+		return bounce_write(store, offset, data, length);
+	return write_fully(store, offset, data, length);
+}
+
+static int file_flush(struct store *store)
+{
+	return fdatasync(store->fd) < 0 ? -errno : 0;
+}
+
+static int file_resize(struct store *store, uint64_t size_bytes)
+{
+	if (!store->can_grow || size_bytes > INT64_MAX)
+		return -ENOTSUP;
+	if (ftruncate(store->fd, (off_t)size_bytes) < 0)
+		return -errno;
+	store_once(&store->size_bytes, size_bytes);
+	return 0;
+}
+
+static int allocate(struct store *store, int mode, uint64_t offset,
+		    uint64_t length)
+{
+	int err = check_slice(store, offset, length);
+
+	if (err < 0 || length == 0)
+		return err;
+	if (fallocate(store->fd, mode | FALLOC_FL_KEEP_SIZE,
+		      (off_t)(store->fd_offset + offset), (off_t)length) == 0)
+		return 0;
+	return errno == EOPNOTSUPP || errno == ENODEV ? -ENOTSUP : -errno;
+}
+
+static int file_punch(struct store *store, uint64_t offset, uint64_t length)
+{
+	return allocate(store, FALLOC_FL_PUNCH_HOLE, offset, length);
+}
+
+static int file_zero(struct store *store, uint64_t offset, uint64_t length)
+{
+	int err = allocate(store, FALLOC_FL_ZERO_RANGE, offset, length);
+
+	/* tmpfs knows only how to punch. */
+	if (err == -ENOTSUP)
+		err = allocate(store, FALLOC_FL_PUNCH_HOLE, offset, length);
+	return err;
+}
+
+static void file_free(struct store *store)
+{
+	struct store_file *file = to_file(store);
+
+	fd_close(&store->fd);
+	pthread_mutex_destroy(&file->bounce_lock);
+	free(file->bounce);
+	free(file->name);
+	free(file);
+}
+
+static const struct store_ops file_ops = {
+	.read = file_read,
+	.write = file_write,
+	.flush = file_flush,
+	.resize = file_resize,
+	.punch = file_punch,
+	.zero = file_zero,
+	.free = file_free,
+};
+
+static uint32_t direct_alignment(int fd, const struct stat *st)
+{
+	uint32_t alignment = 0;
+	int sector = 0;
+#ifdef STATX_DIOALIGN
+	struct statx x;
+
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &x) == 0 &&
+	    x.stx_mask & STATX_DIOALIGN)
+		alignment = MAX(x.stx_dio_mem_align, x.stx_dio_offset_align);
+#endif
+	if (alignment == 0 && S_ISBLK(st->st_mode) &&
+	    ioctl(fd, BLKSSZGET, &sector) == 0)
+		alignment = sector;
+	if (!is_power_of_two(alignment) || alignment > STORE_MAX_ALIGNMENT)
+		alignment = DIRECT_FALLBACK_ALIGNMENT;
+	return alignment;
+}
+
+static int measure(int fd, const struct stat *st, uint64_t *ret_bytes)
+{
+	if (S_ISREG(st->st_mode)) {
+		*ret_bytes = st->st_size;
+		return 0;
+	}
+	if (ioctl(fd, BLKGETSIZE64, ret_bytes) < 0)
+		return -errno;
+	return 0;
+}
+
+/* Limits the store to the slice that was asked for, within the file. */
+static int take_slice(struct store_file *file,
+		      const struct store_file_options *options,
+		      char **ret_error)
+{
+	uint64_t size = file->store.size_bytes;
+	uint32_t alignment = file->store.alignment;
+	uint64_t length = options->length;
+
+	if (options->offset == 0 && length == 0)
+		return 0;
+	if (options->offset <= size && length == 0)
+		length = size - options->offset;
+	if (length == 0 || !range_fits(options->offset, length, size))
+		return store_fail(ret_error, -EINVAL,
+				  "%s: the slice %llu:%llu lies outside its "
+				  "%llu bytes",
+				  file->name,
+				  (unsigned long long)options->offset,
+				  (unsigned long long)options->length,
+				  (unsigned long long)size);
+	if (!is_aligned(options->offset | length, alignment))
+		return store_fail(ret_error, -EINVAL,
+				  "%s: with O_DIRECT a slice begins and ends "
+				  "at a multiple of %u bytes",
+				  file->name, alignment);
+	file->is_slice = true;
+	file->store.fd_offset = options->offset;
+	file->store.size_bytes = length;
+	file->store.can_grow = false;
+	return 0;
+}
+
+static int take_lock(struct store_file *file,
+		     const struct store_file_options *options, char **ret_error)
+{
+	bool write = !options->read_only;
+	int err;
+
+	if (options->no_lock)
+		return 0;
+	err = store_lock(file->store.fd, options->offset, options->length,
+			 write);
+	if (err == -EAGAIN)
+		return store_fail(ret_error, err,
+				  "%s: another process has it open%s; close "
+				  "that, or open a slice that does not overlap",
+				  file->name, write ? "" : " for writing");
+	if (err < 0)
+		return store_fail(ret_error, err, "%s: cannot be locked: %s",
+				  file->name, strerror(-err));
+	return 0;
+}
+
+static int set_up(struct store_file *file,
+		  const struct store_file_options *options, char **ret_error)
+{
+	struct store *store = &file->store;
+	struct stat st;
+	int err;
+
+	if (fstat(store->fd, &st) < 0)
+		return store_fail(ret_error, -errno, "%s: %s", file->name,
+				  strerror(errno));
+	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+		return store_fail(ret_error, -EINVAL,
+				  "%s: neither a regular file nor a block "
+				  "device",
+				  file->name);
+	err = measure(store->fd, &st, &store->size_bytes);
+	if (err < 0)
+		return store_fail(ret_error, err, "%s: has no size: %s",
+				  file->name, strerror(-err));
+	store->can_grow = S_ISREG(st.st_mode) && !options->read_only;
+	if (options->direct) {
+		store->alignment = direct_alignment(store->fd, &st);
+		if (posix_memalign((void **)&file->bounce, store->alignment,
+				   BOUNCE_BYTES) != 0)
+			return -ENOMEM;
+	}
+	err = take_slice(file, options, ret_error);
+	if (err < 0)
+		return err;
+	return take_lock(file, options, ret_error);
+}
+
+/* Takes @fd. */
+static int store_from_fd(int fd, const char *path,
+			 const struct store_file_options *options,
+			 struct store **ret_store, char **ret_error)
+{
+	struct store_file *file = calloc(1, sizeof(*file));
+	char *name = strdup(path);
+	int err;
+
+	if (!file || !name) {
+		free(file);
+		free(name);
+		close(fd);
+		return -ENOMEM;
+	}
+	*file = (struct store_file){
+		.store =
+			{
+				.ops = &file_ops,
+				.name = name,
+				.fd = fd,
+				.read_only = options->read_only,
+				.alignment = 1,
+			},
+		.name = name,
+	};
+	pthread_mutex_init(&file->bounce_lock, NULL);
+	err = set_up(file, options, ret_error);
+	if (err < 0) {
+		file_free(&file->store);
+		return err;
+	}
+	*ret_store = &file->store;
+	return 0;
+}
+
+int store_open_file(const char *path, const struct store_file_options *options,
+		    struct store **ret_store, char **ret_error)
+{
+	int flags = O_CLOEXEC | (options->read_only ? O_RDONLY : O_RDWR) |
+		    (options->direct ? O_DIRECT : 0);
+	/* O_NONBLOCK: a FIFO must not hold us up before it is refused. */
+	int fd = open(path, flags | O_NONBLOCK);
+
+	if (fd < 0)
+		return store_fail(
+			ret_error, -errno, "%s: %s%s", path, strerror(errno),
+			errno == EINVAL && options->direct
+				? " (no O_DIRECT on this file system?)"
+				: "");
+	if (fcntl(fd, F_SETFL, flags) < 0) {
+		int err = -errno;
+
+		close(fd);
+		return store_fail(ret_error, err, "%s: %s", path,
+				  strerror(-err));
+	}
+	return store_from_fd(fd, path, options, ret_store, ret_error);
+}
+
+int store_create_file(const char *path, bool overwrite,
+		      struct store **ret_store, char **ret_error)
+{
+	const struct store_file_options options = {0};
+	struct store *store;
+	int fd = open(path,
+		      O_CREAT | O_RDWR | O_CLOEXEC | O_NONBLOCK |
+			      (overwrite ? 0 : O_EXCL),
+		      0666);
+	int err;
+
+	if (fd < 0)
+		return store_fail(ret_error, -errno, "%s: %s", path,
+				  strerror(errno));
+	err = fcntl(fd, F_SETFL, O_RDWR) < 0 ? -errno : 0;
+	if (err < 0) {
+		close(fd);
+		return store_fail(ret_error, err, "%s: %s", path,
+				  strerror(-err));
+	}
+	err = store_from_fd(fd, path, &options, &store, ret_error);
+	if (err < 0)
+		return err;
+	/* Emptied only now: not before the lock says that nobody uses it. */
+	err = store->can_grow ? store_resize(store, 0) : -EINVAL;
+	if (err < 0) {
+		store_free(store);
+		return store_fail(ret_error, err, "%s: cannot be emptied: %s",
+				  path, strerror(-err));
+	}
+	*ret_store = store;
+	return 0;
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A store in memory: no descriptor, so all its I/O is synchronous. */
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "image/store.h"
+
+struct store_memory {
+	struct store store;
+	pthread_mutex_t lock; /* of all below, and of store.size_bytes */
+	char *data;	      /* bytes past the size are zero */
+	size_t capacity;
+};
+
+static struct store_memory *to_memory(struct store *store)
+{
+	return container_of(store, struct store_memory, store);
+}
+
+static int reserve(struct store_memory *memory, uint64_t bytes)
+{
+	size_t capacity = MAX(bytes, MIN((uint64_t)memory->capacity * 2,
+					 (uint64_t)STORE_MEMORY_MAX_BYTES));
+	char *data;
+
+	if (bytes <= memory->capacity)
+		return 0;
+	if (bytes > STORE_MEMORY_MAX_BYTES)
+		return -ENOSPC;
+	data = realloc(memory->data, capacity);
+	if (!data)
+		return -ENOMEM;
+	memset(data + memory->capacity, 0, capacity - memory->capacity);
+	memory->data = data;
+	memory->capacity = capacity;
+	return 0;
+}
+
+static int memory_read(struct store *store, uint64_t offset, void *ret_data,
+		       size_t length)
+{
+	struct store_memory *memory = to_memory(store);
+	size_t there = 0;
+
+	pthread_mutex_lock(&memory->lock);
+	if (offset < store->size_bytes)
+		there = MIN(store->size_bytes - offset, (uint64_t)length);
+	if (there > 0)
+		memcpy(ret_data, memory->data + offset, there);
+	pthread_mutex_unlock(&memory->lock);
+	memset((char *)ret_data + there, 0, length - there);
+	return 0;
+}
+
+static int memory_write(struct store *store, uint64_t offset, const void *data,
+			size_t length)
+{
+	struct store_memory *memory = to_memory(store);
+	int err;
+
+	if (store->read_only)
+		return -EBADF;
+	if (length == 0)
+		return 0;
+	if (!range_fits(offset, length, STORE_MEMORY_MAX_BYTES))
+		return -ENOSPC;
+	pthread_mutex_lock(&memory->lock);
+	err = reserve(memory, offset + length);
+	if (err == 0) {
+		memcpy(memory->data + offset, data, length);
+		store->size_bytes = MAX(store->size_bytes, offset + length);
+	}
+	pthread_mutex_unlock(&memory->lock);
+	return err;
+}
+
+static int memory_flush(struct store *store)
+{
+	return 0;
+}
+
+static int memory_resize(struct store *store, uint64_t size_bytes)
+{
+	struct store_memory *memory = to_memory(store);
+	int err;
+
+	pthread_mutex_lock(&memory->lock);
+	err = reserve(memory, size_bytes);
+	if (err == 0 && size_bytes < store->size_bytes)
+		memset(memory->data + size_bytes, 0,
+		       store->size_bytes - size_bytes);
+	if (err == 0)
+		store->size_bytes = size_bytes;
+	pthread_mutex_unlock(&memory->lock);
+	return err;
+}
+
+static int memory_zero(struct store *store, uint64_t offset, uint64_t length)
+{
+	struct store_memory *memory = to_memory(store);
+
+	if (store->read_only)
+		return -EBADF;
+	pthread_mutex_lock(&memory->lock);
+	if (offset < store->size_bytes)
+		memset(memory->data + offset, 0,
+		       MIN(length, store->size_bytes - offset));
+	pthread_mutex_unlock(&memory->lock);
+	return 0;
+}
+
+static void memory_free(struct store *store)
+{
+	struct store_memory *memory = to_memory(store);
+
+	pthread_mutex_destroy(&memory->lock);
+	free(memory->data);
+	free(memory);
+}
+
+static const struct store_ops memory_ops = {
+	.read = memory_read,
+	.write = memory_write,
+	.flush = memory_flush,
+	.resize = memory_resize,
+	.punch = memory_zero,
+	.zero = memory_zero,
+	.free = memory_free,
+};
+
+int store_new_memory(uint64_t size_bytes, struct store **ret_store)
+{
+	struct store_memory *memory = calloc(1, sizeof(*memory));
+	int err;
+
+	if (!memory)
+		return -ENOMEM;
+	memory->store = (struct store){
+		.ops = &memory_ops,
+		.name = "memory",
+		.fd = -1,
+		.can_grow = true,
+		.alignment = 1,
+	};
+	pthread_mutex_init(&memory->lock, NULL);
+	err = memory_resize(&memory->store, size_bytes);
+	if (err < 0) {
+		memory_free(&memory->store);
+		return err;
+	}
+	*ret_store = &memory->store;
+	return 0;
+}
+
+void *store_memory_data(struct store *store)
+{
+	return to_memory(store)->data;
+}
