@@ -37,7 +37,10 @@ struct image_open_request {
 	uint64_t offset; /* a slice of the file: see store_file_options */
 	uint64_t length;
 	uint64_t cache_bytes;
-	/* Files and folders that images may name; NULL-terminated or NULL. */
+	/*
+	 * Files and folders that images may name; NULL-terminated, or NULL for
+	 * none. Messages call it --allow-file=PATH, as the programs do.
+	 */
 	const char *const *allowed;
 	bool no_backing; /* leave image->backing NULL */
 };
@@ -56,8 +59,21 @@ int image_open(const struct image_open_request *request,
  */
 int image_close(struct image *image);
 
-/* Flushes with synchronous calls: for tools and tests, not the data path. */
+/*
+ * Flushes with synchronous calls, for tools and tests: nothing that was mapped
+ * may be under way, so what the flush freed is reclaimed at once. -EBUSY while
+ * another flush is out.
+ */
 int image_flush_sync(struct image *image);
+
+/*
+ * Of the file that the image at @image_path names as @name: where it lies
+ * (links resolved), to be freed; or why it must not be opened. For formats'
+ * other files, such as a data file.
+ */
+int image_resolve(const char *image_path, const char *name,
+		  const char *const *allowed, char **ret_path,
+		  char **ret_error);
 
 extern const struct image_format raw_format;
 

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "image/open.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/bytes.h"
+
+static const struct image_format *formats[IMAGE_MAX_FORMATS] = {&raw_format};
+static size_t format_count = 1;
+
+void image_register_format(const struct image_format *format)
+{
+	if (image_find_format(format->name))
+		return;
+	assert(format_count < ARRAY_SIZE(formats));
+	formats[format_count++] = format;
+}
+
+const struct image_format *image_find_format(const char *name)
+{
+	for (size_t i = 0; i < format_count; i++)
+		if (strcmp(formats[i]->name, name) == 0)
+			return formats[i];
+	return NULL;
+}
+
+const struct image_format *image_probe(const void *head, size_t size)
+{
+	for (size_t i = 0; i < format_count; i++)
+		if (formats[i]->probe(head, size))
+			return formats[i];
+	return &raw_format;
+}
+
+/* One image of the chain on its way to being opened. */
+struct link {
+	const struct image_open_request *request;
+	const char *path;
+	const char *format; /* as image_open_request.format */
+	bool read_only;
+	struct image *above; /* that names it; NULL: the top */
+};
+
+static int read_head(struct store *store, void *head, size_t *ret_size,
+		     char **ret_error)
+{
+	size_t size = MIN(store->size_bytes, (uint64_t)IMAGE_PROBE_BYTES);
+	int err = store_read(store, 0, head, size);
+
+	if (err < 0)
+		return store_fail(ret_error, err, "%s: cannot be read: %s",
+				  store->name, strerror(-err));
+	*ret_size = size;
+	return 0;
+}
+
+static void set_hint(const char *path, const struct image_format *guess,
+		     char **ret_hint)
+{
+	if (guess == &raw_format || !ret_hint)
+		return;
+	if (asprintf(ret_hint,
+		     "%s is taken as raw but begins like a %s image; if it is "
+		     "one, say --format=%s",
+		     path, guess->name, guess->name) < 0)
+		*ret_hint = NULL;
+}
+
+static int choose_format(const struct link *link, struct store *store,
+			 const struct image_format **ret_format,
+			 char **ret_error, char **ret_hint)
+{
+	char head[IMAGE_PROBE_BYTES];
+	size_t size = 0;
+	int err;
+
+	if (link->format && strcmp(link->format, "probe") != 0) {
+		*ret_format = image_find_format(link->format);
+		if (*ret_format)
+			return 0;
+		return store_fail(ret_error, -EINVAL,
+				  "%s: there is no format \"%s\"", link->path,
+				  link->format);
+	}
+	err = read_head(store, head, &size, ret_error);
+	if (err < 0)
+		return err;
+	*ret_format = image_probe(head, size);
+	if (!link->format) {
+		set_hint(link->path, *ret_format, ret_hint);
+		*ret_format = &raw_format;
+	}
+	return 0;
+}
+
+static int open_link(const struct link *link, struct image **ret_image,
+		     char **ret_error, char **ret_hint)
+{
+	const struct image_open_request *request = link->request;
+	const struct image_open_options options = {
+		.read_only = link->read_only,
+		.cache_bytes = request->cache_bytes,
+	};
+	const struct store_file_options file = {
+		.read_only = link->read_only,
+		.direct = request->direct,
+		.offset = link->above ? 0 : request->offset,
+		.length = link->above ? 0 : request->length,
+	};
+	const struct image_format *format;
+	struct store *store;
+	int err;
+
+	err = store_open_file(link->path, &file, &store, ret_error);
+	if (err < 0)
+		return err;
+	err = choose_format(link, store, &format, ret_error, ret_hint);
+	if (err == 0)
+		err = format->open(store, &options, ret_image, ret_error);
+	if (err != 0) {
+		store_free(store);
+		return store_fail(ret_error, err, "%s: cannot be opened%s%s",
+				  link->path, err < 0 ? ": " : "",
+				  err < 0 ? strerror(-err) : "");
+	}
+	return 0;
+}
+
+static bool is_in_chain(const struct image *top, const char *path)
+{
+	struct stat ours, theirs;
+
+	if (stat(path, &ours) < 0)
+		return false;
+	for (; top; top = top->backing)
+		if (fstat(top->store->fd, &theirs) == 0 &&
+		    theirs.st_dev == ours.st_dev &&
+		    theirs.st_ino == ours.st_ino)
+			return true;
+	return false;
+}
+
+/* The format of @image's backing file: what it says, or a guess if allowed. */
+static int backing_format(const struct image_open_request *request,
+			  const struct image *image, const char **ret_format,
+			  char **ret_error)
+{
+	bool may_guess =
+		request->format && strcmp(request->format, "probe") == 0;
+
+	*ret_format = image->backing_format;
+	if (*ret_format && strcmp(*ret_format, "probe") != 0)
+		return 0;
+	*ret_format = "probe";
+	if (may_guess)
+		return 0;
+	return store_fail(ret_error, -EINVAL,
+			  "%s does not say which format its backing file "
+			  "\"%s\" has; --format=probe would let it be guessed",
+			  image->store->name, image->backing_name);
+}
+
+/* Opens what @above, the last of the chain that begins with @top, names. */
+static int open_backing(const struct image_open_request *request,
+			struct image *top, struct image *above,
+			char **ret_error)
+{
+	struct link link = {
+		.request = request, .read_only = true, .above = above};
+	char *path = NULL;
+	int err;
+
+	err = backing_format(request, above, &link.format, ret_error);
+	if (err == 0)
+		err = image_resolve(above->store->name, above->backing_name,
+				    request->allowed, &path, ret_error);
+	if (err < 0)
+		return err;
+	link.path = path;
+	if (is_in_chain(top, path))
+		err = store_fail(ret_error, -ELOOP,
+				 "%s names the backing file \"%s\", which is "
+				 "above it in the chain already",
+				 above->store->name, above->backing_name);
+	else
+		err = open_link(&link, &above->backing, ret_error, NULL);
+	free(path);
+	return err;
+}
+
+static int open_chain(const struct image_open_request *request,
+		      struct image *top, char **ret_error)
+{
+	struct image *last = top;
+
+	for (unsigned count = 1; last->backing_name; count++) {
+		int err;
+
+		if (count == IMAGE_MAX_CHAIN)
+			return store_fail(ret_error, -ELOOP,
+					  "%s: the chain of backing files has "
+					  "more than %u images",
+					  last->store->name, IMAGE_MAX_CHAIN);
+		err = open_backing(request, top, last, ret_error);
+		if (err != 0)
+			return err;
+		last = last->backing;
+	}
+	return 0;
+}
+
+int image_open(const struct image_open_request *request,
+	       struct image **ret_image, char **ret_error, char **ret_hint)
+{
+	const struct link link = {
+		.request = request,
+		.path = request->path,
+		.format = request->format,
+		.read_only = request->read_only,
+	};
+	struct image *image;
+	int err;
+
+	err = open_link(&link, &image, ret_error, ret_hint);
+	if (err != 0)
+		return err;
+	if (!request->no_backing)
+		err = open_chain(request, image, ret_error);
+	if (err != 0) {
+		image_close(image);
+		return err;
+	}
+	*ret_image = image;
+	return 0;
+}
+
+static int barrier(struct image *image)
+{
+	int err = store_flush(image->store);
+
+	if (err == 0 && image->data_store != image->store)
+		err = store_flush(image->data_store);
+	return err;
+}
+
+static int run_step(struct image *image, const struct image_step *step)
+{
+	switch (step->kind) {
+	case IMAGE_STEP_WRITE:
+		return store_write(step->store, step->offset, step->data,
+				   step->length);
+	case IMAGE_STEP_BARRIER:
+		return barrier(image);
+	case IMAGE_STEP_RESIZE:
+		return store_resize(step->store, step->offset);
+	case IMAGE_STEP_PUNCH:
+		(void)store_punch(step->store, step->offset, step->length);
+		return 0;
+	}
+	return -EINVAL;
+}
+
+int image_flush_sync(struct image *image)
+{
+	struct image_plan plan;
+	int err = image_flush_begin(image, &plan);
+
+	if (err != 0)
+		return err == IMAGE_E_BUSY ? -EBUSY : err;
+	for (size_t i = 0; i < plan.count && err == 0; i++)
+		err = run_step(image, &plan.steps[i]);
+	image_flush_end(image, &plan, err);
+	if (err == 0)
+		image_reclaim(image, image_flushes(image));
+	return err;
+}
+
+int image_close(struct image *image)
+{
+	int err = 0;
+
+	if (image && image_is_dirty(image))
+		err = image_flush_sync(image);
+	while (image) {
+		struct image *backing = image->backing;
+
+		image->format->close(image);
+		image = backing;
+	}
+	return err;
+}
