@@ -27,9 +27,6 @@ enum executor_op {
 	EXECUTOR_FLUSH,
 };
 
-enum {
-};
-
 /*
  * One request, in the caller's storage (zeroed, then the first part set) from
  * executor_submit until @done is called.
