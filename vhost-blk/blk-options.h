@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The command line of vhost-blk, read into one structure and checked as far as
+ * it can be without touching a file. One table holds every option, so that
+ * what is parsed and what --help prints cannot differ.
+ */
+#ifndef VHOST_BLK_BLK_OPTIONS_H
+#define VHOST_BLK_BLK_OPTIONS_H
+
+#include <linux/virtio_blk.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+	BLK_OPTIONS_MAX_QUEUES = 256,
+	BLK_OPTIONS_MAX_THREADS = 64,
+	BLK_OPTIONS_MAX_ALLOWED = 64,
+	BLK_OPTIONS_ERROR_BYTES = 256,
+};
+
+enum blk_cache {
+	BLK_CACHE_NONE,
+	BLK_CACHE_WRITEBACK,
+	BLK_CACHE_WRITETHROUGH,
+};
+
+enum blk_poll {
+	BLK_POLL_ADAPTIVE,
+	BLK_POLL_ALWAYS,
+	BLK_POLL_NEVER,
+};
+
+/* Named outcomes of blk_options_parse besides 0: print something and end. */
+enum blk_options_outcome {
+	BLK_OPTIONS_HELP = 1,
+	BLK_OPTIONS_VERSION,
+	BLK_OPTIONS_CAPABILITIES,
+};
+
+/* Strings are those of argv. */
+struct blk_options {
+	const char *socket_path;
+	int fd; /* -1: not given */
+	bool connect;
+	const char *image;
+	const char *format; /* NULL: not given */
+	const char *serial; /* NULL: not given */
+	bool read_only;
+	bool sandbox;
+	bool verbose;
+	enum blk_cache cache;
+	enum blk_poll poll;
+	uint16_t num_queues;
+	uint16_t threads;
+	uint32_t logical_block_bytes;
+	uint32_t physical_block_bytes; /* 0: not given */
+	uint64_t range_offset;
+	uint64_t range_length; /* 0: to the end */
+	uint64_t cache_bytes;  /* of metadata; 0: the format's default */
+	const char *allowed[BLK_OPTIONS_MAX_ALLOWED + 1]; /* NULL at the end */
+	unsigned allowed_count;
+};
+
+/*
+ * 0, a BLK_OPTIONS_* outcome, or -EINVAL with a message in @ret_error that
+ * names the option, its value and what to do. Whether the socket may be left
+ * out (socket activation) is the caller's to judge.
+ */
+int blk_options_parse(int argc, char **argv, struct blk_options *ret_options,
+		      char ret_error[static BLK_OPTIONS_ERROR_BYTES]);
+
+/* "123", "64K", "1G" (powers of 1024). -EINVAL, or -ERANGE over 64 bits. */
+int blk_options_size(const char *text, uint64_t *ret_bytes);
+
+void blk_options_print_help(const char *program);
+
+#endif
