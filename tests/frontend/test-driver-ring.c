@@ -360,9 +360,11 @@ static void kicks_follow_the_event_index(void **state)
 		struct ram *ram = new_ram();
 		struct driver_ring *ring = new_ring(ram, &config);
 		struct driver_buffer b = {.gpa = 1, .length = 9};
-		uint16_t *event = (uint16_t *)&ring->used->ring[8];
+		uint16_t *event;
 
-		if (packed) {
+		if (!packed) {
+			event = (uint16_t *)&ring->used->ring[8];
+		} else {
 			event = &ring->device_event->off_wrap;
 			ring->device_event->flags =
 				VRING_PACKED_EVENT_FLAG_DESC;
