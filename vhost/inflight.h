@@ -23,6 +23,7 @@ struct inflight_queue {
 	void *base;    /* NULL: not tracked */
 	uint16_t size; /* descriptors */
 	bool packed;
+	const bool *lost; /* raised when the file was truncated; or NULL */
 };
 
 /* Bytes of one queue's part, 64-byte aligned, as the specification lays out. */

@@ -88,6 +88,8 @@ struct virtq_chain {
 	/* The queue's own. */
 	uint16_t id;	/* split: head descriptor; packed: buffer id */
 	uint16_t descs; /* ring entries that the chain takes */
+	uint16_t slot;	/* packed: the entry of the in-flight region */
+	bool recovered; /* taken up from the in-flight region */
 	uint32_t order; /* position in the order of virtq_get */
 };
 
