@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * For the tests of virtqueues: a guest whose memory is a file that the driver
+ * side maps at one address and the device side, in two regions, at others;
+ * and the driver's side of both kinds of ring.
+ */
+#ifndef VHOST_TEST_DRIVER_H
+#define VHOST_TEST_DRIVER_H
+
+#include <linux/virtio_ring.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "tests/cmocka.h"
+#include "vhost/virtq.h"
+
+enum {
+	GUEST_REGION_BYTES = 2 * 1024 * 1024,
+	GUEST_GPA = 0x10000000,
+	/* The regions meet here. */
+	GUEST_SEAM_GPA = GUEST_GPA + GUEST_REGION_BYTES,
+	GUEST_DESC_GPA = GUEST_GPA,
+	GUEST_AVAIL_GPA = GUEST_GPA + 0x80000,
+	GUEST_USED_GPA = GUEST_GPA + 0xa0000,
+	GUEST_DATA_GPA = GUEST_GPA + 0x100000,
+};
+
+struct guest {
+	int fd;
+	uint8_t *bytes; /* the driver's mapping of the whole file */
+	struct guest_memory *memory;
+};
+
+void guest_init(struct guest *guest);
+void guest_deinit(struct guest *guest);
+void *guest_at(const struct guest *guest, uint64_t gpa);
+uint64_t guest_uva(uint64_t gpa);
+/* Where the device sees @gpa. */
+void *guest_device_at(const struct guest *guest, uint64_t gpa);
+
+struct buffer {
+	uint64_t gpa;
+	uint32_t len;
+	bool write;
+};
+
+struct driver {
+	struct guest *guest;
+	bool packed;
+	uint16_t size;
+	struct vring_desc *desc;
+	struct vring_avail *avail;
+	struct vring_used *used;
+	struct vring_packed_desc *ring;
+	struct vring_packed_desc_event *driver_event;
+	struct vring_packed_desc_event *device_event;
+	uint16_t avail_next; /* split: index; packed: slot */
+	uint16_t used_next;
+	bool avail_wrap;
+	bool used_wrap;
+	unsigned free_count;
+	uint16_t free[VIRTQ_MAX_SIZE]; /* descriptors; packed: ids */
+	unsigned free_ids;
+	uint16_t next[VIRTQ_MAX_SIZE];
+	uint16_t length[VIRTQ_MAX_SIZE];
+};
+
+void driver_init(struct driver *driver, struct guest *guest, bool packed,
+		 uint16_t size);
+/* A configuration for the device's side of the ring as it is now. */
+struct virtq_config driver_config(const struct driver *driver);
+
+/* Makes a chain available; its id, or -1 if there is no room. */
+int driver_add(struct driver *driver, const struct buffer *buffers,
+	       unsigned count);
+/* The same through a table at @table_gpa. */
+int driver_add_indirect(struct driver *driver, const struct buffer *buffers,
+			unsigned count, uint64_t table_gpa);
+/* One direct descriptor, taken as it is; split: it becomes the head. */
+int driver_add_raw(struct driver *driver, uint64_t gpa, uint32_t len,
+		   uint16_t flags);
+
+/* Takes back a used chain: its id, or -1 if there is none. */
+int driver_used(struct driver *driver, uint32_t *ret_len);
+
+#endif

@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The inside of a virtqueue: what vhost/virtq.c, the two layouts
+ * (virtq-split.c, virtq-packed.c) and the two kinds of in-flight tracking
+ * (inflight-split.c, inflight-packed.c) share.
+ *
+ * virtq.c has what does not depend on the layout: starting, breaking, the
+ * order of completion, the dirty log. A layout has the functions split_* or
+ * packed_*; they are called through a branch on is_packed, which a core
+ * predicts, and not through a table.
+ */
+#ifndef VHOST_VIRTQ_INTERNAL_H
+#define VHOST_VIRTQ_INTERNAL_H
+
+#include <endian.h>
+#include <linux/virtio_ring.h>
+
+#include "base/barrier.h"
+#include "vhost/doorbell.h"
+#include "vhost/inflight-layout.h"
+#include "vhost/memory-internal.h"
+#include "vhost/sigbus.h"
+#include "vhost/virtq.h"
+
+#define likely(x)   __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+enum {
+	VIRTQ_ERROR_BYTES = 160,
+	DESC_BYTES = 16,
+};
+
+/* A descriptor of either layout, copied. */
+struct virtq_desc {
+	uint64_t addr;
+	uint32_t len;
+	uint16_t flags;
+	uint16_t link; /* split: next; packed: buffer id */
+};
+
+/* A chain that was put before its turn; see virtq_put. */
+struct virtq_done {
+	uint32_t len;
+	uint16_t id;
+	uint16_t descs;
+	uint16_t slot;
+	bool done;
+};
+
+struct split_ring {
+	const struct vring_desc *desc;
+	const struct vring_avail *avail;
+	struct vring_used *used;
+	uint16_t mask;
+	uint16_t avail_seen;	 /* the driver's index when last read */
+	uint16_t avail_next;	 /* the next entry to take */
+	uint16_t used_next;	 /* the next element to write */
+	uint16_t used_published; /* as the driver sees it */
+	uint16_t used_signalled; /* at the last virtq_notify */
+	uint16_t avail_event;	 /* as published */
+};
+
+struct packed_ring {
+	struct vring_packed_desc *desc;
+	const struct vring_packed_desc_event *driver_event;
+	struct vring_packed_desc_event *device_event;
+	uint64_t desc_gpa;
+	uint16_t avail_next;
+	uint16_t used_next;
+	uint16_t batch_first; /* the slot of the batch's first element */
+	uint16_t batch_flags; /* and its flags, to be published */
+	uint16_t batch_descs; /* ring entries that the batch takes */
+	uint16_t descs_taken; /* ring entries not yet given back */
+	uint16_t used_signalled;
+	bool avail_wrap;
+	bool used_wrap;
+	bool batch_wrap; /* used_wrap where the batch begins */
+};
+
+/* Our own account of what the in-flight region says. */
+struct virtq_track {
+	union {
+		struct inflight_split *split; /* NULL: not tracked */
+		struct inflight_packed *packed;
+	};
+	const bool *lost;
+	uint64_t counter; /* of the next chain */
+	uint16_t *batch;  /* heads (packed: entries) to be published */
+	uint16_t batch_count;
+	uint16_t batch_last; /* split: the region's last_batch_head */
+	uint8_t *taken; /* by head (packed: by entry): not yet given back */
+	/* Packed only: free entries are a list that ends with `size`. */
+	uint16_t *next;
+	uint16_t *last;
+	uint16_t *num;
+	uint16_t free_head;
+	/* Chains to be handed out again, in their old order. */
+	uint16_t *again;
+	uint16_t again_at;
+	uint16_t again_count;
+};
+
+struct virtq {
+	bool is_packed;
+	bool event_idx;
+	bool in_order;
+	bool indirect;
+	bool is_broken;
+	bool is_started;
+	bool log_used;
+	bool kicks;
+	uint16_t size;
+	unsigned hint; /* of guest_memory_iov */
+	unsigned table_hint;
+	unsigned taken; /* chains not yet published */
+	uint32_t order; /* of the next chain */
+	struct guest_memory *memory;
+	struct dirty_log *log;
+	union {
+		struct split_ring split;
+		struct packed_ring packed;
+	};
+	unsigned sigbus_seen;
+	unsigned unsignalled; /* chains published since virtq_notify looked */
+	bool signalled_valid; /* used_signalled holds */
+
+	/* In-order: chains put before an older one, by order & done_mask. */
+	struct virtq_done *done;
+	uint32_t done_mask;
+	uint32_t done_next;
+
+	struct virtq_track track;
+	uint64_t log_gpa;
+	struct doorbell call;
+	struct doorbell err;
+	char error[VIRTQ_ERROR_BYTES];
+};
+
+/*
+ * Breaks the ring, for the reason given. virtq_fail is an expression of value
+ * VIRTQ_E_BROKEN, to be returned, which the compiler knows not to be 0.
+ */
+void virtq_set_broken(struct virtq *vq, const char *format, ...)
+	__attribute__((format(printf, 2, 3), cold, noinline));
+#define virtq_fail(vq, ...) (virtq_set_broken(vq, __VA_ARGS__), VIRTQ_E_BROKEN)
+
+/* True, and the ring is broken, if memory that it uses was truncated. */
+bool virtq_memory_lost(struct virtq *vq) __attribute__((cold, noinline));
+
+static inline bool virtq_check_memory(struct virtq *vq)
+{
+	return unlikely(sigbus_count() != vq->sigbus_seen) &&
+	       virtq_memory_lost(vq);
+}
+
+/* Marks bytes of the used ring as dirty. */
+static inline void virtq_log_used(struct virtq *vq, uint64_t offset,
+				  uint64_t length)
+{
+	if (unlikely(vq->log && vq->log_used))
+		dirty_log_mark(vq->log, vq->log_gpa + offset, length);
+}
+
+/*
+ * One 64-bit word of a descriptor: exactly one load, at any alignment (an
+ * indirect table may lie anywhere).
+ */
+struct unaligned_word {
+	uint64_t word;
+} __attribute__((packed, may_alias));
+
+static inline uint64_t word_read(const void *p)
+{
+	return le64toh(((const volatile struct unaligned_word *)p)->word);
+}
+
+static inline struct virtq_desc split_desc_read(const void *p)
+{
+	uint64_t rest = word_read((const uint8_t *)p + 8);
+
+	return (struct virtq_desc){
+		.addr = word_read(p),
+		.len = (uint32_t)rest,
+		.flags = (uint16_t)(rest >> 32),
+		.link = (uint16_t)(rest >> 48),
+	};
+}
+
+static inline struct virtq_desc packed_desc_read(const void *p)
+{
+	uint64_t rest = word_read((const uint8_t *)p + 8);
+
+	return (struct virtq_desc){
+		.addr = word_read(p),
+		.len = (uint32_t)rest,
+		.flags = (uint16_t)(rest >> 48),
+		.link = (uint16_t)(rest >> 32),
+	};
+}
+
+/* A chain while its descriptors are being added. */
+struct virtq_walk {
+	struct iovec *iov;
+	unsigned max;
+	unsigned count;
+	unsigned out_count; /* if saw_write */
+	uint64_t out_bytes;
+	uint64_t in_bytes;
+	bool saw_write;
+	bool too_long;
+};
+
+static inline struct virtq_walk walk_begin(const struct virtq_chain *chain)
+{
+	return (struct virtq_walk){.iov = chain->iov, .max = chain->iov_max};
+}
+
+/* For a buffer that is not within the region of the last one. */
+int walk_add_slow(struct virtq *vq, struct virtq_walk *walk, uint64_t addr,
+		  uint32_t len) __attribute__((noinline));
+
+/* virtio 1.2, 2.7.4.2: what the device reads comes before what it writes. */
+static inline int walk_add(struct virtq *vq, struct virtq_walk *walk,
+			   struct virtq_desc desc)
+{
+	void *host;
+
+	if (desc.flags & VRING_DESC_F_WRITE) {
+		if (!walk->saw_write) {
+			walk->saw_write = true;
+			walk->out_count = walk->count;
+		}
+		walk->in_bytes += desc.len;
+	} else {
+		if (unlikely(walk->saw_write))
+			return virtq_fail(vq, "a device-readable descriptor "
+					      "follows a writable one");
+		walk->out_bytes += desc.len;
+	}
+	/* Drivers send empty buffers; a segment of nothing helps nobody. */
+	if (unlikely(desc.len == 0))
+		return 0;
+	host = guest_memory_hit(vq->memory, desc.addr, desc.len, vq->hint);
+	if (unlikely(!host || walk->count >= walk->max))
+		return walk_add_slow(vq, walk, desc.addr, desc.len);
+	walk->iov[walk->count].iov_base = host;
+	walk->iov[walk->count].iov_len = desc.len;
+	walk->count++;
+	return 0;
+}
+
+/* virtio 1.2, 2.7.5: a chain is at most 2^32 bytes long in total. */
+static inline int walk_end(struct virtq *vq, const struct virtq_walk *walk,
+			   struct virtq_chain *chain)
+{
+	unsigned out = walk->saw_write ? walk->out_count : walk->count;
+
+	if (unlikely(walk->out_bytes + walk->in_bytes > UINT32_MAX))
+		return virtq_fail(vq, "a chain is longer than 32 bits can say");
+	if (unlikely(walk->too_long)) {
+		chain->out_count = 0;
+		chain->in_count = 0;
+		chain->out_bytes = 0;
+		chain->in_bytes = 0;
+		return VIRTQ_E_TOO_LONG;
+	}
+	chain->out_count = out;
+	chain->in_count = walk->count - out;
+	chain->out_bytes = walk->out_bytes;
+	chain->in_bytes = walk->in_bytes;
+	return 0;
+}
+
+/*
+ * Adds what an indirect descriptor points to. In a split ring the table is a
+ * list that begins with entry 0; in a packed ring it is an array. @before:
+ * descriptors that the chain has already.
+ */
+int walk_add_indirect(struct virtq *vq, struct virtq_walk *walk,
+		      struct virtq_desc table, unsigned before)
+	__attribute__((noinline));
+
+int split_start(struct virtq *vq, const struct virtq_config *config);
+uint32_t split_base(const struct virtq *vq);
+int split_get(struct virtq *vq, struct virtq_chain *chain);
+void split_unget(struct virtq *vq, const struct virtq_chain *chain);
+void split_use(struct virtq *vq, uint16_t head, uint32_t len);
+void split_flush(struct virtq *vq);
+bool split_was_used(const struct virtq *vq);
+bool split_wants_call(struct virtq *vq);
+void split_kicks_on(struct virtq *vq);
+void split_kicks_off(struct virtq *vq);
+bool split_has_avail(struct virtq *vq);
+
+/*
+ * Reads back a region, finishes what a crash interrupted, and fills track.
+ * VIRTQ_E_BROKEN if it lies. split: sets avail_next, from what was taken.
+ */
+int split_track_start(struct virtq *vq, struct inflight_queue queue);
+int split_track_take(struct virtq *vq, uint16_t head);
+void split_track_untake(struct virtq *vq, uint16_t head);
+void split_track_before(struct virtq *vq); /* the index is published */
+void split_track_after(struct virtq *vq);
+
+/* What both kinds of tracking share. */
+struct track_order {
+	uint64_t counter;
+	uint16_t entry;
+};
+int track_alloc(struct virtq *vq, struct inflight_queue queue);
+void track_free(struct virtq_track *track);
+/* Puts @order's again_count entries into track.again, oldest first. */
+int track_again(struct virtq *vq, struct track_order *order);
+
+#endif

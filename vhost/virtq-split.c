@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The split virtqueue, device side: virtio 1.2, 2.7.
+ *
+ * avail_seen is the driver's index as last read; the ring is touched again
+ * only when all up to there has been taken. used_next runs ahead of
+ * used_published: elements are written when a chain is put, and the driver
+ * sees them when the index is published, once for a batch.
+ *
+ * A driver that makes more chains available than the ring has entries, by
+ * whatever trick, is stopped: callers size their pools by the ring.
+ */
+#include "base/bytes.h"
+#include "vhost/virtq-internal.h"
+
+static const uint16_t *used_event_of(const struct virtq *vq)
+{
+	return (const uint16_t *)&vq->split.avail->ring[vq->size];
+}
+
+static uint16_t *avail_event_of(const struct virtq *vq)
+{
+	return (uint16_t *)&vq->split.used->ring[vq->size];
+}
+
+/* A part of the ring, aligned as virtio 1.2, 2.7 has it. */
+static void *ring_part(struct virtq *vq, uint64_t uva, uint64_t length,
+		       uint64_t align, const char *name)
+{
+	void *host = guest_memory_uva(vq->memory, uva, length);
+
+	if (!host)
+		virtq_set_broken(vq,
+				 "the %s at 0x%llx is not in one memory region",
+				 name, (unsigned long long)uva);
+	else if (!is_aligned((uintptr_t)host, align))
+		virtq_set_broken(vq, "the %s at 0x%llx is not aligned", name,
+				 (unsigned long long)uva);
+	return vq->is_broken ? NULL : host;
+}
+
+int split_start(struct virtq *vq, const struct virtq_config *config)
+{
+	struct split_ring *ring = &vq->split;
+	uint64_t event = config->event_idx ? sizeof(uint16_t) : 0;
+	uint64_t size = config->size;
+
+	if (!is_power_of_two(size))
+		return virtq_fail(vq, "a split ring of %u entries", vq->size);
+	ring->desc = ring_part(vq, config->desc_uva, size * DESC_BYTES,
+			       VRING_DESC_ALIGN_SIZE, "descriptor table");
+	if (ring->desc)
+		ring->avail = ring_part(vq, config->avail_uva,
+					sizeof(*ring->avail) +
+						size * sizeof(uint16_t) + event,
+					VRING_AVAIL_ALIGN_SIZE, "avail ring");
+	if (ring->avail)
+		ring->used = ring_part(
+			vq, config->used_uva,
+			sizeof(*ring->used) +
+				size * sizeof(struct vring_used_elem) + event,
+			VRING_USED_ALIGN_SIZE, "used ring");
+	if (!ring->used)
+		return VIRTQ_E_BROKEN;
+	ring->mask = (uint16_t)(size - 1);
+	ring->used_next = le16toh(load_once(&ring->used->idx));
+	ring->used_published = ring->used_next;
+	ring->avail_next = (uint16_t)config->base;
+	return 0;
+}
+
+uint32_t split_base(const struct virtq *vq)
+{
+	return vq->split.avail_next;
+}
+
+bool split_was_used(const struct virtq *vq)
+{
+	return vq->split.used_published != 0;
+}
+
+/* Reads the driver's index; pairs with its release (2.7.13.3). */
+static int avail_refresh(struct virtq *vq)
+{
+	struct split_ring *ring = &vq->split;
+	uint16_t idx = le16toh(load_acquire(&ring->avail->idx));
+	uint16_t ahead = (uint16_t)(idx - ring->avail_next);
+
+	if (virtq_check_memory(vq))
+		return VIRTQ_E_BROKEN;
+	if (ahead == 0)
+		return VIRTQ_E_EMPTY;
+	if (unlikely(ahead > vq->size))
+		return virtq_fail(vq,
+				  "the avail index jumped from %u to %u in a "
+				  "ring of %u",
+				  ring->avail_next, idx, vq->size);
+	ring->avail_seen = idx;
+	return 0;
+}
+
+static int split_walk(struct virtq *vq, uint16_t head,
+		      struct virtq_chain *chain)
+{
+	struct virtq_walk walk = walk_begin(chain);
+	unsigned descs = 0;
+	uint16_t at = head;
+	int err;
+
+	for (;;) {
+		struct virtq_desc desc = split_desc_read(&vq->split.desc[at]);
+
+		if (desc.flags & VRING_DESC_F_INDIRECT) {
+			err = walk_add_indirect(vq, &walk, desc, descs);
+			desc.flags = 0;
+		} else {
+			err = walk_add(vq, &walk, desc);
+		}
+		if (unlikely(err))
+			return err;
+		descs++;
+		if (!(desc.flags & VRING_DESC_F_NEXT))
+			break;
+		if (unlikely(desc.link >= vq->size))
+			return virtq_fail(vq,
+					  "descriptor %u has next %u in a "
+					  "table of %u",
+					  at, desc.link, vq->size);
+		if (unlikely(descs == vq->size))
+			return virtq_fail(vq,
+					  "the chain of descriptor %u has a "
+					  "loop",
+					  head);
+		at = desc.link;
+	}
+	chain->id = head;
+	chain->descs = (uint16_t)descs;
+	return walk_end(vq, &walk, chain);
+}
+
+/* The next entry's descriptor will be wanted soon. */
+static inline void prefetch_next(const struct split_ring *ring)
+{
+	uint16_t next = (uint16_t)(ring->avail_next + 1);
+	uint16_t head;
+
+	if (next == ring->avail_seen)
+		return;
+	head = le16toh(load_once(&ring->avail->ring[next & ring->mask]));
+	__builtin_prefetch(&ring->desc[head & ring->mask]);
+}
+
+/* A chain that the in-flight region remembers. */
+static int split_get_again(struct virtq *vq, struct virtq_chain *chain)
+{
+	struct virtq_track *track = &vq->track;
+	int err = split_walk(vq, track->again[track->again_at], chain);
+
+	if (err == VIRTQ_E_BROKEN)
+		return err;
+	track->again_at++;
+	chain->recovered = true;
+	chain->order = vq->order++;
+	vq->taken++;
+	return err;
+}
+
+int split_get(struct virtq *vq, struct virtq_chain *chain)
+{
+	struct split_ring *ring = &vq->split;
+	uint16_t head;
+	int err;
+
+	if (unlikely(vq->track.again_at != vq->track.again_count))
+		return split_get_again(vq, chain);
+	if (ring->avail_next == ring->avail_seen) {
+		err = avail_refresh(vq);
+		if (err)
+			return err;
+	}
+	head = le16toh(
+		load_once(&ring->avail->ring[ring->avail_next & ring->mask]));
+	prefetch_next(ring);
+	if (unlikely(head >= vq->size))
+		return virtq_fail(vq, "avail entry %u is %u in a table of %u",
+				  ring->avail_next & ring->mask, head,
+				  vq->size);
+	if (unlikely(vq->taken >= vq->size))
+		return virtq_fail(vq, "more than %u chains are in flight",
+				  vq->size);
+	err = split_walk(vq, head, chain);
+	if (unlikely(err == VIRTQ_E_BROKEN))
+		return err;
+	if (vq->track.split && split_track_take(vq, head))
+		return VIRTQ_E_BROKEN;
+	ring->avail_next++;
+	chain->recovered = false;
+	chain->order = vq->order++;
+	vq->taken++;
+	return err;
+}
+
+void split_unget(struct virtq *vq, const struct virtq_chain *chain)
+{
+	if (chain->recovered) {
+		vq->track.again_at--;
+		return;
+	}
+	vq->split.avail_next--;
+	if (vq->track.split)
+		split_track_untake(vq, chain->id);
+}
+
+void split_use(struct virtq *vq, uint16_t head, uint32_t len)
+{
+	struct split_ring *ring = &vq->split;
+	struct vring_used_elem *elem =
+		&ring->used->ring[ring->used_next & ring->mask];
+
+	elem->id = htole32(head);
+	elem->len = htole32(len);
+	ring->used_next++;
+	if (vq->track.split)
+		vq->track.batch[vq->track.batch_count++] = head;
+}
+
+/* Marks @count elements from index @first, and the index itself. */
+static void log_batch(struct virtq *vq, uint16_t first, unsigned count)
+{
+	size_t elem = sizeof(struct vring_used_elem);
+	unsigned at = first & vq->split.mask;
+	unsigned to_end = MIN(count, vq->size - at);
+
+	virtq_log_used(vq, offsetof(struct vring_used, ring) + at * elem,
+		       to_end * elem);
+	virtq_log_used(vq, offsetof(struct vring_used, ring),
+		       (count - to_end) * elem);
+	virtq_log_used(vq, offsetof(struct vring_used, idx),
+		       sizeof(vq->split.used->idx));
+}
+
+void split_flush(struct virtq *vq)
+{
+	struct split_ring *ring = &vq->split;
+	unsigned count = (uint16_t)(ring->used_next - ring->used_published);
+
+	if (count == 0)
+		return;
+	if (vq->track.split)
+		split_track_before(vq);
+	/* Pairs with the driver's acquire of the index (2.7.14). */
+	store_release(&ring->used->idx, htole16(ring->used_next));
+	if (vq->track.split)
+		split_track_after(vq);
+	if (unlikely(vq->log))
+		log_batch(vq, ring->used_published, count);
+	ring->used_published = ring->used_next;
+	vq->taken -= count;
+	vq->unsignalled += count;
+}
+
+/* virtio 1.2, 2.7.7.2; the caller has published and passed the barrier. */
+bool split_wants_call(struct virtq *vq)
+{
+	struct split_ring *ring = &vq->split;
+	uint16_t old = ring->used_signalled;
+	bool known = vq->signalled_valid && vq->unsignalled <= UINT16_MAX;
+
+	if (!vq->event_idx)
+		return !(le16toh(load_once(&ring->avail->flags)) &
+			 VRING_AVAIL_F_NO_INTERRUPT);
+	ring->used_signalled = ring->used_published;
+	vq->signalled_valid = true;
+	return !known || vring_need_event(le16toh(load_once(used_event_of(vq))),
+					  ring->used_published, old);
+}
+
+void split_kicks_on(struct virtq *vq)
+{
+	struct split_ring *ring = &vq->split;
+
+	if (vq->event_idx) {
+		uint16_t *event = avail_event_of(vq);
+
+		store_once(event, htole16(ring->avail_next));
+		virtq_log_used(
+			vq,
+			(uint64_t)((uint8_t *)event - (uint8_t *)ring->used),
+			sizeof(*event));
+	} else if (!vq->kicks) {
+		store_once(&ring->used->flags, 0);
+		virtq_log_used(vq, offsetof(struct vring_used, flags),
+			       sizeof(ring->used->flags));
+	}
+}
+
+/*
+ * With event idx the index that was published lies behind what the driver will
+ * add from now on, so that there is nothing to take back (2.7.10).
+ */
+void split_kicks_off(struct virtq *vq)
+{
+	if (vq->event_idx)
+		return;
+	store_once(&vq->split.used->flags, htole16(VRING_USED_F_NO_NOTIFY));
+	virtq_log_used(vq, offsetof(struct vring_used, flags),
+		       sizeof(vq->split.used->flags));
+}
+
+bool split_has_avail(struct virtq *vq)
+{
+	struct split_ring *ring = &vq->split;
+
+	return ring->avail_next != ring->avail_seen ||
+	       le16toh(load_once(&ring->avail->idx)) != ring->avail_next;
+}

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vhost/virtq.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "vhost/sigbus.h"
+#include "vhost/virtq-internal.h"
+
+void virtq_set_broken(struct virtq *vq, const char *format, ...)
+{
+	va_list args;
+
+	/* The first reason is the one that counts. */
+	if (vq->is_broken)
+		return;
+	vq->is_broken = true;
+	va_start(args, format);
+	vsnprintf(vq->error, sizeof(vq->error), format, args);
+	va_end(args);
+	doorbell_ring(&vq->err);
+}
+
+bool virtq_memory_lost(struct virtq *vq)
+{
+	vq->sigbus_seen = sigbus_count();
+	if (guest_memory_is_broken(vq->memory))
+		virtq_set_broken(vq, "guest memory was truncated");
+	else if (vq->log && dirty_log_is_broken(vq->log))
+		virtq_set_broken(vq, "the dirty log was truncated");
+	else if (vq->track.lost && load_acquire(vq->track.lost))
+		virtq_set_broken(vq, "the in-flight region was truncated");
+	return vq->is_broken;
+}
+
+void virtq_break(struct virtq *vq, const char *why)
+{
+	virtq_set_broken(vq, "%s", why);
+}
+
+const char *virtq_error(const struct virtq *vq)
+{
+	return vq->is_broken ? vq->error : NULL;
+}
+
+int virtq_new(struct virtq **ret_vq)
+{
+	struct virtq *vq = calloc(1, sizeof(*vq));
+
+	if (!vq)
+		return -ENOMEM;
+	*ret_vq = vq;
+	return 0;
+}
+
+void virtq_free(struct virtq *vq)
+{
+	if (!vq)
+		return;
+	if (vq->is_started)
+		virtq_stop(vq);
+	free(vq);
+}
+
+/* Lets go of what a started ring holds; the error text stays. */
+static void virtq_release(struct virtq *vq)
+{
+	track_free(&vq->track);
+	free(vq->done);
+	vq->done = NULL;
+	guest_memory_unref(vq->memory);
+	vq->memory = NULL;
+	dirty_log_unref(vq->log);
+	vq->log = NULL;
+	vq->call.kind = DOORBELL_NONE;
+	vq->err.kind = DOORBELL_NONE;
+	vq->is_started = false;
+}
+
+/* Chains that may be put before their turn: as many as there can be. */
+static int done_alloc(struct virtq *vq)
+{
+	uint32_t room = 1;
+
+	while (room < vq->size)
+		room *= 2;
+	vq->done = calloc(room, sizeof(*vq->done));
+	vq->done_mask = room - 1;
+	return vq->done ? 0 : -ENOMEM;
+}
+
+static void take_config(struct virtq *vq, const struct virtq_config *config)
+{
+	*vq = (struct virtq){
+		.is_packed = config->packed,
+		.event_idx = config->event_idx,
+		.in_order = config->in_order,
+		.indirect = config->indirect,
+		.log_used = config->log_used,
+		.size = config->size,
+		.log_gpa = config->log_gpa,
+		.sigbus_seen = sigbus_count() - 1,
+	};
+	doorbell_init(&vq->call, config->call_fd);
+	doorbell_init(&vq->err, config->err_fd);
+}
+
+static int start_ring(struct virtq *vq, const struct virtq_config *config,
+		      struct inflight_queue inflight)
+{
+	int err;
+
+	if (config->size == 0 || config->size > VIRTQ_MAX_SIZE)
+		return virtq_fail(vq, "a ring of %u entries", config->size);
+	if (config->packed)
+		return -EOPNOTSUPP;
+	err = split_start(vq, config);
+	if (err == 0 && inflight.base)
+		err = split_track_start(vq, inflight);
+	if (err == 0)
+		vq->split.avail_seen = vq->split.avail_next;
+	if (err == 0 && vq->in_order)
+		err = done_alloc(vq);
+	if (err == 0 && virtq_memory_lost(vq))
+		err = VIRTQ_E_BROKEN;
+	return err;
+}
+
+/*
+ * The driver may have been told of nothing since the last flush of the
+ * back-end before us, so it is told once now.
+ */
+int virtq_start(struct virtq *vq, const struct virtq_config *config,
+		struct guest_memory *memory, struct dirty_log *log,
+		struct inflight_queue inflight)
+{
+	int err;
+
+	assert(!vq->is_started);
+	take_config(vq, config);
+	vq->memory = guest_memory_ref(memory);
+	vq->log = log ? dirty_log_ref(log) : NULL;
+	err = start_ring(vq, config, inflight);
+	if (err) {
+		virtq_release(vq);
+		return err;
+	}
+	vq->is_started = true;
+	virtq_kicks_on(vq);
+	if (split_was_used(vq))
+		doorbell_ring(&vq->call);
+	return 0;
+}
+
+uint32_t virtq_stop(struct virtq *vq)
+{
+	uint32_t base = split_base(vq);
+
+	virtq_release(vq);
+	return base;
+}
+
+bool virtq_is_started(const struct virtq *vq)
+{
+	return vq->is_started;
+}
+
+uint16_t virtq_size(const struct virtq *vq)
+{
+	return vq->size;
+}
+
+int virtq_get(struct virtq *vq, struct virtq_chain *chain)
+{
+	if (unlikely(vq->is_broken))
+		return VIRTQ_E_BROKEN;
+	return split_get(vq, chain);
+}
+
+void virtq_unget(struct virtq *vq, const struct virtq_chain *chains,
+		 unsigned count)
+{
+	while (count-- > 0) {
+		split_unget(vq, &chains[count]);
+		vq->taken--;
+		vq->order--;
+	}
+}
+
+/* Marks the first @written bytes of the device-writable segments. */
+static void log_written(struct virtq *vq, const struct virtq_chain *chain,
+			uint64_t written)
+{
+	const struct iovec *in = chain->iov + chain->out_count;
+
+	for (unsigned i = 0; i < chain->in_count && written > 0; i++) {
+		uint64_t bytes = MIN(written, in[i].iov_len);
+		uint64_t gpa = guest_memory_gpa(vq->memory, in[i].iov_base);
+
+		if (gpa != UINT64_MAX)
+			dirty_log_mark(vq->log, gpa, bytes);
+		written -= bytes;
+	}
+}
+
+static inline void virtq_use(struct virtq *vq, const struct virtq_done *done)
+{
+	split_use(vq, done->id, done->len);
+}
+
+/*
+ * Keeps the chain until all taken before it are put. At most as many chains
+ * are out as the ring has entries, so that no two share a place.
+ */
+static void put_in_order(struct virtq *vq, uint32_t order,
+			 const struct virtq_done *done)
+{
+	struct virtq_done *next = &vq->done[vq->done_next & vq->done_mask];
+
+	vq->done[order & vq->done_mask] = *done;
+	while (next->done) {
+		next->done = false;
+		virtq_use(vq, next);
+		vq->done_next++;
+		next = &vq->done[vq->done_next & vq->done_mask];
+	}
+}
+
+void virtq_put(struct virtq *vq, const struct virtq_chain *chain,
+	       uint32_t written)
+{
+	struct virtq_done done = {
+		.len = written,
+		.id = chain->id,
+		.descs = chain->descs,
+		.slot = chain->slot,
+		.done = true,
+	};
+
+	if (unlikely(vq->log))
+		log_written(vq, chain, written);
+	if (vq->in_order)
+		put_in_order(vq, chain->order, &done);
+	else
+		virtq_use(vq, &done);
+}
+
+void virtq_flush(struct virtq *vq)
+{
+	split_flush(vq);
+	virtq_check_memory(vq);
+}
+
+bool virtq_notify(struct virtq *vq)
+{
+	bool wanted;
+
+	if (vq->unsignalled == 0)
+		return false;
+	/* Published before we look: virtio 1.2, 2.7.7.2 and 2.8.10. */
+	full_barrier();
+	wanted = split_wants_call(vq);
+	vq->unsignalled = 0;
+	if (!wanted || vq->call.kind == DOORBELL_NONE)
+		return false;
+	doorbell_ring(&vq->call);
+	return true;
+}
+
+bool virtq_kicks_on(struct virtq *vq)
+{
+	split_kicks_on(vq);
+	vq->kicks = true;
+	/* Published before we look: virtio 1.2, 2.7.10 and 2.8.10. */
+	full_barrier();
+	return virtq_has_avail(vq);
+}
+
+void virtq_kicks_off(struct virtq *vq)
+{
+	if (!vq->kicks)
+		return;
+	vq->kicks = false;
+	split_kicks_off(vq);
+}
+
+/* Also true when memory was lost somewhere, for virtq_get to find out. */
+bool virtq_has_avail(struct virtq *vq)
+{
+	if (vq->is_broken)
+		return false;
+	return vq->track.again_at != vq->track.again_count ||
+	       sigbus_count() != vq->sigbus_seen || split_has_avail(vq);
+}
+
+unsigned virtq_in_flight(const struct virtq *vq)
+{
+	return vq->taken;
+}
