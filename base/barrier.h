@@ -23,6 +23,10 @@
 #define fetch_sub_acq_rel(p, v) __atomic_fetch_sub((p), (v), __ATOMIC_ACQ_REL)
 #define fetch_or_relaxed(p, v)	__atomic_fetch_or((p), (v), __ATOMIC_RELAXED)
 #define exchange_acq_rel(p, v)	__atomic_exchange_n((p), (v), __ATOMIC_ACQ_REL)
+/* May fail spuriously; *@seen is then what was there. */
+#define compare_exchange_relaxed(p, seen, v)                                  \
+	__atomic_compare_exchange_n((p), (seen), (v), true, __ATOMIC_RELAXED, \
+				    __ATOMIC_RELAXED)
 
 static inline void full_barrier(void)
 {

@@ -247,6 +247,8 @@ static void init_disk(struct blk_device *device)
 		.capacity_sectors = device->shape.size_bytes / BLK_SECTOR_BYTES,
 		.read_only = device->shape.read_only,
 	};
+	disk->limiter.iops = device->config.options->iops;
+	disk->limiter.bps = device->config.options->bps;
 	/* Not terminated when it fills the field; virtio 1.2, 5.2.6. */
 	if (serial)
 		memcpy(disk->serial, serial,

@@ -89,6 +89,13 @@ static int parse_size(struct parser *parser, uint64_t *ret_bytes)
 	return 0;
 }
 
+static int parse_rate(struct parser *parser, uint64_t *ret_rate)
+{
+	if (blk_options_size(parser->value, ret_rate) < 0 || *ret_rate == 0)
+		return fail_value(parser, "a number over 0, as in 5000 or 64M");
+	return 0;
+}
+
 static int parse_count(struct parser *parser, uint16_t max, uint16_t *ret_count)
 {
 	uint64_t count;
@@ -257,6 +264,16 @@ static int set_cache_size(struct parser *parser)
 	return parse_size(parser, &parser->options->cache_bytes);
 }
 
+static int set_iops(struct parser *parser)
+{
+	return parse_rate(parser, &parser->options->iops);
+}
+
+static int set_bps(struct parser *parser)
+{
+	return parse_rate(parser, &parser->options->bps);
+}
+
 static int set_sandbox(struct parser *parser)
 {
 	unsigned off;
@@ -314,6 +331,8 @@ static const struct option_row rows[] = {
 	{"physical-block-size", "BYTES", set_physical_block_size, "(4096)"},
 	{"cache-size", "BYTES", set_cache_size,
 	 "memory for the image's metadata"},
+	{"iops", "N", set_iops, "at most so many requests a second"},
+	{"bps", "BYTES", set_bps, "at most so many bytes a second"},
 	{"sandbox", "on|off", set_sandbox,
 	 "give up files and system calls not needed (on)"},
 	{"verbose", NULL, set_verbose, "log more"},

@@ -57,7 +57,9 @@ struct blk_options {
 	uint32_t physical_block_bytes; /* 0: not given */
 	uint64_t range_offset;
 	uint64_t range_length; /* 0: to the end */
-	uint64_t cache_bytes;  /* of metadata; 0: the format's default */
+	uint64_t iops;	       /* 0: no limit */
+	uint64_t bps;
+	uint64_t cache_bytes; /* of metadata; 0: the format's default */
 	const char *allowed[BLK_OPTIONS_MAX_ALLOWED + 1]; /* NULL at the end */
 	unsigned allowed_count;
 };

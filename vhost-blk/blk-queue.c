@@ -7,6 +7,7 @@
 
 #include "base/barrier.h"
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/iov.h"
 
 enum {
@@ -256,10 +257,11 @@ static int io_take(struct blk_io *io)
 	}
 	if (err != 0)
 		return err;
-	/* Only a request of these two kinds fills them in. */
+	/* The parser fills in only what the kind of request has. */
 	io->ranges_started = 0;
 	io->request.range_count = 0;
 	io->request.iov_count = 0;
+	io->request.length = 0;
 	if (blk_request_parse(&io->chain, &queue->disk->limits, &io->request) ==
 	    BLK_E_NO_STATUS) {
 		virtq_break(queue->vq, "a request has no device-writable byte "
@@ -271,11 +273,29 @@ static int io_take(struct blk_io *io)
 	return 0;
 }
 
+uint64_t blk_queue_wait_ns(const struct blk_queue *queue)
+{
+	const struct blk_limiter *limiter = &queue->disk->limiter;
+
+	return blk_limiter_is_on(limiter)
+		       ? blk_limiter_wait_ns(limiter, clock_ns())
+		       : 0;
+}
+
+static void charge(struct blk_queue *queue, const struct blk_request *request)
+{
+	struct blk_limiter *limiter = &queue->disk->limiter;
+
+	if (blk_limiter_is_on(limiter))
+		blk_limiter_charge(limiter, clock_ns(), request->length);
+}
+
 unsigned blk_queue_take(struct blk_queue *queue)
 {
 	unsigned taken = 0;
 
-	while (taken < BLK_QUEUE_BURST && blk_queue_can_take(queue)) {
+	while (taken < BLK_QUEUE_BURST && blk_queue_can_take(queue) &&
+	       blk_queue_wait_ns(queue) == 0) {
 		struct blk_io *io = io_alloc(queue);
 		int err = io_take(io);
 
@@ -287,6 +307,7 @@ unsigned blk_queue_take(struct blk_queue *queue)
 		}
 		queue->in_flight++;
 		taken++;
+		charge(queue, &io->request);
 		io_start(io);
 	}
 	return taken;

@@ -17,6 +17,7 @@
 
 #include "base/log.h"
 #include "image/executor.h"
+#include "vhost-blk/blk-limiter.h"
 #include "vhost-blk/blk-request.h"
 #include "vhost/virtq.h"
 
@@ -29,12 +30,16 @@ enum {
 
 struct blk_io;
 
-/* What all queues of a device share; unchanged while any of them is open. */
+/*
+ * What all queues of a device share. Unchanged while any of them is open, but
+ * for the last two, which see to their threads themselves.
+ */
 struct blk_disk {
 	const char *name; /* of the device, for messages */
 	struct image *image;
 	struct blk_limits limits;
 	uint8_t serial[VIRTIO_BLK_ID_BYTES];
+	struct blk_limiter limiter;
 	struct log_limit log_limit;
 };
 
@@ -82,5 +87,8 @@ static inline bool blk_queue_can_take(const struct blk_queue *queue)
 	return queue->enabled && !queue->broken &&
 	       queue->in_flight < queue->pool_size;
 }
+
+/* How long the device's rates keep blk_queue_take from doing so. */
+uint64_t blk_queue_wait_ns(const struct blk_queue *queue);
 
 #endif

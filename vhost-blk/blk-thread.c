@@ -234,14 +234,18 @@ static bool spin(struct blk_thread *thread)
 static void sleep_on_loop(struct blk_thread *thread)
 {
 	uint64_t timeout = UINT64_MAX;
+	uint64_t wait;
 	bool again = false;
 
 	for (struct attachment *a = thread->attachments; a; a = a->next) {
 		if (!blk_queue_can_take(a->queue))
 			continue;
-		if (!a->watch)
-			timeout = NOFD_NS;
-		again |= virtq_kicks_on(a->queue->vq);
+		wait = blk_queue_wait_ns(a->queue);
+		if (wait == 0) {
+			wait = a->watch ? UINT64_MAX : NOFD_NS;
+			again |= virtq_kicks_on(a->queue->vq);
+		}
+		timeout = MIN(timeout, wait);
 	}
 	if (!again && loop_wait(thread->loop, timeout) > 0)
 		thread->idle_since = 0;

@@ -166,6 +166,15 @@ static void allowed_files_pile_up_to_a_limit(void **state)
 	assert_int_equal(parse_with(more), -EINVAL);
 }
 
+static void rates_of_zero_are_refused(void **state)
+{
+	assert_int_equal(PARSE("--iops=5000", "--bps=64M"), 0);
+	assert_true(options.iops == 5000);
+	assert_true(options.bps == 64 << 20);
+	assert_int_equal(PARSE("--iops=0"), -EINVAL);
+	assert_int_equal(PARSE("--bps=0"), -EINVAL);
+}
+
 static void two_sockets_are_refused(void **state)
 {
 	assert_int_equal(PARSE("--fd=3"), -EINVAL);
@@ -198,6 +207,7 @@ int main(void)
 		cmocka_unit_test(
 			serial_longer_than_the_driver_can_read_is_refused),
 		cmocka_unit_test(allowed_files_pile_up_to_a_limit),
+		cmocka_unit_test(rates_of_zero_are_refused),
 		cmocka_unit_test(two_sockets_are_refused),
 		cmocka_unit_test(capabilities_need_no_image),
 	};
