@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "vhost/session-handlers.h"
 
 #define F(name)	    VHOST_USER_BIT(VHOST_USER_PROTOCOL_F_##name)
 #define BYTES(type) sizeof(((union vhost_user_payload *)NULL)->type)
@@ -26,72 +27,91 @@ enum {
 	LONGEST = VHOST_USER_MAX_PAYLOAD,
 };
 
-#define RULE(request, min, max, fd_policy, reply_policy, features) \
-	[VHOST_USER_##request] = {#request,                        \
-				  (min),                           \
-				  (max),                           \
-				  MESSAGE_FDS_##fd_policy,         \
-				  MESSAGE_REPLY_##reply_policy,    \
-				  (features)}
+/* clang-format off */
+#define RULE(request, min, max, fd_policy, reply_policy, features, handler) \
+	[VHOST_USER_##request] = {#request,                      \
+				  (min),                         \
+				  (max),                         \
+				  MESSAGE_FDS_##fd_policy,       \
+				  MESSAGE_REPLY_##reply_policy,  \
+				  (features),                    \
+				  (handler)}
+/* clang-format on */
 
 /*
  * Every message of the specification. A row's features are what must have been
  * offered, not negotiated: front-ends exist that leave SET_PROTOCOL_FEATURES
  * out or late (cloud-hypervisor asks GET_CONFIG in any case).
  */
-/* clang-format off */
 static const struct message_rule rules[VHOST_USER_REQUESTS] = {
-	RULE(GET_FEATURES, 0, 0, NONE, PAYLOAD, 0),
-	RULE(SET_FEATURES, U64, U64, NONE, ACK, 0),
-	RULE(SET_OWNER, 0, 0, NONE, ACK, 0),
-	RULE(RESET_OWNER, 0, 0, NONE, ACK, 0),
-	RULE(SET_MEM_TABLE, TABLE_HEADER, TABLE, PER_REGION, ACK, 0),
-	RULE(SET_LOG_BASE, U64, LOG, ONE, LOG, F(LOG_SHMFD)),
-	RULE(SET_LOG_FD, 0, U64, ONE, ACK, 0),
-	RULE(SET_VRING_NUM, STATE, STATE, NONE, ACK, 0),
-	RULE(SET_VRING_ADDR, ADDR, ADDR, NONE, ACK, 0),
-	RULE(SET_VRING_BASE, STATE, STATE, NONE, ACK, 0),
-	RULE(GET_VRING_BASE, STATE, STATE, NONE, PAYLOAD, 0),
-	RULE(SET_VRING_KICK, U64, U64, NOFD_BIT, ACK, 0),
-	RULE(SET_VRING_CALL, U64, U64, NOFD_BIT, ACK, 0),
-	RULE(SET_VRING_ERR, U64, U64, NOFD_BIT, ACK, 0),
-	RULE(GET_PROTOCOL_FEATURES, 0, 0, NONE, PAYLOAD, 0),
-	RULE(SET_PROTOCOL_FEATURES, U64, U64, NONE, ACK, 0),
-	RULE(GET_QUEUE_NUM, 0, 0, NONE, PAYLOAD, F(MQ)),
-	RULE(SET_VRING_ENABLE, STATE, STATE, NONE, ACK, 0),
-	RULE(SEND_RARP, U64, U64, NONE, ACK, F(RARP)),
-	RULE(NET_SET_MTU, U64, U64, NONE, ACK, F(NET_MTU)),
-	RULE(SET_BACKEND_REQ_FD, 0, 0, ONE, ACK, F(BACKEND_REQ)),
-	RULE(IOTLB_MSG, 0, LONGEST, NONE, PAYLOAD, 0),
-	RULE(SET_VRING_ENDIAN, STATE, STATE, NONE, ACK, F(CROSS_ENDIAN)),
-	RULE(GET_CONFIG, CONFIG_HEADER, CONFIG, NONE, PAYLOAD, F(CONFIG)),
-	RULE(SET_CONFIG, CONFIG_HEADER, CONFIG, NONE, ACK, F(CONFIG)),
+	RULE(GET_FEATURES, 0, 0, NONE, PAYLOAD, 0, session_get_features),
+	RULE(SET_FEATURES, U64, U64, NONE, ACK, 0, session_set_features),
+	RULE(SET_OWNER, 0, 0, NONE, ACK, 0, session_set_owner),
+	RULE(RESET_OWNER, 0, 0, NONE, ACK, 0, session_reset_owner),
+	RULE(SET_MEM_TABLE, TABLE_HEADER, TABLE, PER_REGION, ACK, 0,
+	     session_set_mem_table),
+	RULE(SET_LOG_BASE, U64, LOG, ONE, LOG, F(LOG_SHMFD),
+	     session_set_log_base),
+	RULE(SET_LOG_FD, 0, U64, ONE, ACK, 0, session_set_log_fd),
+	RULE(SET_VRING_NUM, STATE, STATE, NONE, ACK, 0, session_set_vring_num),
+	RULE(SET_VRING_ADDR, ADDR, ADDR, NONE, ACK, 0, session_set_vring_addr),
+	RULE(SET_VRING_BASE, STATE, STATE, NONE, ACK, 0,
+	     session_set_vring_base),
+	RULE(GET_VRING_BASE, STATE, STATE, NONE, PAYLOAD, 0,
+	     session_get_vring_base),
+	RULE(SET_VRING_KICK, U64, U64, NOFD_BIT, ACK, 0,
+	     session_set_vring_kick),
+	RULE(SET_VRING_CALL, U64, U64, NOFD_BIT, ACK, 0,
+	     session_set_vring_call),
+	RULE(SET_VRING_ERR, U64, U64, NOFD_BIT, ACK, 0, session_set_vring_err),
+	RULE(GET_PROTOCOL_FEATURES, 0, 0, NONE, PAYLOAD, 0,
+	     session_get_protocol_features),
+	RULE(SET_PROTOCOL_FEATURES, U64, U64, NONE, ACK, 0,
+	     session_set_protocol_features),
+	RULE(GET_QUEUE_NUM, 0, 0, NONE, PAYLOAD, F(MQ), session_get_queue_num),
+	RULE(SET_VRING_ENABLE, STATE, STATE, NONE, ACK, 0,
+	     session_set_vring_enable),
+	RULE(SEND_RARP, U64, U64, NONE, ACK, F(RARP), NULL),
+	RULE(NET_SET_MTU, U64, U64, NONE, ACK, F(NET_MTU), NULL),
+	RULE(SET_BACKEND_REQ_FD, 0, 0, ONE, ACK, F(BACKEND_REQ),
+	     session_set_backend_req_fd),
+	RULE(IOTLB_MSG, 0, LONGEST, NONE, PAYLOAD, 0, NULL),
+	RULE(SET_VRING_ENDIAN, STATE, STATE, NONE, ACK, F(CROSS_ENDIAN), NULL),
+	RULE(GET_CONFIG, CONFIG_HEADER, CONFIG, NONE, PAYLOAD, F(CONFIG),
+	     session_get_config),
+	RULE(SET_CONFIG, CONFIG_HEADER, CONFIG, NONE, ACK, F(CONFIG),
+	     session_set_config),
 	RULE(CREATE_CRYPTO_SESSION, 0, LONGEST, NONE, PAYLOAD,
-	     F(CRYPTO_SESSION)),
-	RULE(CLOSE_CRYPTO_SESSION, U64, U64, NONE, ACK, F(CRYPTO_SESSION)),
-	RULE(POSTCOPY_ADVISE, 0, 0, NONE, PAYLOAD, F(PAGEFAULT)),
-	RULE(POSTCOPY_LISTEN, 0, 0, NONE, ACK, F(PAGEFAULT)),
-	RULE(POSTCOPY_END, 0, 0, NONE, PAYLOAD, F(PAGEFAULT)),
+	     F(CRYPTO_SESSION), NULL),
+	RULE(CLOSE_CRYPTO_SESSION, U64, U64, NONE, ACK, F(CRYPTO_SESSION),
+	     NULL),
+	RULE(POSTCOPY_ADVISE, 0, 0, NONE, PAYLOAD, F(PAGEFAULT), NULL),
+	RULE(POSTCOPY_LISTEN, 0, 0, NONE, ACK, F(PAGEFAULT), NULL),
+	RULE(POSTCOPY_END, 0, 0, NONE, PAYLOAD, F(PAGEFAULT), NULL),
 	RULE(GET_INFLIGHT_FD, INFLIGHT_TEXT, INFLIGHT, NONE, PAYLOAD,
-	     F(INFLIGHT_SHMFD)),
+	     F(INFLIGHT_SHMFD), session_get_inflight_fd),
 	RULE(SET_INFLIGHT_FD, INFLIGHT_TEXT, INFLIGHT, ONE, ACK,
-	     F(INFLIGHT_SHMFD)),
-	RULE(GPU_SET_SOCKET, 0, 0, ONE, ACK, 0),
-	RULE(RESET_DEVICE, 0, 0, NONE, ACK, F(RESET_DEVICE)),
-	RULE(VRING_KICK, STATE, STATE, NONE, ACK, F(INBAND_NOTIFICATIONS)),
-	RULE(GET_MAX_MEM_SLOTS, 0, 0, NONE, PAYLOAD, F(CONFIGURE_MEM_SLOTS)),
-	RULE(ADD_MEM_REG, REGION, REGION, ONE, ACK, F(CONFIGURE_MEM_SLOTS)),
-	RULE(REM_MEM_REG, REGION, REGION, NONE, ACK, F(CONFIGURE_MEM_SLOTS)),
-	RULE(SET_STATUS, U64, U64, NONE, ACK, F(STATUS)),
-	RULE(GET_STATUS, 0, 0, NONE, PAYLOAD, F(STATUS)),
-	RULE(GET_SHARED_OBJECT, 16, 16, NONE, PAYLOAD, F(SHARED_OBJECT)),
-	RULE(SET_DEVICE_STATE_FD, 8, 8, ONE, PAYLOAD, F(DEVICE_STATE)),
-	RULE(CHECK_DEVICE_STATE, 0, 0, NONE, PAYLOAD, F(DEVICE_STATE)),
-	RULE(GET_SHMEM_CONFIG, 0, 0, NONE, PAYLOAD, F(SHMEM)),
+	     F(INFLIGHT_SHMFD), session_set_inflight_fd),
+	RULE(GPU_SET_SOCKET, 0, 0, ONE, ACK, 0, NULL),
+	RULE(RESET_DEVICE, 0, 0, NONE, ACK, F(RESET_DEVICE),
+	     session_reset_device),
+	RULE(VRING_KICK, STATE, STATE, NONE, ACK, F(INBAND_NOTIFICATIONS),
+	     NULL),
+	RULE(GET_MAX_MEM_SLOTS, 0, 0, NONE, PAYLOAD, F(CONFIGURE_MEM_SLOTS),
+	     session_get_max_mem_slots),
+	RULE(ADD_MEM_REG, REGION, REGION, ONE, ACK, F(CONFIGURE_MEM_SLOTS),
+	     session_add_mem_reg),
+	RULE(REM_MEM_REG, REGION, REGION, NONE, ACK, F(CONFIGURE_MEM_SLOTS),
+	     session_rem_mem_reg),
+	RULE(SET_STATUS, U64, U64, NONE, ACK, F(STATUS), session_set_status),
+	RULE(GET_STATUS, 0, 0, NONE, PAYLOAD, F(STATUS), session_get_status),
+	RULE(GET_SHARED_OBJECT, 16, 16, NONE, PAYLOAD, F(SHARED_OBJECT), NULL),
+	RULE(SET_DEVICE_STATE_FD, 8, 8, ONE, PAYLOAD, F(DEVICE_STATE), NULL),
+	RULE(CHECK_DEVICE_STATE, 0, 0, NONE, PAYLOAD, F(DEVICE_STATE), NULL),
+	RULE(GET_SHMEM_CONFIG, 0, 0, NONE, PAYLOAD, F(SHMEM), NULL),
 	RULE(GET_VRING_BASE_SKIP_DRAIN, STATE, STATE, NONE, PAYLOAD,
-	     F(GET_VRING_BASE_SKIP_DRAIN)),
+	     F(GET_VRING_BASE_SKIP_DRAIN), NULL),
 };
-/* clang-format on */
 
 const struct message_rule *message_rule(uint32_t request)
 {

@@ -37,6 +37,13 @@ enum message_reply {
 	MESSAGE_REPLY_LOG,
 };
 
+struct session;
+
+/* See vhost/session-handlers.h. */
+typedef int (*message_handler)(struct session *session,
+			       struct vhost_message *request,
+			       struct vhost_message *ret_reply);
+
 /* One row of the table. */
 struct message_rule {
 	const char *name; /* without VHOST_USER_ */
@@ -46,6 +53,7 @@ struct message_rule {
 	enum message_reply reply;
 	/* What must have been offered for it, as a mask; 0: nothing. */
 	uint64_t protocol_features;
+	message_handler handle; /* NULL: refused by name */
 };
 
 static inline bool message_is_none(const struct vhost_message *message)

@@ -4,6 +4,10 @@
  * goes in, effects on the device happen, perhaps a reply comes out. The socket
  * is vhost/endpoint.h's; a test or a fuzzer needs none.
  *
+ * Kick, call and error descriptors may be pipes or sockets whose other end is
+ * closed: the process ignores SIGPIPE (main.c does). They are made
+ * non-blocking here.
+ *
  * Control thread only.
  */
 #ifndef VHOST_SESSION_H
@@ -15,6 +19,25 @@
 #include "vhost/device.h"
 #include "vhost/message.h"
 
+enum {
+	SESSION_MAX_QUEUES = 256, /* the index in SET_VRING_KICK has 8 bits */
+};
+
+/*
+ * The protocol features that a session can do; a device offers some of them.
+ * Bit 30 of the virtio features is the session's own and always offered.
+ */
+#define SESSION_PROTOCOL_FEATURES                                    \
+	(VHOST_USER_BIT(VHOST_USER_PROTOCOL_F_MQ) |                  \
+	 VHOST_USER_BIT(VHOST_USER_PROTOCOL_F_LOG_SHMFD) |           \
+	 VHOST_USER_BIT(VHOST_USER_PROTOCOL_F_REPLY_ACK) |           \
+	 VHOST_USER_BIT(VHOST_USER_PROTOCOL_F_BACKEND_REQ) |         \
+	 VHOST_USER_BIT(VHOST_USER_PROTOCOL_F_CONFIG) |              \
+	 VHOST_USER_BIT(VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD) |      \
+	 VHOST_USER_BIT(VHOST_USER_PROTOCOL_F_RESET_DEVICE) |        \
+	 VHOST_USER_BIT(VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS) | \
+	 VHOST_USER_BIT(VHOST_USER_PROTOCOL_F_STATUS))
+
 enum session_outcome {
 	/* The front-end broke the protocol; session_error says how. Close. */
 	SESSION_E_CLOSE = 1,
@@ -22,7 +45,10 @@ enum session_outcome {
 
 struct session;
 
-/* Borrows @device until session_free. */
+/*
+ * Borrows @device until session_free. -EINVAL if it has no queue or more than
+ * SESSION_MAX_QUEUES, or offers what a session cannot do.
+ */
 int session_new(struct vhost_device *device, struct session **ret_session);
 
 /* Stops all rings, resets the device, closes and unmaps everything. */
