@@ -184,6 +184,18 @@ static int get_features(struct start *s)
 	return err;
 }
 
+/* More than the back-end has is the user's error, as QEMU has it. */
+static int queue_num(struct start *s)
+{
+	struct frontend *fe = s->fe;
+	int err =
+		frontend_get_u64(fe, VHOST_USER_GET_QUEUE_NUM, &fe->queue_num);
+
+	if (err < 0)
+		return err;
+	return s->count > fe->queue_num ? -ERANGE : 0;
+}
+
 static int get_config(struct frontend *fe)
 {
 	struct virtio_blk_config config;
@@ -311,10 +323,7 @@ static int negotiate_step(struct start *s, enum profile_step step)
 	case STEP_PROTOCOL_FEATURES:
 		return set_protocol_features(s);
 	case STEP_QUEUE_NUM:
-		return has(s, VHOST_USER_PROTOCOL_F_MQ)
-			       ? frontend_get_u64(fe, VHOST_USER_GET_QUEUE_NUM,
-						  &fe->queue_num)
-			       : 0;
+		return has(s, VHOST_USER_PROTOCOL_F_MQ) ? queue_num(s) : 0;
 	case STEP_MAX_SLOTS:
 		return has(s, VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS)
 			       ? frontend_get_u64(fe,

@@ -74,7 +74,8 @@ extern const struct frontend_profile *const frontend_profiles[];
  * Chooses fe->features and fe->protocol from what is offered, the profile
  * and fe's limits, and says what the front-end says before its driver is
  * up. (fe->features is set here, but told by frontend_start.) @queues is how
- * many queues the front-end was told to have.
+ * many queues the front-end was told to have: -ERANGE if the back-end says that
+ * it has fewer.
  */
 int frontend_negotiate(struct frontend *fe,
 		       const struct frontend_profile *profile, unsigned queues);
