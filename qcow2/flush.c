@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The plan that makes what happened so far stable, in the order that keeps an
+ * image whole at every instant of a crash:
+ *
+ *	1. the space of clusters given up is punched out (nothing refers to
+ *	   them), the file gets its length, the header loses autoclear bits;
+ *	2. refcounts, raised ones and those that may fall	BARRIER
+ *	3. refcount table entries, or the whole table elsewhere	BARRIER
+ *	4. the header, if the table moved			BARRIER
+ *	5. L2 entries						BARRIER
+ *	6. L1 entries						BARRIER
+ *
+ * The barrier of 2 also stands between the guest's data, written before the
+ * flush began, and the L2 entries that point at it. Phases with nothing to
+ * write are left out with their barrier; the barrier of 2 never is.
+ *
+ * The plan holds copies. What changes while it is under way is dirty again
+ * and goes into the next one.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/bitmap.h"
+#include "qcow2/core.h"
+#include "qcow2/free.h"
+
+enum {
+	MAX_STEP_BYTES = 1 << 20, /* of neighbours written as one */
+	/* Steps that are not writes of blocks or tables, at most. */
+	FIXED_STEPS = 16,
+	DATA_ALIGNMENT = 4096,
+};
+
+/* A plan in the making. The first step's data begins the one buffer. */
+struct draft {
+	struct qcow2 *q;
+	struct image_step *steps;
+	size_t count;
+	uint8_t *buffer;
+	size_t used;
+	bool wrote; /* since the last barrier */
+};
+
+static struct image_step *add_step(struct draft *d, enum image_step_kind kind,
+				   uint64_t offset, uint64_t length)
+{
+	struct image_step *step = &d->steps[d->count++];
+
+	*step = (struct image_step){
+		.kind = kind,
+		.store = d->q->image.store,
+		.offset = offset,
+		.length = length,
+	};
+	return step;
+}
+
+static void add_write(struct draft *d, uint64_t offset, const void *data,
+		      size_t length)
+{
+	struct image_step *last = d->count ? &d->steps[d->count - 1] : NULL;
+
+	d->wrote = true;
+	memcpy(d->buffer + d->used, data, length);
+	if (last && last->kind == IMAGE_STEP_WRITE &&
+	    last->offset + last->length == offset &&
+	    last->length + length <= MAX_STEP_BYTES)
+		last->length += length;
+	else
+		add_step(d, IMAGE_STEP_WRITE, offset, length)->data =
+			d->buffer + d->used;
+	d->used += length;
+}
+
+static void add_barrier(struct draft *d, bool always)
+{
+	if (d->wrote || always)
+		add_step(d, IMAGE_STEP_BARRIER, 0, 0);
+	d->wrote = false;
+}
+
+static void add_slices(struct draft *d, enum qcow2_slice_kind kind)
+{
+	struct metacache *cache = &d->q->cache;
+
+	for (uint32_t i = 0; i < cache->writing_count; i++) {
+		const struct metacache_block *block =
+			&cache->blocks[cache->writing[i]];
+
+		if (block->kind == kind)
+			add_write(d, block->offset, block->data,
+				  cache->block_bytes);
+	}
+}
+
+static void add_table_blocks(struct draft *d,
+			     const struct qcow2_memtable *table)
+{
+	uint32_t blocks = table->placed / table->block_bytes;
+	uint32_t i = bitmap_next_set(table->writing, blocks, 0);
+
+	while (i < blocks) {
+		uint64_t at = (uint64_t)i * table->block_bytes;
+
+		add_write(d, table->offset + at, table->data + at,
+			  table->block_bytes);
+		i = bitmap_next_set(table->writing, blocks, i + 1);
+	}
+}
+
+static void add_header(struct draft *d)
+{
+	add_write(d, 0, d->q->head, (size_t)1 << d->q->slice_bits);
+	d->q->plan.header = true;
+}
+
+static void put_header_table(struct qcow2 *q, uint64_t offset, uint64_t bytes)
+{
+	put_be64(q->head + offsetof(struct qcow2_wire_header,
+				    refcount_table_offset),
+		 offset);
+	put_be32(q->head + offsetof(struct qcow2_wire_header,
+				    refcount_table_clusters),
+		 bytes >> q->cluster_bits);
+}
+
+static void add_moved_table(struct draft *d)
+{
+	struct qcow2 *q = d->q;
+	const struct qcow2_memtable *table = &q->reftable;
+	uint64_t offset = q->regrow.first << q->cluster_bits;
+
+	for (uint64_t at = 0; at < table->bytes; at += table->block_bytes)
+		add_write(d, offset + at, table->data + at, table->block_bytes);
+	add_barrier(d, false);
+	put_header_table(q, offset, table->bytes);
+	add_header(d);
+	add_barrier(d, false);
+	q->plan.moves_table = true;
+}
+
+static void add_resize(struct draft *d)
+{
+	struct qcow2 *q = d->q;
+	uint64_t end = q->end_cluster << q->cluster_bits;
+
+	if (!q->image.store->can_grow || end <= q->file_bytes)
+		return;
+	q->plan.resize_to =
+		end + align_up(QCOW2_GROW_AHEAD_BYTES, qcow2_cluster_bytes(q));
+	add_step(d, IMAGE_STEP_RESIZE, q->plan.resize_to, 0);
+}
+
+static void add_punches(struct draft *d)
+{
+	struct qcow2 *q = d->q;
+
+	for (uint32_t i = 0; i < q->punch_count; i++)
+		add_step(d, IMAGE_STEP_PUNCH,
+			 q->punches[i].first << q->cluster_bits,
+			 (uint64_t)q->punches[i].count << q->cluster_bits);
+	q->plan.punches = q->punch_count;
+}
+
+static void add_all(struct draft *d)
+{
+	struct qcow2 *q = d->q;
+
+	add_punches(d);
+	add_resize(d);
+	if (q->autoclear_stale) {
+		put_be64(q->head + offsetof(struct qcow2_wire_header,
+					    autoclear_features),
+			 0);
+		add_header(d);
+	}
+	add_slices(d, QCOW2_SLICE_REFCOUNT);
+	add_barrier(d, true);
+	if (q->regrow.placed)
+		add_moved_table(d);
+	else
+		add_table_blocks(d, &q->reftable);
+	add_barrier(d, false);
+	add_slices(d, QCOW2_SLICE_L2);
+	add_barrier(d, false);
+	add_table_blocks(d, &q->l1);
+	add_barrier(d, false);
+}
+
+static int reserve(struct draft *d)
+{
+	struct qcow2 *q = d->q;
+	size_t blocks = (size_t)q->cache.dirty_count + q->l1.dirty_count +
+			(q->regrow.placed ? qcow2_memtable_blocks(&q->reftable)
+					  : q->reftable.dirty_count) +
+			2;
+	size_t bytes = blocks << q->slice_bits;
+
+	d->steps = calloc(blocks + q->punch_count + FIXED_STEPS,
+			  sizeof(*d->steps));
+	d->buffer =
+		aligned_alloc(DATA_ALIGNMENT, align_up(bytes, DATA_ALIGNMENT));
+	if (d->steps && d->buffer)
+		return 0;
+	free(d->steps);
+	free(d->buffer);
+	return -ENOMEM;
+}
+
+int qcow2_flush_begin(struct image *image, struct image_plan *ret_plan)
+{
+	struct qcow2 *q = qcow2_of(image);
+	struct draft d = {.q = q};
+	int err;
+
+	if (q->plan.out)
+		return IMAGE_E_BUSY;
+	err = reserve(&d);
+	if (err)
+		return err;
+	q->plan = (struct qcow2_plan_state){
+		.out = true,
+		.frees = q->free_count,
+	};
+	metacache_start_writing(&q->cache);
+	qcow2_memtable_start_writing(&q->l1);
+	qcow2_memtable_start_writing(&q->reftable);
+	add_all(&d);
+	*ret_plan = (struct image_plan){
+		.steps = d.steps,
+		.count = d.count,
+		.ticket = (uintptr_t)d.buffer,
+	};
+	return 0;
+}
+
+static void table_has_moved(struct qcow2 *q)
+{
+	q->regrow.old_first = qcow2_cluster_of(q, q->reftable.offset);
+	q->regrow.old_count = q->reftable.placed >> q->cluster_bits;
+	q->regrow.placed = false;
+	q->reftable.offset = q->regrow.first << q->cluster_bits;
+	q->reftable.placed = q->reftable.bytes;
+}
+
+static void plan_succeeded(struct qcow2 *q)
+{
+	if (q->plan.header)
+		q->autoclear_stale = false;
+	if (q->plan.moves_table)
+		table_has_moved(q);
+	if (q->plan.resize_to) {
+		q->file_bytes = q->plan.resize_to;
+		q->grown = true;
+	}
+	qcow2_free_stable(q, q->plan.frees, q->image.flushes + 1);
+	qcow2_free_punched(q, q->plan.punches);
+}
+
+void qcow2_flush_end(struct image *image, struct image_plan *plan, int result)
+{
+	struct qcow2 *q = qcow2_of(image);
+	bool failed = result != 0;
+
+	metacache_end_writing(&q->cache, failed);
+	qcow2_memtable_end_writing(&q->l1, failed);
+	qcow2_memtable_end_writing(&q->reftable, failed);
+	if (!failed)
+		plan_succeeded(q);
+	else if (q->plan.moves_table)
+		put_header_table(q, q->reftable.offset, q->reftable.placed);
+	q->plan = (struct qcow2_plan_state){0};
+	free((void *)(uintptr_t)plan->ticket);
+	free(plan->steps);
+	*plan = (struct image_plan){0};
+}
+
+bool qcow2_is_dirty(struct image *image)
+{
+	const struct qcow2 *q = qcow2_of(image);
+
+	return q->cache.dirty_count || q->l1.dirty_count ||
+	       q->reftable.dirty_count || q->regrow.placed || q->punch_count;
+}

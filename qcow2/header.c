@@ -1,0 +1,397 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/header.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "image/image.h"
+
+/* The first cluster, and the part of it where extensions may lie. */
+struct head {
+	struct store *store;
+	struct qcow2_wire_header wire; /* still big-endian */
+	uint8_t *bytes;
+	size_t size;
+	size_t header_bytes;
+	char **ret_error;
+};
+
+#define FIELD(head, bits, name)                       \
+	get_be##bits((const uint8_t *)&(head)->wire + \
+		     offsetof(struct qcow2_wire_header, name))
+
+__attribute__((format(printf, 3, 4))) static int
+refuse(const struct head *head, int outcome, const char *format, ...)
+{
+	char reason[256];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(reason, sizeof(reason), format, args);
+	va_end(args);
+	if (asprintf(head->ret_error, "%s: qcow2: %s", head->store->name,
+		     reason) < 0)
+		*head->ret_error = NULL;
+	return outcome;
+}
+
+uint64_t qcow2_l1_entries_for(uint64_t size_bytes, unsigned cluster_bits)
+{
+	/* One L2 table holds a cluster's worth of 8-byte entries. */
+	unsigned bits = cluster_bits + cluster_bits - 3;
+
+	return (size_bytes >> bits) +
+	       ((size_bytes & ((UINT64_C(1) << bits) - 1)) != 0);
+}
+
+/* A table of @length bytes at @offset: aligned, and inside the file. */
+static int check_table(const struct head *head, const struct qcow2_header *h,
+		       const char *what, uint64_t offset, uint64_t length)
+{
+	uint64_t cluster = UINT64_C(1) << h->cluster_bits;
+	uint64_t file = head->store->size_bytes;
+
+	if (!is_aligned(offset, cluster))
+		return refuse(head, IMAGE_E_CORRUPT,
+			      "the %s at offset %llu is not aligned to a "
+			      "cluster",
+			      what, (unsigned long long)offset);
+	if (length == 0)
+		return 0;
+	if (offset == 0 || file > UINT64_MAX - cluster ||
+	    !range_fits(offset, length, align_up(file, cluster)))
+		return refuse(head, IMAGE_E_CORRUPT,
+			      "the %s (%llu bytes at offset %llu) is not "
+			      "inside the file",
+			      what, (unsigned long long)length,
+			      (unsigned long long)offset);
+	return 0;
+}
+
+static int parse_geometry(const struct head *head, struct qcow2_header *h)
+{
+	uint64_t needed;
+
+	h->size_bytes = FIELD(head, 64, size);
+	h->l1_entries = FIELD(head, 32, l1_size);
+	h->l1_offset = FIELD(head, 64, l1_table_offset);
+	h->reftable_offset = FIELD(head, 64, refcount_table_offset);
+	h->reftable_clusters = FIELD(head, 32, refcount_table_clusters);
+	h->snapshot_count = FIELD(head, 32, nb_snapshots);
+	h->snapshots_offset = FIELD(head, 64, snapshots_offset);
+
+	if (h->size_bytes > INT64_MAX)
+		return refuse(head, IMAGE_E_CORRUPT, "the size is too large");
+	needed = qcow2_l1_entries_for(h->size_bytes, h->cluster_bits);
+	if (h->l1_entries > QCOW2_MAX_L1_BYTES / 8 ||
+	    needed > QCOW2_MAX_L1_BYTES / 8)
+		return refuse(head, IMAGE_E_CORRUPT,
+			      "the L1 table is larger than 32 MiB");
+	if (h->l1_entries < needed)
+		return refuse(head, IMAGE_E_CORRUPT,
+			      "the L1 table (%u entries) is too small for the "
+			      "image's size",
+			      h->l1_entries);
+	h->l1_used = needed;
+	if (h->reftable_clusters == 0)
+		return refuse(head, IMAGE_E_CORRUPT, "no refcount table");
+	if (h->reftable_clusters > (uint32_t)QCOW2_MAX_REFTABLE_BYTES >>
+	    h->cluster_bits)
+		return refuse(head, IMAGE_E_CORRUPT,
+			      "the refcount table is larger than 8 MiB");
+	if (h->snapshot_count > QCOW2_MAX_SNAPSHOTS)
+		return refuse(head, IMAGE_E_CORRUPT,
+			      "more than 65536 snapshots");
+	return 0;
+}
+
+static int check_tables(const struct head *head, const struct qcow2_header *h)
+{
+	uint64_t l1_bytes = align_up(h->l1_entries * UINT64_C(8),
+				     UINT64_C(1) << h->cluster_bits);
+	uint64_t reftable_bytes = (uint64_t)h->reftable_clusters
+				  << h->cluster_bits;
+	int err;
+
+	err = check_table(head, h, "L1 table", h->l1_offset,
+			  h->l1_entries * UINT64_C(8));
+	if (err == 0)
+		err = check_table(head, h, "refcount table", h->reftable_offset,
+				  reftable_bytes);
+	/* Each entry of the snapshot table has at least 40 bytes. */
+	if (err == 0)
+		err = check_table(head, h, "snapshot table",
+				  h->snapshot_count ? h->snapshots_offset : 0,
+				  h->snapshot_count * UINT64_C(40));
+	if (err == 0 && ranges_overlap(h->l1_offset, l1_bytes,
+				       h->reftable_offset, reftable_bytes))
+		err = refuse(head, IMAGE_E_CORRUPT,
+			     "the L1 table and the refcount table overlap");
+	return err;
+}
+
+/* The name of an unknown feature bit: from the image if it has one. */
+static void name_feature(const struct head *head, unsigned bit,
+			 char ret_name[64])
+{
+	size_t at = head->header_bytes;
+
+	snprintf(ret_name, 64, "incompatible feature bit %u", bit);
+	while (range_fits(at, 8, head->size)) {
+		uint32_t type = get_be32(head->bytes + at);
+		uint32_t length = get_be32(head->bytes + at + 4);
+		const uint8_t *entry = head->bytes + at + 8;
+
+		if (type == QCOW2_EXT_END || length > head->size - at - 8)
+			return;
+		for (uint32_t i = 0;
+		     type == QCOW2_EXT_FEATURE_NAMES && i < length / 48;
+		     i++, entry += 48)
+			if (entry[0] == QCOW2_FEATURE_INCOMPATIBLE &&
+			    entry[1] == bit && entry[2])
+				snprintf(ret_name, 64, "%.46s",
+					 (const char *)entry + 2);
+		at += 8 + align_up((uint64_t)length, 8);
+	}
+}
+
+/* What a person is told must be printable: the name came from the file. */
+static void make_printable(char *text)
+{
+	for (; *text; text++)
+		if (*text < ' ' || *text > '~')
+			*text = '?';
+}
+
+static int check_features(const struct head *head, const struct qcow2_header *h,
+			  bool writable)
+{
+	const uint64_t known = QCOW2_INCOMPAT_DIRTY | QCOW2_INCOMPAT_CORRUPT |
+			       QCOW2_INCOMPAT_DATA_FILE |
+			       QCOW2_INCOMPAT_COMPRESSION |
+			       QCOW2_INCOMPAT_EXTENDED_L2;
+	uint64_t unknown = h->incompatible & ~known;
+	char name[64];
+
+	if (unknown) {
+		name_feature(head, __builtin_ctzll(unknown), name);
+		make_printable(name);
+		return refuse(head, IMAGE_E_UNSUPPORTED,
+			      "it uses a feature that is not known here: %s",
+			      name);
+	}
+	if (h->incompatible & QCOW2_INCOMPAT_DATA_FILE)
+		return refuse(head, IMAGE_E_UNSUPPORTED,
+			      "external data files are not supported");
+	if (h->incompatible & QCOW2_INCOMPAT_EXTENDED_L2)
+		return refuse(head, IMAGE_E_UNSUPPORTED,
+			      "extended L2 entries (subclusters) are not "
+			      "supported");
+	if (writable && (h->incompatible & QCOW2_INCOMPAT_CORRUPT))
+		return refuse(head, IMAGE_E_UNSUPPORTED,
+			      "it is marked corrupt: open it read-only, or "
+			      "repair it (qemu-img check -r all)");
+	if (writable && (h->incompatible & QCOW2_INCOMPAT_DIRTY))
+		return refuse(head, IMAGE_E_UNSUPPORTED,
+			      "it was not closed cleanly and its refcounts may "
+			      "be wrong: open it read-only, or repair it "
+			      "(qemu-img check -r all)");
+	return 0;
+}
+
+static int parse_version_3(struct head *head, struct qcow2_header *h)
+{
+	uint64_t length = FIELD(head, 32, header_length);
+
+	if (length < QCOW2_HEADER_BYTES_V3 || length % 8 != 0 ||
+	    length > head->size)
+		return refuse(head, IMAGE_E_CORRUPT,
+			      "the header's length is %llu",
+			      (unsigned long long)length);
+	head->header_bytes = length;
+	h->incompatible = FIELD(head, 64, incompatible_features);
+	h->compatible = FIELD(head, 64, compatible_features);
+	h->autoclear = FIELD(head, 64, autoclear_features);
+	h->refcount_order = FIELD(head, 32, refcount_order);
+	if (length > QCOW2_HEADER_BYTES_V3)
+		h->compression = head->wire.compression_type;
+	return 0;
+}
+
+static int check_version_3(const struct head *head,
+			   const struct qcow2_header *h)
+{
+	bool flagged = h->incompatible & QCOW2_INCOMPAT_COMPRESSION;
+
+	if (h->refcount_order > QCOW2_MAX_REFCOUNT_ORDER)
+		return refuse(head, IMAGE_E_CORRUPT,
+			      "refcounts of more than 64 bits");
+	if (flagged != (h->compression != QCOW2_COMPRESSION_ZLIB))
+		return refuse(head, IMAGE_E_CORRUPT,
+			      "the compression type and its feature bit "
+			      "disagree");
+	if (h->compression > QCOW2_COMPRESSION_ZSTD)
+		return refuse(head, IMAGE_E_UNSUPPORTED,
+			      "compression type %u is not known here",
+			      (unsigned)h->compression);
+	return 0;
+}
+
+static int parse_backing(const struct head *head, struct qcow2_header *h)
+{
+	uint64_t offset = FIELD(head, 64, backing_file_offset);
+	uint32_t length = FIELD(head, 32, backing_file_size);
+
+	if (offset == 0)
+		return 0;
+	if (length > QCOW2_MAX_BACKING_NAME)
+		return refuse(head, IMAGE_E_CORRUPT,
+			      "the backing file's name has %u bytes; at most "
+			      "1023 are allowed",
+			      length);
+	if (offset < head->header_bytes ||
+	    !range_fits(offset, length, head->size))
+		return refuse(head, IMAGE_E_CORRUPT,
+			      "the backing file's name is not inside the first "
+			      "cluster");
+	if (length == 0)
+		return 0;
+	if (memchr(head->bytes + offset, 0, length))
+		return refuse(head, IMAGE_E_CORRUPT,
+			      "the backing file's name holds a zero byte");
+	h->backing_name = strndup((char *)head->bytes + offset, length);
+	return h->backing_name ? 0 : -ENOMEM;
+}
+
+static int parse_extensions(const struct head *head, struct qcow2_header *h)
+{
+	uint64_t end = FIELD(head, 64, backing_file_offset);
+	size_t at = head->header_bytes;
+
+	if (end == 0)
+		end = head->size;
+	while (range_fits(at, 8, end)) {
+		uint32_t type = get_be32(head->bytes + at);
+		uint32_t length = get_be32(head->bytes + at + 4);
+
+		if (type == QCOW2_EXT_END)
+			break;
+		if (length > end - at - 8)
+			return refuse(head, IMAGE_E_CORRUPT,
+				      "header extension 0x%08x is too long "
+				      "(%u bytes)",
+				      type, length);
+		if (type == QCOW2_EXT_BACKING_FORMAT && !h->backing_format) {
+			if (length > QCOW2_MAX_BACKING_FORMAT)
+				return refuse(head, IMAGE_E_CORRUPT,
+					      "the backing file's format has a "
+					      "name of %u bytes",
+					      length);
+			h->backing_format =
+				strndup((char *)head->bytes + at + 8, length);
+			if (!h->backing_format)
+				return -ENOMEM;
+		}
+		at += 8 + align_up((uint64_t)length, 8);
+	}
+	return 0;
+}
+
+static int parse(struct head *head, bool writable, struct qcow2_header *h)
+{
+	uint32_t crypt = FIELD(head, 32, crypt_method);
+	int err = 0;
+
+	head->header_bytes = QCOW2_HEADER_BYTES_V2;
+	h->refcount_order = 4;
+	if (h->version == 3)
+		err = parse_version_3(head, h);
+	/* First: what we do not know may change the meaning of the rest. */
+	if (err == 0)
+		err = check_features(head, h, writable);
+	if (err == 0)
+		err = check_version_3(head, h);
+	if (err == 0 && crypt != QCOW2_CRYPT_NONE)
+		err = refuse(head, IMAGE_E_UNSUPPORTED,
+			     crypt == QCOW2_CRYPT_AES
+				     ? "AES encryption is not supported"
+			     : crypt == QCOW2_CRYPT_LUKS
+				     ? "LUKS encryption is not supported"
+				     : "an unknown encryption method");
+	if (err == 0)
+		err = parse_geometry(head, h);
+	if (err == 0)
+		err = check_tables(head, h);
+	if (err == 0)
+		err = parse_backing(head, h);
+	if (err == 0)
+		err = parse_extensions(head, h);
+	return err;
+}
+
+static int read_head(struct head *head, struct qcow2_header *h)
+{
+	uint32_t cluster_bits;
+	int err;
+
+	if (head->store->size_bytes < QCOW2_HEADER_BYTES_V2)
+		return refuse(head, IMAGE_E_CORRUPT, "the file is too short");
+	err = store_read(head->store, 0, head->bytes, 512);
+	if (err < 0)
+		return refuse(head, err, "the header cannot be read: %s",
+			      strerror(-err));
+	memcpy(&head->wire, head->bytes, sizeof(head->wire));
+	if (FIELD(head, 32, magic) != QCOW2_MAGIC)
+		return refuse(head, IMAGE_E_CORRUPT, "no qcow2 image");
+	h->version = FIELD(head, 32, version);
+	if (h->version != 2 && h->version != 3)
+		return refuse(head, IMAGE_E_UNSUPPORTED,
+			      "version %u is not known here", h->version);
+	cluster_bits = FIELD(head, 32, cluster_bits);
+	if (cluster_bits < QCOW2_MIN_CLUSTER_BITS ||
+	    cluster_bits > QCOW2_MAX_CLUSTER_BITS)
+		return refuse(head, IMAGE_E_CORRUPT,
+			      "clusters of 2^%u bytes; 2^9 to 2^21 are allowed",
+			      cluster_bits);
+	h->cluster_bits = cluster_bits;
+	head->size = (size_t)1 << cluster_bits;
+	err = store_read(head->store, 0, head->bytes, head->size);
+	if (err < 0)
+		return refuse(head, err, "the header cannot be read: %s",
+			      strerror(-err));
+	return 0;
+}
+
+int qcow2_header_read(struct store *store, bool writable,
+		      struct qcow2_header *ret_header, char **ret_error)
+{
+	struct head head = {.store = store, .ret_error = ret_error};
+	struct qcow2_header h = {0};
+	int err;
+
+	/* Aligned, for stores that want it (O_DIRECT). */
+	head.bytes = aligned_alloc(4096, 1 << QCOW2_MAX_CLUSTER_BITS);
+	if (!head.bytes)
+		return -ENOMEM;
+	err = read_head(&head, &h);
+	if (err == 0)
+		err = parse(&head, writable, &h);
+	free(head.bytes);
+	if (err != 0) {
+		qcow2_header_deinit(&h);
+		return err;
+	}
+	*ret_header = h;
+	return 0;
+}
+
+void qcow2_header_deinit(struct qcow2_header *header)
+{
+	free(header->backing_name);
+	free(header->backing_format);
+	header->backing_name = NULL;
+	header->backing_format = NULL;
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/map.h"
+
+/* How many entries from @l2 on look the same to a reader: @mask'ed equal. */
+static uint64_t same_run(const struct qcow2_l2 *l2, uint64_t limit,
+			 uint64_t mask)
+{
+	uint64_t first = qcow2_l2_get(l2, 0) & mask;
+	uint64_t run = 1;
+
+	while (run < limit && (qcow2_l2_get(l2, run) & mask) == first)
+		run++;
+	return run;
+}
+
+/* How many entries read as zeroes, with or without a host cluster. */
+static uint64_t zero_run(const struct qcow2 *q, const struct qcow2_l2 *l2,
+			 uint64_t limit)
+{
+	uint64_t run = 1;
+
+	while (run < limit) {
+		enum qcow2_cluster_kind kind =
+			qcow2_entry_kind(q, qcow2_l2_get(l2, run));
+
+		if (kind != QCOW2_ZERO_PLAIN && kind != QCOW2_ZERO_ALLOCATED)
+			break;
+		run++;
+	}
+	return run;
+}
+
+int qcow2_map_data(struct qcow2 *q, const struct qcow2_ask *ask,
+		   const struct qcow2_l2 *l2, uint64_t flags,
+		   struct image_extent *ret)
+{
+	uint64_t cluster = qcow2_cluster_bytes(q);
+	uint64_t entry = qcow2_l2_get(l2, 0);
+	uint64_t limit = MIN(ask->clusters, (uint64_t)l2->count);
+	uint64_t mask = QCOW2_OFFSET_MASK | QCOW2_COMPRESSED | QCOW2_ZERO |
+			QCOW2_L2_RESERVED | flags;
+	uint64_t next = (entry & mask) + cluster;
+	uint64_t run = 1;
+
+	while (run < limit && (qcow2_l2_get(l2, run) & mask) == next) {
+		run++;
+		next += cluster;
+	}
+	/* The first and the last are inside the file: so are all. */
+	if (!qcow2_entry_in_file(q, entry))
+		return qcow2_corrupt_entry(q, ask->cluster, entry);
+	while (run > 1 && !qcow2_entry_in_file(q, qcow2_l2_get(l2, run - 1)))
+		run--;
+	*ret = (struct image_extent){
+		.kind = IMAGE_DATA,
+		.length = qcow2_ask_bytes(q, ask, run),
+		.store = q->image.data_store,
+		.host_offset = (entry & QCOW2_OFFSET_MASK) + ask->skip,
+	};
+	return 0;
+}
+
+static int map_compressed(struct qcow2 *q, const struct qcow2_ask *ask,
+			  uint64_t entry, struct image_extent *ret)
+{
+	uint64_t offset, bytes;
+
+	if (!qcow2_entry_in_file(q, entry))
+		return qcow2_corrupt_entry(q, ask->cluster, entry);
+	qcow2_entry_compressed(q, entry, &offset, &bytes);
+	*ret = (struct image_extent){
+		.kind = IMAGE_COMPRESSED,
+		.length = qcow2_ask_bytes(q, ask, 1),
+		.store = q->image.data_store,
+		.host_offset = offset,
+		.host_bytes = bytes,
+		.cluster_bytes = qcow2_cluster_bytes(q),
+		.skip = ask->skip,
+		.codec = q->header.compression == QCOW2_COMPRESSION_ZSTD
+				 ? IMAGE_CODEC_ZSTD
+				 : IMAGE_CODEC_DEFLATE,
+	};
+	return 0;
+}
+
+int qcow2_map_read(struct qcow2 *q, const struct qcow2_ask *ask,
+		   struct image_extent *ret)
+{
+	enum image_extent_kind kind = IMAGE_HOLE;
+	struct qcow2_l2 l2;
+	uint64_t limit, run, entry;
+	int err = qcow2_l2_find(q, ask->cluster, ret, &l2);
+
+	if (err)
+		return err;
+	limit = run = MIN(ask->clusters, (uint64_t)l2.count);
+	if (l2.slice) {
+		entry = qcow2_l2_get(&l2, 0);
+		switch (qcow2_entry_kind(q, entry)) {
+		case QCOW2_NORMAL:
+			return qcow2_map_data(q, ask, &l2, 0, ret);
+		case QCOW2_IS_COMPRESSED:
+			return map_compressed(q, ask, entry, ret);
+		case QCOW2_UNALLOCATED:
+			run = same_run(&l2, limit, UINT64_MAX);
+			break;
+		case QCOW2_ZERO_PLAIN:
+		case QCOW2_ZERO_ALLOCATED:
+			kind = IMAGE_ZEROES;
+			run = zero_run(q, &l2, limit);
+			break;
+		case QCOW2_CORRUPT_ENTRY:
+			return qcow2_corrupt_entry(q, ask->cluster, entry);
+		}
+	}
+	*ret = (struct image_extent){
+		.kind = kind,
+		.length = qcow2_ask_bytes(q, ask, run),
+	};
+	return 0;
+}
+
+int qcow2_map(struct image *image, enum image_op op, uint64_t offset,
+	      uint64_t length, struct image_extent *ret)
+{
+	struct qcow2 *q = qcow2_of(image);
+	struct qcow2_ask ask = {
+		.op = op,
+		.offset = offset,
+		.length = length,
+		.cluster = qcow2_cluster_of(q, offset),
+		.skip = qcow2_in_cluster(q, offset),
+	};
+	int err;
+
+	/* offset + length fits: they lie inside the image. */
+	ask.clusters =
+		qcow2_cluster_of(q, offset + length - 1) - ask.cluster + 1;
+	if (op != IMAGE_READ && q->autoclear_stale)
+		err = qcow2_answer_full(q, ret);
+	else if (op == IMAGE_READ)
+		err = qcow2_map_read(q, &ask, ret);
+	else if (op == IMAGE_WRITE)
+		err = qcow2_map_write(q, &ask, ret);
+	else
+		err = qcow2_map_zero(q, &ask, ret);
+	return err == QCOW2_ANSWERED ? 0 : err;
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What image_map answers, by what is asked. Each covers as many neighbouring
+ * clusters of one kind as the request wants and the L2 slice at hand holds.
+ */
+#ifndef QCOW2_MAP_H
+#define QCOW2_MAP_H
+
+#include "qcow2/core.h"
+#include "qcow2/table.h"
+
+/* A request, and how far it goes in clusters. */
+struct qcow2_ask {
+	enum image_op op;
+	uint64_t offset; /* guest bytes */
+	uint64_t length;
+	uint64_t cluster; /* of @offset */
+	uint64_t skip;	  /* @offset's place in its cluster */
+	uint64_t clusters;
+};
+
+int qcow2_map_read(struct qcow2 *q, const struct qcow2_ask *ask,
+		   struct image_extent *ret);
+int qcow2_map_write(struct qcow2 *q, const struct qcow2_ask *ask,
+		    struct image_extent *ret);
+/* ZERO and DISCARD. */
+int qcow2_map_zero(struct qcow2 *q, const struct qcow2_ask *ask,
+		   struct image_extent *ret);
+
+/* For a write or zero that finds no cluster it can change: makes one. */
+int qcow2_map_allocate(struct qcow2 *q, const struct qcow2_ask *ask,
+		       struct image_extent *ret);
+
+/* Guest bytes of @ask that its first @clusters clusters hold. */
+static inline uint64_t qcow2_ask_bytes(const struct qcow2 *q,
+				       const struct qcow2_ask *ask,
+				       uint64_t clusters)
+{
+	return MIN(ask->length, (clusters << q->cluster_bits) - ask->skip);
+}
+
+/* The run of NORMAL clusters at @l2 as IMAGE_DATA; @flags must be set in all. */
+int qcow2_map_data(struct qcow2 *q, const struct qcow2_ask *ask,
+		   const struct qcow2_l2 *l2, uint64_t flags,
+		   struct image_extent *ret);
+
+/* True if an allocation that is not committed covers the guest cluster. */
+bool qcow2_is_pending(const struct qcow2 *q, uint64_t guest_cluster);
+
+#endif

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+#include <stdlib.h>
+
+#include "image/open.h"
+#include "qcow2/alloc.h"
+#include "qcow2/core.h"
+#include "qcow2/qcow2.h"
+
+enum {
+	/* Flushes that closing may take: a free goes through three plans. */
+	MAX_CLOSE_FLUSHES = 16,
+};
+
+static bool probe(const void *head, size_t size)
+{
+	return size >= 8 && get_be32(head) == QCOW2_MAGIC &&
+	       (get_be32((const char *)head + 4) == 2 ||
+		get_be32((const char *)head + 4) == 3);
+}
+
+static void set_geometry(struct qcow2 *q)
+{
+	const struct qcow2_header *h = &q->header;
+
+	q->cluster_bits = h->cluster_bits;
+	q->l2_bits = h->cluster_bits - 3;
+	q->slice_bits = MIN(h->cluster_bits,
+			    (unsigned)__builtin_ctz(QCOW2_SLICE_BYTES));
+	q->slice_entry_bits = q->slice_bits - 3;
+	q->refblock_bits = h->cluster_bits + 3 - h->refcount_order;
+	q->slice_ref_bits = q->slice_bits + 3 - h->refcount_order;
+}
+
+/* The L1 table and the refcount table are held in memory as a whole. */
+static int read_table(struct qcow2 *q, struct qcow2_memtable *table,
+		      uint64_t offset, uint64_t bytes)
+{
+	int err;
+
+	bytes = align_up(bytes, qcow2_cluster_bytes(q));
+	err = qcow2_memtable_init(table, bytes, UINT32_C(1) << q->slice_bits);
+	table->offset = offset;
+	if (err == 0 && bytes)
+		err = store_read(q->image.store, offset, table->data, bytes);
+	return err;
+}
+
+static int init_cache(struct qcow2 *q, uint64_t bytes)
+{
+	uint64_t slice = UINT64_C(1) << q->slice_bits;
+	uint64_t least = 4 * qcow2_cluster_bytes(q) + 128 * slice;
+
+	if (bytes == 0)
+		bytes = QCOW2_DEFAULT_CACHE_BYTES;
+	bytes = MAX(MIN(bytes, UINT64_C(1) << 40), least);
+	return metacache_init(&q->cache, bytes, slice);
+}
+
+static int load(struct qcow2 *q, const struct image_open_options *o)
+{
+	const struct qcow2_header *h = &q->header;
+	int err;
+
+	set_geometry(q);
+	q->image.size_bytes = h->size_bytes;
+	q->image.cluster_bytes = qcow2_cluster_bytes(q);
+	q->image.read_only = o->read_only;
+	q->image.backing_name = h->backing_name;
+	q->image.backing_format = h->backing_format;
+	q->header.backing_name = q->header.backing_format = NULL;
+	q->autoclear_stale = h->autoclear != 0;
+
+	err = read_table(q, &q->l1, h->l1_offset, h->l1_entries * UINT64_C(8));
+	if (err == 0)
+		err = read_table(q, &q->reftable, h->reftable_offset,
+				 (uint64_t)h->reftable_clusters
+					 << q->cluster_bits);
+	if (err)
+		return err;
+	q->head = aligned_alloc(4096, 4096);
+	q->frees = calloc(QCOW2_MAX_FREES, sizeof(*q->frees));
+	q->punches = calloc(QCOW2_MAX_FREES, sizeof(*q->punches));
+	if (!q->head || !q->frees || !q->punches)
+		return -ENOMEM;
+	err = store_read(q->image.store, 0, q->head,
+			 UINT64_C(1) << q->slice_bits);
+	if (err == 0)
+		err = init_cache(q, o->cache_bytes);
+	if (err == 0)
+		qcow2_alloc_init(q);
+	return err;
+}
+
+static void destroy(struct qcow2 *q)
+{
+	metacache_deinit(&q->cache);
+	qcow2_memtable_deinit(&q->l1);
+	qcow2_memtable_deinit(&q->reftable);
+	qcow2_header_deinit(&q->header);
+	free(q->copy.data);
+	free(q->punches);
+	free(q->frees);
+	free(q->head);
+	image_deinit(&q->image);
+	free(q);
+}
+
+static int open_image(struct store *store, const struct image_open_options *o,
+		      struct image **ret_image, char **ret_error)
+{
+	struct qcow2 *q = calloc(1, sizeof(*q));
+	int err;
+
+	if (!q)
+		return -ENOMEM;
+	image_init(&q->image, &qcow2_format, store);
+	err = qcow2_header_read(store, !o->read_only, &q->header, ret_error);
+	if (err == 0) {
+		err = load(q, o);
+		if (err)
+			store_fail(ret_error, err,
+				   "%s: the qcow2 tables cannot be read: %s",
+				   store->name, strerror(-err));
+	}
+	if (err) {
+		q->image.store = q->image.data_store = NULL;
+		destroy(q);
+		return err;
+	}
+	*ret_image = &q->image;
+	return 0;
+}
+
+/* Carries on with what waits for a block to be read, with synchronous calls. */
+static int finish_regrow(struct qcow2 *q)
+{
+	struct image_extent need;
+	int err;
+
+	while (qcow2_regrow_waits(q)) {
+		err = qcow2_regrow_step(q, &need);
+		if (err == 0)
+			continue;
+		if (err != QCOW2_ANSWERED || need.kind != IMAGE_NEED)
+			return err;
+		err = store_read(need.store, need.host_offset, need.buffer,
+				 need.host_bytes);
+		qcow2_provide(&q->image, &need, err);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/* Until nothing is left that a crash-safe order made wait. */
+static int settle(struct qcow2 *q)
+{
+	for (int i = 0; i < MAX_CLOSE_FLUSHES; i++) {
+		int err = finish_regrow(q);
+
+		if (err == 0 && !qcow2_is_dirty(&q->image) &&
+		    q->free_count == 0)
+			return 0;
+		err = image_flush_sync(&q->image);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/* Nothing is under way. What cannot be done leaks space, no more. */
+static void close_image(struct image *image)
+{
+	struct qcow2 *q = qcow2_of(image);
+	uint64_t end = q->end_cluster << q->cluster_bits;
+
+	if (!image->read_only && settle(q) == 0 && q->grown) {
+		end = MAX(q->end_cluster << q->cluster_bits, q->open_bytes);
+		(void)store_resize(image->store, end);
+	}
+	destroy(q);
+}
+
+const struct image_format qcow2_format = {
+	.name = "qcow2",
+	.probe = probe,
+	.open = open_image,
+	.close = close_image,
+	.map = qcow2_map,
+	.provide = qcow2_provide,
+	.commit = qcow2_commit,
+	.flush_begin = qcow2_flush_begin,
+	.flush_end = qcow2_flush_end,
+	.reclaim = qcow2_reclaim,
+	.is_dirty = qcow2_is_dirty,
+};

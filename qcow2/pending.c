@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/pending.h"
+
+#include "qcow2/free.h"
+#include "qcow2/table.h"
+
+uint64_t qcow2_pending_limit(const struct qcow2 *q, uint64_t first,
+			     uint64_t count)
+{
+	for (unsigned i = 0; i < q->pending_top; i++) {
+		const struct qcow2_pending *p = &q->pending[i];
+
+		if (p->used && ranges_overlap(first, count, p->guest, p->count))
+			count = p->guest > first ? p->guest - first : 0;
+	}
+	return count;
+}
+
+unsigned qcow2_pending_add(struct qcow2 *q, const struct qcow2_pending *pending)
+{
+	unsigned ticket = 0;
+
+	while (q->pending[ticket].used)
+		ticket++;
+	q->pending[ticket] = *pending;
+	q->pending[ticket].used = true;
+	q->pending_count++;
+	q->pending_top = MAX(q->pending_top, ticket + 1);
+	q->frees_reserved += pending->frees;
+	return ticket;
+}
+
+static void map_new_clusters(struct qcow2 *q, const struct qcow2_pending *p)
+{
+	for (uint32_t i = 0; i < p->count; i++) {
+		uint64_t old =
+			get_be64(p->l2->data + (size_t)(p->index + i) * 8);
+		struct metacache_block *refs[2];
+		struct image_extent unused;
+
+		/* The slices are pinned: it fails only where refcounts lie. */
+		if (!p->in_place &&
+		    qcow2_free_prepare(q, old, &unused, refs) == 0)
+			qcow2_free_entry(q, old, refs);
+		qcow2_l2_set(q, p->l2, p->index + i,
+			     (p->host + i) << q->cluster_bits | QCOW2_COPIED);
+	}
+}
+
+static void remove_pending(struct qcow2 *q, struct qcow2_pending *p)
+{
+	metacache_unpin(&q->cache, p->l2);
+	if (p->new_ref)
+		metacache_unpin(&q->cache, p->new_ref);
+	for (int i = 0; i < 2; i++)
+		if (p->old_ref[i])
+			metacache_unpin(&q->cache, p->old_ref[i]);
+	p->used = false;
+	q->pending_count--;
+	while (q->pending_top > 0 && !q->pending[q->pending_top - 1].used)
+		q->pending_top--;
+}
+
+int qcow2_commit(struct image *image, const struct image_extent *extent,
+		 int result)
+{
+	struct qcow2 *q = qcow2_of(image);
+	struct qcow2_pending *p = &q->pending[extent->ticket];
+
+	q->frees_reserved -= p->frees;
+	if (result == 0)
+		map_new_clusters(q, p);
+	else if (!p->in_place)
+		qcow2_free_queue(q, p->new_ref, p->host, p->count);
+	remove_pending(q, p);
+	return 0;
+}
