@@ -26,7 +26,11 @@ struct endpoint_config {
 	const char *socket_path; /* listen at or connect to; or NULL */
 	int fd;			 /* takes it, if socket_path is NULL */
 	bool connect;		 /* with socket_path: connect, not listen */
-	/* Called when a session begins and when it has ended; may be NULL. */
+	/*
+	 * Called when a session begins and when it has ended, from the loop
+	 * and never from within endpoint_new or endpoint_free; may be NULL.
+	 * It does not free the endpoint.
+	 */
 	void (*changed)(void *arg, bool connected);
 	void *arg;
 };
@@ -41,5 +45,14 @@ void endpoint_free(struct endpoint *endpoint);
 
 /* The current session or NULL. */
 struct session *endpoint_session(struct endpoint *endpoint);
+
+/*
+ * What the front-end of the last session did wrong, as a sentence that names
+ * message, field and value; NULL if it just went. For @changed to log.
+ */
+const char *endpoint_error(const struct endpoint *endpoint);
+
+/* True if no session runs or can come: a given connection has ended. */
+bool endpoint_is_over(const struct endpoint *endpoint);
 
 #endif

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One connected vhost-user socket with its session: puts messages together
+ * from whatever fragments arrive, hands them to the session, sends replies.
+ *
+ * It never waits on the socket. While a reply does not fit the socket's buffer
+ * nothing more is read, so one reply at most is kept; and after
+ * CONNECTION_BUDGET messages others on the loop have their turn.
+ *
+ * Control thread only.
+ */
+#ifndef VHOST_CONNECTION_H
+#define VHOST_CONNECTION_H
+
+#include "base/loop.h"
+#include "vhost/session.h"
+
+enum {
+	CONNECTION_BUDGET = 64
+};
+
+struct connection;
+
+/*
+ * Begins a session on @fd (a stream socket; taken on success only). @ended is
+ * called once, when the front-end has gone (@why is NULL) or is to go (@why
+ * says what it did, and is valid during the call); it frees the connection.
+ * It is never called from connection_new or connection_free.
+ */
+int connection_new(struct loop *loop, struct vhost_device *device, int fd,
+		   void (*ended)(void *arg, const char *why), void *arg,
+		   struct connection **ret_connection);
+
+/* Ends the session and closes the socket. Accepts NULL. */
+void connection_free(struct connection *connection);
+
+struct session *connection_session(struct connection *connection);
+
+#endif
