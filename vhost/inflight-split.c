@@ -170,6 +170,7 @@ static int region_recover(struct virtq *vq, uint16_t desc_num)
 		err = again_fill(vq);
 	vq->split.avail_next =
 		(uint16_t)(vq->split.used_next + vq->track.again_count);
+	vq->split.avail_seen = vq->split.avail_next;
 	return err;
 }
 
@@ -186,17 +187,8 @@ int split_track_start(struct virtq *vq, struct inflight_queue queue)
 		region_begin(vq, queue.size);
 		return 0;
 	}
-	if (load_once(&region->version) != INFLIGHT_VERSION ||
-	    load_once(&region->features) != 0)
-		return virtq_fail(vq,
-				  "the in-flight region has version %u and "
-				  "features 0x%llx",
-				  load_once(&region->version),
-				  (unsigned long long)region->features);
-	if (load_once(&region->desc_num) != queue.size)
-		return virtq_fail(vq,
-				  "the in-flight region has %u entries "
-				  "instead of %u",
-				  load_once(&region->desc_num), queue.size);
-	return region_recover(vq, queue.size);
+	err = track_check_header(vq, load_once(&region->features),
+				 load_once(&region->version),
+				 load_once(&region->desc_num));
+	return err ? err : region_recover(vq, queue.size);
 }

@@ -661,11 +661,14 @@ static void ring_goes_on_from_the_base_it_was_stopped_with(void **state)
 	}
 }
 
-#define ON_BOTH(test)                                          \
-	{                                                      \
-		.name = #test " (split)", .test_func = test,   \
-		.setup_func = setup, .teardown_func = teardown \
+#define ON_RING(test, kind, state)                              \
+	{                                                       \
+		.name = #test " (" kind ")", .test_func = test, \
+		.setup_func = setup, .teardown_func = teardown, \
+		.initial_state = (void *)state,                 \
 	}
+#define ON_BOTH(test) \
+	ON_RING(test, "split", NULL), ON_RING(test, "packed", "packed")
 
 int main(void)
 {

@@ -67,14 +67,12 @@ struct packed_ring {
 	uint64_t desc_gpa;
 	uint16_t avail_next;
 	uint16_t used_next;
-	uint16_t batch_first; /* the slot of the batch's first element */
-	uint16_t batch_flags; /* and its flags, to be published */
-	uint16_t batch_descs; /* ring entries that the batch takes */
-	uint16_t descs_taken; /* ring entries not yet given back */
-	uint16_t used_signalled;
 	bool avail_wrap;
 	bool used_wrap;
-	bool batch_wrap; /* used_wrap where the batch begins */
+	uint16_t descs_taken; /* ring entries not yet given back */
+	uint16_t batch_count; /* chains put, and not yet published */
+	struct virtq_done *batch;
+	uint32_t descs_unsignalled; /* published since virtq_notify looked */
 };
 
 /* Our own account of what the in-flight region says. */
@@ -84,12 +82,17 @@ struct virtq_track {
 		struct inflight_packed *packed;
 	};
 	const bool *lost;
+	uint16_t entries; /* of the region: the ring's size, or more */
 	uint64_t counter; /* of the next chain */
-	uint16_t *batch;  /* heads (packed: entries) to be published */
+	uint16_t *batch;  /* split: heads to be published */
 	uint16_t batch_count;
 	uint16_t batch_last; /* split: the region's last_batch_head */
-	uint8_t *taken; /* by head (packed: by entry): not yet given back */
-	/* Packed only: free entries are a list that ends with `size`. */
+	uint8_t *taken; /* by head: in flight; packed: see free_list_read */
+	/*
+	 * Packed: by entry, the one after it, in the list of free ones, which
+	 * ends with `entries`, or of a chain; of a chain's first entry, the
+	 * last one and how many there are.
+	 */
 	uint16_t *next;
 	uint16_t *last;
 	uint16_t *num;
@@ -280,6 +283,26 @@ int walk_add_indirect(struct virtq *vq, struct virtq_walk *walk,
 		      struct virtq_desc table, unsigned before)
 	__attribute__((noinline));
 
+/* Moves a packed ring's @slot on by @count, at most one lap. */
+static inline void packed_advance(const struct virtq *vq, uint16_t *slot,
+				  bool *wrap, unsigned count)
+{
+	unsigned to = *slot + count;
+
+	if (to >= vq->size) {
+		to -= vq->size;
+		*wrap = !*wrap;
+	}
+	*slot = (uint16_t)to;
+}
+
+/*
+ * The host address of a part of the ring, or NULL, and the ring is broken, if
+ * it is not in one piece or not aligned (virtio 1.2, 2.7 and 2.8).
+ */
+void *virtq_ring_part(struct virtq *vq, uint64_t uva, uint64_t length,
+		      uint64_t align, const char *name);
+
 int split_start(struct virtq *vq, const struct virtq_config *config);
 uint32_t split_base(const struct virtq *vq);
 int split_get(struct virtq *vq, struct virtq_chain *chain);
@@ -292,6 +315,22 @@ void split_kicks_on(struct virtq *vq);
 void split_kicks_off(struct virtq *vq);
 bool split_has_avail(struct virtq *vq);
 
+int packed_start(struct virtq *vq, const struct virtq_config *config);
+void packed_release(struct virtq *vq);
+void packed_scrub(struct virtq *vq);
+uint32_t packed_base(const struct virtq *vq);
+int packed_get(struct virtq *vq, struct virtq_chain *chain);
+void packed_unget(struct virtq *vq, const struct virtq_chain *chain);
+void packed_use(struct virtq *vq, const struct virtq_done *done);
+void packed_flush(struct virtq *vq);
+bool packed_was_used(const struct virtq *vq);
+bool packed_wants_call(struct virtq *vq);
+void packed_kicks_on(struct virtq *vq);
+void packed_kicks_off(struct virtq *vq);
+bool packed_has_avail(struct virtq *vq);
+/* Whether a slot's flags say that the driver made it available in this lap. */
+bool packed_is_avail(uint16_t flags, bool wrap);
+
 /*
  * Reads back a region, finishes what a crash interrupted, and fills track.
  * VIRTQ_E_BROKEN if it lies. split: sets avail_next, from what was taken.
@@ -302,6 +341,20 @@ void split_track_untake(struct virtq *vq, uint16_t head);
 void split_track_before(struct virtq *vq); /* the index is published */
 void split_track_after(struct virtq *vq);
 
+int packed_track_start(struct virtq *vq, struct inflight_queue queue);
+/* Copies a descriptor to the entry after *entry, or to the first free one. */
+void packed_track_desc(struct virtq *vq, uint16_t *entry,
+		       const struct virtq_desc *desc, bool first);
+struct virtq_desc packed_track_read(const struct virtq *vq, uint16_t entry);
+/* The chain whose copies end with entry @last is taken; sets its slot. */
+void packed_track_take(struct virtq *vq, uint16_t last,
+		       struct virtq_chain *chain);
+void packed_track_untake(struct virtq *vq, const struct virtq_chain *chain);
+/* used_next is where it will be; it was @old_used_next in the lap @old_wrap. */
+void packed_track_before(struct virtq *vq, uint16_t old_used_next,
+			 bool old_wrap);
+void packed_track_after(struct virtq *vq);
+
 /* What both kinds of tracking share. */
 struct track_order {
 	uint64_t counter;
@@ -309,6 +362,8 @@ struct track_order {
 };
 int track_alloc(struct virtq *vq, struct inflight_queue queue);
 void track_free(struct virtq_track *track);
+int track_check_header(struct virtq *vq, uint64_t features, uint16_t version,
+		       uint16_t desc_num);
 /* Puts @order's again_count entries into track.again, oldest first. */
 int track_again(struct virtq *vq, struct track_order *order);
 

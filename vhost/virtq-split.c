@@ -23,22 +23,6 @@ static uint16_t *avail_event_of(const struct virtq *vq)
 	return (uint16_t *)&vq->split.used->ring[vq->size];
 }
 
-/* A part of the ring, aligned as virtio 1.2, 2.7 has it. */
-static void *ring_part(struct virtq *vq, uint64_t uva, uint64_t length,
-		       uint64_t align, const char *name)
-{
-	void *host = guest_memory_uva(vq->memory, uva, length);
-
-	if (!host)
-		virtq_set_broken(vq,
-				 "the %s at 0x%llx is not in one memory region",
-				 name, (unsigned long long)uva);
-	else if (!is_aligned((uintptr_t)host, align))
-		virtq_set_broken(vq, "the %s at 0x%llx is not aligned", name,
-				 (unsigned long long)uva);
-	return vq->is_broken ? NULL : host;
-}
-
 int split_start(struct virtq *vq, const struct virtq_config *config)
 {
 	struct split_ring *ring = &vq->split;
@@ -47,15 +31,15 @@ int split_start(struct virtq *vq, const struct virtq_config *config)
 
 	if (!is_power_of_two(size))
 		return virtq_fail(vq, "a split ring of %u entries", vq->size);
-	ring->desc = ring_part(vq, config->desc_uva, size * DESC_BYTES,
-			       VRING_DESC_ALIGN_SIZE, "descriptor table");
+	ring->desc = virtq_ring_part(vq, config->desc_uva, size * DESC_BYTES,
+				     VRING_DESC_ALIGN_SIZE, "descriptor table");
 	if (ring->desc)
-		ring->avail = ring_part(vq, config->avail_uva,
-					sizeof(*ring->avail) +
-						size * sizeof(uint16_t) + event,
-					VRING_AVAIL_ALIGN_SIZE, "avail ring");
+		ring->avail = virtq_ring_part(
+			vq, config->avail_uva,
+			sizeof(*ring->avail) + size * sizeof(uint16_t) + event,
+			VRING_AVAIL_ALIGN_SIZE, "avail ring");
 	if (ring->avail)
-		ring->used = ring_part(
+		ring->used = virtq_ring_part(
 			vq, config->used_uva,
 			sizeof(*ring->used) +
 				size * sizeof(struct vring_used_elem) + event,
@@ -66,6 +50,7 @@ int split_start(struct virtq *vq, const struct virtq_config *config)
 	ring->used_next = le16toh(load_once(&ring->used->idx));
 	ring->used_published = ring->used_next;
 	ring->avail_next = (uint16_t)config->base;
+	ring->avail_seen = ring->avail_next;
 	return 0;
 }
 

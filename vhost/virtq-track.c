@@ -17,6 +17,7 @@ int track_alloc(struct virtq *vq, struct inflight_queue queue)
 				  queue.packed ? "a packed" : "a split",
 				  queue.size);
 	track->lost = queue.lost;
+	track->entries = queue.size;
 	track->batch = calloc(size, sizeof(*track->batch));
 	track->again = calloc(size, sizeof(*track->again));
 	track->taken = calloc(size, sizeof(*track->taken));
@@ -32,7 +33,25 @@ void track_free(struct virtq_track *track)
 	free(track->again);
 	free(track->taken);
 	free(track->next);
+	free(track->last);
+	free(track->num);
 	*track = (struct virtq_track){0};
+}
+
+int track_check_header(struct virtq *vq, uint64_t features, uint16_t version,
+		       uint16_t desc_num)
+{
+	if (version != INFLIGHT_VERSION || features != 0)
+		return virtq_fail(vq,
+				  "the in-flight region has version %u and "
+				  "features 0x%llx",
+				  version, (unsigned long long)features);
+	if (desc_num != vq->track.entries)
+		return virtq_fail(vq,
+				  "the in-flight region has %u entries "
+				  "instead of %u",
+				  desc_num, vq->track.entries);
+	return 0;
 }
 
 static int order_compare(const void *a, const void *b)

@@ -47,6 +47,21 @@ const char *virtq_error(const struct virtq *vq)
 	return vq->is_broken ? vq->error : NULL;
 }
 
+void *virtq_ring_part(struct virtq *vq, uint64_t uva, uint64_t length,
+		      uint64_t align, const char *name)
+{
+	void *host = guest_memory_uva(vq->memory, uva, length);
+
+	if (!host)
+		virtq_set_broken(vq,
+				 "the %s at 0x%llx is not in one memory region",
+				 name, (unsigned long long)uva);
+	else if (!is_aligned((uintptr_t)host, align))
+		virtq_set_broken(vq, "the %s at 0x%llx is not aligned", name,
+				 (unsigned long long)uva);
+	return vq->is_broken ? NULL : host;
+}
+
 int virtq_new(struct virtq **ret_vq)
 {
 	struct virtq *vq = calloc(1, sizeof(*vq));
@@ -69,6 +84,8 @@ void virtq_free(struct virtq *vq)
 /* Lets go of what a started ring holds; the error text stays. */
 static void virtq_release(struct virtq *vq)
 {
+	if (vq->is_packed)
+		packed_release(vq);
 	track_free(&vq->track);
 	free(vq->done);
 	vq->done = NULL;
@@ -116,13 +133,11 @@ static int start_ring(struct virtq *vq, const struct virtq_config *config,
 
 	if (config->size == 0 || config->size > VIRTQ_MAX_SIZE)
 		return virtq_fail(vq, "a ring of %u entries", config->size);
-	if (config->packed)
-		return -EOPNOTSUPP;
-	err = split_start(vq, config);
+	err = vq->is_packed ? packed_start(vq, config)
+			    : split_start(vq, config);
 	if (err == 0 && inflight.base)
-		err = split_track_start(vq, inflight);
-	if (err == 0)
-		vq->split.avail_seen = vq->split.avail_next;
+		err = vq->is_packed ? packed_track_start(vq, inflight)
+				    : split_track_start(vq, inflight);
 	if (err == 0 && vq->in_order)
 		err = done_alloc(vq);
 	if (err == 0 && virtq_memory_lost(vq))
@@ -151,14 +166,14 @@ int virtq_start(struct virtq *vq, const struct virtq_config *config,
 	}
 	vq->is_started = true;
 	virtq_kicks_on(vq);
-	if (split_was_used(vq))
+	if (vq->is_packed ? packed_was_used(vq) : split_was_used(vq))
 		doorbell_ring(&vq->call);
 	return 0;
 }
 
 uint32_t virtq_stop(struct virtq *vq)
 {
-	uint32_t base = split_base(vq);
+	uint32_t base = vq->is_packed ? packed_base(vq) : split_base(vq);
 
 	virtq_release(vq);
 	return base;
@@ -178,14 +193,17 @@ int virtq_get(struct virtq *vq, struct virtq_chain *chain)
 {
 	if (unlikely(vq->is_broken))
 		return VIRTQ_E_BROKEN;
-	return split_get(vq, chain);
+	return vq->is_packed ? packed_get(vq, chain) : split_get(vq, chain);
 }
 
 void virtq_unget(struct virtq *vq, const struct virtq_chain *chains,
 		 unsigned count)
 {
 	while (count-- > 0) {
-		split_unget(vq, &chains[count]);
+		if (vq->is_packed)
+			packed_unget(vq, &chains[count]);
+		else
+			split_unget(vq, &chains[count]);
 		vq->taken--;
 		vq->order--;
 	}
@@ -209,7 +227,10 @@ static void log_written(struct virtq *vq, const struct virtq_chain *chain,
 
 static inline void virtq_use(struct virtq *vq, const struct virtq_done *done)
 {
-	split_use(vq, done->id, done->len);
+	if (vq->is_packed)
+		packed_use(vq, done);
+	else
+		split_use(vq, done->id, done->len);
 }
 
 /*
@@ -251,7 +272,10 @@ void virtq_put(struct virtq *vq, const struct virtq_chain *chain,
 
 void virtq_flush(struct virtq *vq)
 {
-	split_flush(vq);
+	if (vq->is_packed)
+		packed_flush(vq);
+	else
+		split_flush(vq);
 	virtq_check_memory(vq);
 }
 
@@ -263,7 +287,7 @@ bool virtq_notify(struct virtq *vq)
 		return false;
 	/* Published before we look: virtio 1.2, 2.7.7.2 and 2.8.10. */
 	full_barrier();
-	wanted = split_wants_call(vq);
+	wanted = vq->is_packed ? packed_wants_call(vq) : split_wants_call(vq);
 	vq->unsignalled = 0;
 	if (!wanted || vq->call.kind == DOORBELL_NONE)
 		return false;
@@ -273,7 +297,10 @@ bool virtq_notify(struct virtq *vq)
 
 bool virtq_kicks_on(struct virtq *vq)
 {
-	split_kicks_on(vq);
+	if (vq->is_packed)
+		packed_kicks_on(vq);
+	else
+		split_kicks_on(vq);
 	vq->kicks = true;
 	/* Published before we look: virtio 1.2, 2.7.10 and 2.8.10. */
 	full_barrier();
@@ -285,7 +312,10 @@ void virtq_kicks_off(struct virtq *vq)
 	if (!vq->kicks)
 		return;
 	vq->kicks = false;
-	split_kicks_off(vq);
+	if (vq->is_packed)
+		packed_kicks_off(vq);
+	else
+		split_kicks_off(vq);
 }
 
 /* Also true when memory was lost somewhere, for virtq_get to find out. */
@@ -294,7 +324,8 @@ bool virtq_has_avail(struct virtq *vq)
 	if (vq->is_broken)
 		return false;
 	return vq->track.again_at != vq->track.again_count ||
-	       sigbus_count() != vq->sigbus_seen || split_has_avail(vq);
+	       sigbus_count() != vq->sigbus_seen ||
+	       (vq->is_packed ? packed_has_avail(vq) : split_has_avail(vq));
 }
 
 unsigned virtq_in_flight(const struct virtq *vq)

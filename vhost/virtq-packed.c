@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The packed virtqueue, device side: virtio 1.2, 2.8.
+ *
+ * Driver and device write into one ring of descriptors; who owns a slot is
+ * told by two bits in its flags, whose meaning turns over with each lap (the
+ * wrap counters, 2.8.1). avail_next and used_next are slots, each with the
+ * wrap counter of its lap.
+ *
+ * Used elements are kept back until virtq_flush, and the flags of the first one
+ * are written last: the driver looks at that slot and sees none of the batch
+ * until then. Written when a chain is put, they would show through after a
+ * crash, as soon as somebody else publishes the slot before.
+ *
+ * No more ring entries are ever taken than the ring has, so that a used
+ * element never lands on a slot that was not taken.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "vhost/virtq-internal.h"
+
+enum {
+	DESC_AVAIL = 1 << VRING_PACKED_DESC_F_AVAIL,
+	DESC_USED = 1 << VRING_PACKED_DESC_F_USED,
+	OFFSET_MASK = (1 << VRING_PACKED_EVENT_F_WRAP_CTR) - 1,
+};
+
+/* The ownership bits of a slot that the driver made available (2.8.1). */
+static inline uint16_t avail_bits(bool wrap)
+{
+	return wrap ? DESC_AVAIL : DESC_USED;
+}
+
+/* Those of a slot that the device has used. */
+static inline uint16_t used_bits(bool wrap)
+{
+	return wrap ? DESC_AVAIL | DESC_USED : 0;
+}
+
+bool packed_is_avail(uint16_t flags, bool wrap)
+{
+	return (flags & (DESC_AVAIL | DESC_USED)) == avail_bits(wrap);
+}
+
+/*
+ * Takes back used elements that a crash left behind the first slot of a batch
+ * which was never published.
+ */
+void packed_scrub(struct virtq *vq)
+{
+	const struct packed_ring *ring = &vq->packed;
+	uint16_t slot = ring->used_next;
+	bool wrap = ring->used_wrap;
+
+	for (unsigned i = 0; i < ring->descs_taken; i++) {
+		uint16_t *flags = &ring->desc[slot].flags;
+
+		if ((le16toh(load_once(flags)) & (DESC_AVAIL | DESC_USED)) ==
+		    used_bits(wrap))
+			store_once(flags, htole16(avail_bits(wrap)));
+		packed_advance(vq, &slot, &wrap, 1);
+	}
+}
+
+static inline void step_back(const struct virtq *vq, uint16_t *slot, bool *wrap,
+			     unsigned count)
+{
+	if (count > *slot) {
+		*slot = (uint16_t)(*slot + vq->size - count);
+		*wrap = !*wrap;
+	} else {
+		*slot = (uint16_t)(*slot - count);
+	}
+}
+
+/*
+ * SET_VRING_BASE of a packed ring. Some front-ends (virtio-user) send the lower
+ * half only, and mean that nothing is in flight.
+ */
+static int take_base(struct virtq *vq, uint32_t base)
+{
+	struct packed_ring *ring = &vq->packed;
+	uint16_t avail = (uint16_t)base;
+	uint16_t used = base >> 16 ? (uint16_t)(base >> 16) : avail;
+
+	ring->avail_next = avail & OFFSET_MASK;
+	ring->avail_wrap = avail >> VRING_PACKED_EVENT_F_WRAP_CTR;
+	ring->used_next = used & OFFSET_MASK;
+	ring->used_wrap = used >> VRING_PACKED_EVENT_F_WRAP_CTR;
+	if (ring->avail_next >= vq->size || ring->used_next >= vq->size)
+		return virtq_fail(vq, "base 0x%x for a ring of %u", base,
+				  vq->size);
+	return 0;
+}
+
+int packed_start(struct virtq *vq, const struct virtq_config *config)
+{
+	struct packed_ring *ring = &vq->packed;
+
+	ring->desc = virtq_ring_part(vq, config->desc_uva,
+				     (uint64_t)vq->size * DESC_BYTES,
+				     DESC_BYTES, "descriptor ring");
+	if (ring->desc)
+		ring->driver_event = virtq_ring_part(
+			vq, config->avail_uva, sizeof(*ring->driver_event),
+			sizeof(*ring->driver_event), "driver event");
+	if (ring->driver_event)
+		ring->device_event = virtq_ring_part(
+			vq, config->used_uva, sizeof(*ring->device_event),
+			sizeof(*ring->device_event), "device event");
+	if (!ring->device_event)
+		return VIRTQ_E_BROKEN;
+	ring->desc_gpa = guest_memory_gpa(vq->memory, ring->desc);
+	ring->batch = calloc(vq->size, sizeof(*ring->batch));
+	if (!ring->batch)
+		return -ENOMEM;
+	return take_base(vq, config->base);
+}
+
+void packed_release(struct virtq *vq)
+{
+	free(vq->packed.batch);
+	vq->packed.batch = NULL;
+}
+
+uint32_t packed_base(const struct virtq *vq)
+{
+	const struct packed_ring *ring = &vq->packed;
+	uint32_t avail =
+		ring->avail_next | (unsigned)ring->avail_wrap
+					   << VRING_PACKED_EVENT_F_WRAP_CTR;
+	uint32_t used =
+		ring->used_next | (unsigned)ring->used_wrap
+					  << VRING_PACKED_EVENT_F_WRAP_CTR;
+
+	return avail | used << 16;
+}
+
+bool packed_was_used(const struct virtq *vq)
+{
+	return vq->packed.used_next != 0 || !vq->packed.used_wrap;
+}
+
+/*
+ * The descriptor in @slot. Its flags come in the same load as its length and
+ * id; the address is read after them, which pairs with the driver's release of
+ * the flags (2.8.21).
+ */
+static inline struct virtq_desc slot_read(const struct packed_ring *ring,
+					  uint16_t slot)
+{
+	const uint8_t *p = (const uint8_t *)&ring->desc[slot];
+	uint64_t rest = word_read(p + offsetof(struct vring_packed_desc, len));
+
+	acquire_barrier();
+	return (struct virtq_desc){
+		.addr = word_read(p),
+		.len = (uint32_t)rest,
+		.flags = (uint16_t)(rest >> 48),
+		.link = (uint16_t)(rest >> 32),
+	};
+}
+
+static inline int add_desc(struct virtq *vq, struct virtq_walk *walk,
+			   struct virtq_desc desc, unsigned before)
+{
+	if (unlikely(desc.flags & VRING_DESC_F_INDIRECT))
+		return walk_add_indirect(vq, walk, desc, before);
+	return walk_add(vq, walk, desc);
+}
+
+/*
+ * The chain that begins with @desc in the slot @slot; *slot and *wrap end
+ * behind it. In a tracked ring each descriptor goes to a free entry of the
+ * region, from *entry on; *entry ends as the last of them.
+ */
+static int packed_walk(struct virtq *vq, struct virtq_desc desc, uint16_t *slot,
+		       bool *wrap, uint16_t *entry, struct virtq_chain *chain)
+{
+	struct virtq_walk walk = walk_begin(chain);
+	unsigned room = vq->size - vq->packed.descs_taken;
+	unsigned descs = 0;
+
+	for (;;) {
+		int err;
+
+		if (unlikely(descs == room))
+			return virtq_fail(vq,
+					  "more than %u descriptors are in "
+					  "flight",
+					  vq->size);
+		err = add_desc(vq, &walk, desc, descs);
+		if (unlikely(err))
+			return err;
+		if (vq->track.packed)
+			packed_track_desc(vq, entry, &desc, descs == 0);
+		descs++;
+		packed_advance(vq, slot, wrap, 1);
+		if (!(desc.flags & VRING_DESC_F_NEXT))
+			break;
+		desc = slot_read(&vq->packed, *slot);
+	}
+	chain->id = desc.link;
+	chain->descs = (uint16_t)descs;
+	return walk_end(vq, &walk, chain);
+}
+
+/* A chain that the in-flight region remembers, from its copies there. */
+static int packed_get_again(struct virtq *vq, struct virtq_chain *chain)
+{
+	struct virtq_track *track = &vq->track;
+	struct virtq_walk walk = walk_begin(chain);
+	uint16_t first = track->again[track->again_at];
+	uint16_t entry = first;
+	int err;
+
+	for (unsigned i = 0; i < track->num[first]; i++) {
+		struct virtq_desc desc = packed_track_read(vq, entry);
+
+		err = add_desc(vq, &walk, desc, i);
+		if (err)
+			return err;
+		chain->id = desc.link;
+		entry = track->next[entry];
+	}
+	err = walk_end(vq, &walk, chain);
+	if (err == VIRTQ_E_BROKEN)
+		return err;
+	chain->descs = track->num[first];
+	chain->slot = first;
+	chain->recovered = true;
+	chain->order = vq->order++;
+	track->again_at++;
+	vq->taken++;
+	return err;
+}
+
+int packed_get(struct virtq *vq, struct virtq_chain *chain)
+{
+	struct packed_ring *ring = &vq->packed;
+	struct virtq_desc desc;
+	uint16_t slot = ring->avail_next;
+	bool wrap = ring->avail_wrap;
+	uint16_t entry = 0;
+	int err;
+
+	if (unlikely(vq->track.again_at != vq->track.again_count))
+		return packed_get_again(vq, chain);
+	desc = slot_read(ring, slot);
+	if (!packed_is_avail(desc.flags, wrap))
+		return virtq_check_memory(vq) ? VIRTQ_E_BROKEN : VIRTQ_E_EMPTY;
+	err = packed_walk(vq, desc, &slot, &wrap, &entry, chain);
+	if (unlikely(err == VIRTQ_E_BROKEN))
+		return err;
+	if (vq->track.packed)
+		packed_track_take(vq, entry, chain);
+	__builtin_prefetch(&ring->desc[slot]);
+	ring->avail_next = slot;
+	ring->avail_wrap = wrap;
+	ring->descs_taken += chain->descs;
+	chain->recovered = false;
+	chain->order = vq->order++;
+	vq->taken++;
+	return err;
+}
+
+void packed_unget(struct virtq *vq, const struct virtq_chain *chain)
+{
+	struct packed_ring *ring = &vq->packed;
+
+	if (chain->recovered) {
+		vq->track.again_at--;
+		return;
+	}
+	step_back(vq, &ring->avail_next, &ring->avail_wrap, chain->descs);
+	ring->descs_taken -= chain->descs;
+	if (vq->track.packed)
+		packed_track_untake(vq, chain);
+}
+
+static inline void log_slot(struct virtq *vq, uint16_t slot)
+{
+	if (unlikely(vq->log && vq->log_used))
+		dirty_log_mark(vq->log,
+			       vq->packed.desc_gpa +
+				       (uint64_t)slot * DESC_BYTES,
+			       DESC_BYTES);
+}
+
+void packed_use(struct virtq *vq, const struct virtq_done *done)
+{
+	vq->packed.batch[vq->packed.batch_count++] = *done;
+}
+
+/* Writes the element @done at used_next; its flags are the caller's. */
+static inline uint16_t element_write(struct virtq *vq,
+				     const struct virtq_done *done)
+{
+	struct packed_ring *ring = &vq->packed;
+	struct vring_packed_desc *desc = &ring->desc[ring->used_next];
+	uint16_t flags = used_bits(ring->used_wrap);
+
+	/* 2.8.9: it says that the length means something. */
+	if (done->len > 0)
+		flags |= VRING_DESC_F_WRITE;
+	desc->len = htole32(done->len);
+	desc->id = htole16(done->id);
+	log_slot(vq, ring->used_next);
+	packed_advance(vq, &ring->used_next, &ring->used_wrap, done->descs);
+	ring->descs_taken -= done->descs;
+	ring->descs_unsignalled += done->descs;
+	return flags;
+}
+
+void packed_flush(struct virtq *vq)
+{
+	struct packed_ring *ring = &vq->packed;
+	uint16_t first = ring->used_next;
+	bool first_wrap = ring->used_wrap;
+	uint16_t first_flags;
+
+	if (ring->batch_count == 0)
+		return;
+	first_flags = element_write(vq, &ring->batch[0]);
+	for (unsigned i = 1; i < ring->batch_count; i++) {
+		struct vring_packed_desc *desc = &ring->desc[ring->used_next];
+
+		desc->flags = htole16(element_write(vq, &ring->batch[i]));
+	}
+	if (vq->track.packed)
+		packed_track_before(vq, first, first_wrap);
+	/* Pairs with the driver's acquire of the flags (2.8.22). */
+	store_release(&ring->desc[first].flags, htole16(first_flags));
+	if (vq->track.packed)
+		packed_track_after(vq);
+	log_slot(vq, first);
+	vq->taken -= ring->batch_count;
+	vq->unsignalled += ring->batch_count;
+	ring->batch_count = 0;
+}
+
+/* Both halves of an event structure at once: offset and wrap, flags. */
+static uint32_t event_read(const struct vring_packed_desc_event *event)
+{
+	return le32toh(load_once((const uint32_t *)event));
+}
+
+static void event_write(struct virtq *vq, uint16_t off_wrap, uint16_t flags)
+{
+	store_once((uint32_t *)vq->packed.device_event,
+		   htole32(off_wrap | (uint32_t)flags << 16));
+	virtq_log_used(vq, 0, sizeof(*vq->packed.device_event));
+}
+
+/*
+ * virtio 1.2, 2.8.10; the caller has published and passed the barrier. An
+ * event offset of the lap before lies `size` lower.
+ */
+bool packed_wants_call(struct virtq *vq)
+{
+	struct packed_ring *ring = &vq->packed;
+	uint32_t event = event_read(ring->driver_event);
+	uint16_t at = event & OFFSET_MASK;
+	bool wrap = event >> VRING_PACKED_EVENT_F_WRAP_CTR & 1;
+	uint32_t passed = ring->descs_unsignalled;
+	bool known = vq->signalled_valid && passed < vq->size;
+
+	ring->descs_unsignalled = 0;
+	vq->signalled_valid = true;
+	switch (event >> 16) {
+	case VRING_PACKED_EVENT_FLAG_DISABLE:
+		return false;
+	case VRING_PACKED_EVENT_FLAG_DESC:
+		if (!vq->event_idx || !known)
+			return true;
+		if (wrap != ring->used_wrap)
+			at -= vq->size;
+		return vring_need_event(at, ring->used_next,
+					(uint16_t)(ring->used_next - passed));
+	default:
+		return true;
+	}
+}
+
+void packed_kicks_on(struct virtq *vq)
+{
+	const struct packed_ring *ring = &vq->packed;
+	uint16_t off_wrap =
+		(uint16_t)(ring->avail_next |
+			   (unsigned)ring->avail_wrap
+				   << VRING_PACKED_EVENT_F_WRAP_CTR);
+
+	if (vq->event_idx)
+		event_write(vq, off_wrap, VRING_PACKED_EVENT_FLAG_DESC);
+	else if (!vq->kicks)
+		event_write(vq, 0, VRING_PACKED_EVENT_FLAG_ENABLE);
+}
+
+void packed_kicks_off(struct virtq *vq)
+{
+	event_write(vq, 0, VRING_PACKED_EVENT_FLAG_DISABLE);
+}
+
+bool packed_has_avail(struct virtq *vq)
+{
+	const struct packed_ring *ring = &vq->packed;
+
+	return packed_is_avail(
+		le16toh(load_once(&ring->desc[ring->avail_next].flags)),
+		ring->avail_wrap);
+}
