@@ -19,8 +19,10 @@ enum {
 struct loop {
 	struct io_uring ring;
 	bool files_registered;
-	int files[MAX_FILES];
-	unsigned file_count;
+	struct {
+		int fd;
+		unsigned users; /* 0: the slot is free */
+	} files[MAX_FILES];
 
 	int wake_fd;
 	struct loop_watch *wake_watch;
@@ -355,17 +357,39 @@ void loop_watch_free(struct loop_watch *watch)
 	loop_submit(watch->loop);
 }
 
+/* The slot of @fd, or the first free one for -1; -1 if there is none. */
+static int find_slot(const struct loop *loop, int fd)
+{
+	for (int i = 0; i < MAX_FILES; i++)
+		if (fd >= 0 ? loop->files[i].users && loop->files[i].fd == fd
+			    : !loop->files[i].users)
+			return i;
+	return -1;
+}
+
 int loop_register_file(struct loop *loop, int fd)
 {
+	int slot = find_slot(loop, fd);
+
 	if (!loop->files_registered)
 		return -1;
-	for (unsigned i = 0; i < loop->file_count; i++)
-		if (loop->files[i] == fd)
-			return i;
-	if (loop->file_count == MAX_FILES ||
-	    io_uring_register_files_update(&loop->ring, loop->file_count, &fd,
-					   1) != 1)
-		return -1;
-	loop->files[loop->file_count] = fd;
-	return loop->file_count++;
+	if (slot < 0) {
+		slot = find_slot(loop, -1);
+		if (slot < 0 || io_uring_register_files_update(
+					&loop->ring, slot, &fd, 1) != 1)
+			return -1;
+		loop->files[slot].fd = fd;
+	}
+	loop->files[slot].users++;
+	return slot;
+}
+
+void loop_unregister_file(struct loop *loop, int fd)
+{
+	int slot = find_slot(loop, fd);
+	int none = -1;
+
+	if (slot < 0 || --loop->files[slot].users > 0)
+		return;
+	io_uring_register_files_update(&loop->ring, slot, &none, 1);
 }

@@ -99,9 +99,11 @@ void loop_watch_free(struct loop_watch *watch);
 
 /*
  * The registered-files slot of @fd in this loop's ring, or -1 if the kernel
- * refused; then use the descriptor itself. One slot per descriptor, kept
- * until loop_free.
+ * refused; then use the descriptor itself. One slot per descriptor. A slot
+ * outlives close(2) and would answer for a new file of the same number: whoever
+ * registered a descriptor unregisters it, as often, before it is closed.
  */
 int loop_register_file(struct loop *loop, int fd);
+void loop_unregister_file(struct loop *loop, int fd);
 
 #endif
