@@ -14,6 +14,7 @@
 
 #include <sys/uio.h>
 
+#include "base/iov.h"
 #include "base/loop.h"
 #include "image/image.h"
 
@@ -48,14 +49,13 @@ struct executor_request {
 	struct loop_op loop_op;
 	struct executor *executor;
 	struct executor_request *next;
-	struct image *image; /* of the chain, that is asked now */
-	uint64_t at;	     /* bytes done or under way */
-	uint64_t generation;
-	uint32_t pending; /* transfers under way */
+	struct iov_cursor cursor; /* over @iov, at @at */
+	uint64_t at;		  /* bytes done or under way */
+	uint32_t pending;	  /* parts under way */
 	int result;
-	uint32_t state;
-	void *transfer;
-	uint64_t epoch;
+	uint8_t state;
+	uint8_t parity;
+	bool nested; /* a fill's own */
 };
 
 struct executor_config {

@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The executor on raw images in memory and in files. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "image/executor.h"
+#include "image/open.h"
+#include "tests/cmocka.h"
+
+struct bed {
+	struct loop *loop;
+	struct image *image;
+	struct executor *executor;
+	char path[64];
+};
+
+static char folder[] = "/dev/shm/ringline-executor-XXXXXX";
+
+static int make_folder(void **state)
+{
+	return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **state)
+{
+	return rmdir(folder);
+}
+
+static void start(struct bed *bed, struct image_open_request request,
+		  struct executor_config config)
+{
+	assert_int_equal(loop_new(64, &bed->loop), 0);
+	assert_int_equal(image_open(&request, &bed->image, NULL, NULL), 0);
+	assert_int_equal(
+		executor_new(bed->loop, bed->image, &config, &bed->executor),
+		0);
+}
+
+static void start_file(struct bed *bed, uint64_t bytes,
+		       struct image_open_request request)
+{
+	struct store *store = NULL;
+
+	snprintf(bed->path, sizeof(bed->path), "%s/raw", folder);
+	assert_int_equal(store_create_file(bed->path, true, &store, NULL), 0);
+	assert_int_equal(store_resize(store, bytes), 0);
+	store_free(store);
+	request.path = bed->path;
+	start(bed, request, (struct executor_config){.depth = 16});
+}
+
+static void start_memory(struct bed *bed, uint64_t bytes)
+{
+	const struct executor_config config = {.depth = 16};
+	const struct image_open_options options = {0};
+	struct store *store = NULL;
+
+	assert_int_equal(loop_new(64, &bed->loop), 0);
+	assert_int_equal(store_new_memory(bytes, &store), 0);
+	assert_int_equal(raw_format.open(store, &options, &bed->image, NULL),
+			 0);
+	assert_int_equal(
+		executor_new(bed->loop, bed->image, &config, &bed->executor),
+		0);
+}
+
+static void stop(struct bed *bed)
+{
+	executor_free(bed->executor);
+	assert_int_equal(image_close(bed->image), 0);
+	loop_free(bed->loop);
+	if (bed->path[0])
+		unlink(bed->path);
+	*bed = (struct bed){0};
+}
+
+static int last_result;
+
+static void note_result(struct executor_request *request, int result)
+{
+	last_result = result;
+}
+
+static int run(struct bed *bed, enum executor_op op, uint64_t offset,
+	       const struct iovec *iov, unsigned count, uint64_t length)
+{
+	struct executor_request request = {
+		.op = op,
+		.offset = offset,
+		.length = length,
+		.iov = iov,
+		.iov_count = count,
+		.done = note_result,
+	};
+
+	executor_submit(bed->executor, &request);
+	while (executor_in_flight(bed->executor) > 0)
+		assert_true(loop_wait(bed->loop, NS_PER_SECOND) >= 0);
+	return last_result;
+}
+
+static int run_buffer(struct bed *bed, enum executor_op op, uint64_t offset,
+		      void *data, size_t length)
+{
+	struct iovec iov = {.iov_base = data, .iov_len = length};
+
+	return run(bed, op, offset, &iov, data ? 1 : 0, length);
+}
+
+static void check_raw(struct bed *bed)
+{
+	char data[8192], expected[8192];
+	struct iovec pieces[] = {{data, 1}, {data + 1, 0}, {data + 1, 511}};
+
+	memset(expected, 'a', sizeof(expected));
+	assert_int_equal(run_buffer(bed, EXECUTOR_WRITE, 4096, expected,
+				    sizeof(expected)),
+			 0);
+	assert_int_equal(run_buffer(bed, EXECUTOR_ZERO, 5000, NULL, 100), 0);
+	memset(expected + 5000 - 4096, 0, 100);
+	assert_int_equal(run_buffer(bed, EXECUTOR_DISCARD, 8192, NULL, 4096),
+			 0);
+	memset(expected + 4096, 0, 4096);
+	memset(data, 'x', sizeof(data));
+	assert_int_equal(
+		run_buffer(bed, EXECUTOR_READ, 4096, data, sizeof(data)), 0);
+	assert_memory_equal(data, expected, sizeof(data));
+	assert_int_equal(run(bed, EXECUTOR_READ, 4096 + 900, pieces,
+			     ARRAY_SIZE(pieces), 512),
+			 0);
+	assert_memory_equal(data, expected + 900, 512);
+	assert_int_equal(run_buffer(bed, EXECUTOR_FLUSH, 0, NULL, 0), 0);
+	executor_set_writethrough(bed->executor, true);
+	assert_int_equal(run_buffer(bed, EXECUTOR_WRITE, 0, data, 512), 0);
+	executor_set_writethrough(bed->executor, false);
+}
+
+static void raw_reads_back_what_was_written(void **state)
+{
+	struct bed bed = {0};
+
+	start_memory(&bed, 65536);
+	check_raw(&bed);
+	stop(&bed);
+	start_file(&bed, 65536, (struct image_open_request){0});
+	check_raw(&bed);
+	stop(&bed);
+	start_file(&bed, 65536, (struct image_open_request){.direct = true});
+	check_raw(&bed);
+	stop(&bed);
+}
+
+static void requests_outside_the_image_are_refused(void **state)
+{
+	struct bed bed = {0};
+	char data[512];
+
+	start_file(&bed, 65536,
+		   (struct image_open_request){.offset = 4096, .length = 8192});
+	assert_int_equal(run_buffer(&bed, EXECUTOR_WRITE, 8192, data, 512),
+			 -EINVAL);
+	assert_int_equal(run_buffer(&bed, EXECUTOR_READ, UINT64_MAX, data, 512),
+			 -EINVAL);
+	assert_int_equal(run_buffer(&bed, EXECUTOR_WRITE, 7681, data, 512),
+			 -EINVAL);
+	assert_int_equal(run_buffer(&bed, EXECUTOR_WRITE, 7680, data, 512), 0);
+	stop(&bed);
+}
+
+static void a_read_only_image_is_not_written(void **state)
+{
+	struct bed bed = {0};
+	char data[512] = "";
+
+	start_file(&bed, 65536, (struct image_open_request){.read_only = true});
+	assert_int_equal(run_buffer(&bed, EXECUTOR_WRITE, 0, data, 512),
+			 -EROFS);
+	assert_int_equal(run_buffer(&bed, EXECUTOR_DISCARD, 0, NULL, 512),
+			 -EROFS);
+	assert_int_equal(run_buffer(&bed, EXECUTOR_READ, 0, data, 512), 0);
+	stop(&bed);
+}
+
+static void a_file_truncated_meanwhile_reads_as_zeroes(void **state)
+{
+	struct bed bed = {0};
+	char data[8192], zeroes[8192] = "";
+
+	start_file(&bed, 65536, (struct image_open_request){0});
+	memset(data, 'a', sizeof(data));
+	assert_int_equal(run_buffer(&bed, EXECUTOR_WRITE, 0, data, 8192), 0);
+	assert_int_equal(truncate(bed.path, 1000), 0);
+	assert_int_equal(run_buffer(&bed, EXECUTOR_READ, 4096, data, 4096), 0);
+	assert_memory_equal(data, zeroes, 4096);
+	assert_int_equal(run_buffer(&bed, EXECUTOR_READ, 0, data, 8192), 0);
+	assert_int_equal(data[999], 'a');
+	assert_memory_equal(data + 1000, zeroes, 7192);
+	assert_int_equal(run_buffer(&bed, EXECUTOR_WRITE, 60000, data, 512), 0);
+	stop(&bed);
+}
+
+struct many {
+	struct executor_request request;
+	struct iovec iov[2];
+	char data[512];
+	bool done;
+	int result;
+};
+
+static void note_many(struct executor_request *request, int result)
+{
+	struct many *many = container_of(request, struct many, request);
+
+	assert_false(many->done);
+	many->done = true;
+	many->result = result;
+}
+
+static void more_requests_than_the_depth_all_complete(void **state)
+{
+	static struct many many[200];
+	struct bed bed = {0};
+
+	start_file(&bed, 512 * ARRAY_SIZE(many),
+		   (struct image_open_request){0});
+	for (size_t i = 0; i < ARRAY_SIZE(many); i++) {
+		memset(many[i].data, 'a' + i % 26, 512);
+		many[i].iov[0] = (struct iovec){many[i].data, 100};
+		many[i].iov[1] = (struct iovec){many[i].data + 100, 412};
+		many[i].request = (struct executor_request){
+			.op = EXECUTOR_WRITE,
+			.offset = 512 * i,
+			.length = 512,
+			.iov = many[i].iov,
+			.iov_count = 2,
+			.done = note_many,
+		};
+		executor_submit(bed.executor, &many[i].request);
+	}
+	assert_int_equal(executor_in_flight(bed.executor), 200);
+	while (executor_in_flight(bed.executor) > 0)
+		loop_wait(bed.loop, NS_PER_SECOND);
+	for (size_t i = 0; i < ARRAY_SIZE(many); i++) {
+		char data[512];
+
+		assert_true(many[i].done);
+		assert_int_equal(many[i].result, 0);
+		assert_int_equal(
+			run_buffer(&bed, EXECUTOR_READ, 512 * i, data, 512), 0);
+		assert_memory_equal(data, many[i].data, 512);
+	}
+	stop(&bed);
+}
+
+/* A queue may be asked again from within its own completions, for ever. */
+static unsigned to_go;
+
+static void submit_again(struct executor_request *request, int result)
+{
+	assert_int_equal(result, 0);
+	if (to_go-- > 0)
+		executor_submit(request->executor, request);
+}
+
+static void resubmitting_from_done_does_not_recurse(void **state)
+{
+	static char data[512];
+	struct iovec iov = {data, 512};
+	struct executor_request read = {.op = EXECUTOR_READ,
+					.length = 512,
+					.iov = &iov,
+					.iov_count = 1,
+					.done = submit_again};
+	struct executor_request flush = {.op = EXECUTOR_FLUSH,
+					 .done = submit_again};
+	struct bed bed = {0};
+
+	start_memory(&bed, 65536);
+	to_go = 200000;
+	executor_submit(bed.executor, &read);
+	assert_int_equal(executor_in_flight(bed.executor), 0);
+	to_go = 200000;
+	executor_submit(bed.executor, &flush);
+	assert_int_equal(executor_in_flight(bed.executor), 0);
+	stop(&bed);
+}
+
+/* The loop's slot for a descriptor must not outlive the executor. */
+static void the_next_image_on_a_loop_is_not_the_last_one(void **state)
+{
+	struct bed bed = {0};
+	char data[512];
+	struct executor_config config = {.depth = 4};
+	struct image_open_request request;
+	char other[80];
+	struct store *store = NULL;
+	int fd;
+
+	start_file(&bed, 512, (struct image_open_request){0});
+	memset(data, 'a', 512);
+	assert_int_equal(run_buffer(&bed, EXECUTOR_WRITE, 0, data, 512), 0);
+	fd = bed.image->store->fd;
+	executor_free(bed.executor);
+	image_close(bed.image);
+	snprintf(other, sizeof(other), "%s.other", bed.path);
+	assert_int_equal(store_create_file(other, true, &store, NULL), 0);
+	assert_int_equal(store_resize(store, 512), 0);
+	store_free(store);
+	request = (struct image_open_request){.path = other};
+	assert_int_equal(image_open(&request, &bed.image, NULL, NULL), 0);
+	assert_int_equal(bed.image->store->fd, fd);
+	assert_int_equal(
+		executor_new(bed.loop, bed.image, &config, &bed.executor), 0);
+	assert_int_equal(run_buffer(&bed, EXECUTOR_READ, 0, data, 512), 0);
+	assert_true(bytes_are_zero(data, 512));
+	stop(&bed);
+	unlink(other);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(raw_reads_back_what_was_written),
+		cmocka_unit_test(requests_outside_the_image_are_refused),
+		cmocka_unit_test(a_read_only_image_is_not_written),
+		cmocka_unit_test(a_file_truncated_meanwhile_reads_as_zeroes),
+		cmocka_unit_test(more_requests_than_the_depth_all_complete),
+		cmocka_unit_test(resubmitting_from_done_does_not_recurse),
+		cmocka_unit_test(the_next_image_on_a_loop_is_not_the_last_one),
+	};
+
+	return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
