@@ -181,6 +181,11 @@ void loop_set_batch(struct loop *loop, unsigned (*run)(void *arg), void *arg)
 	loop->batch_arg = arg;
 }
 
+void *loop_batch(const struct loop *loop, unsigned (*run)(void *arg))
+{
+	return loop->batch_run == run ? loop->batch_arg : NULL;
+}
+
 static void run_batch(struct loop *loop)
 {
 	if (loop->batch_run)

@@ -65,6 +65,9 @@ static inline void loop_bind(struct io_uring_sqe *sqe, struct loop_op *op)
  */
 void loop_set_batch(struct loop *loop, unsigned (*run)(void *arg), void *arg);
 
+/* The @arg that was set along with @run; NULL if it was not. */
+void *loop_batch(const struct loop *loop, unsigned (*run)(void *arg));
+
 /* Hands prepared entries to the kernel; a no-op when there are none. */
 int loop_submit(struct loop *loop);
 
