@@ -125,6 +125,7 @@ void executor_free_pools(struct executor *executor)
 		if (executor->files[i].sqe_flags & IOSQE_FIXED_FILE)
 			loop_unregister_file(executor->loop,
 					     executor->files[i].store->fd);
+	executor_give_batch(executor);
 	if (executor->buffers)
 		munmap(executor->buffers, executor->buffers_bytes);
 	free(executor->transfers);
@@ -197,6 +198,8 @@ static struct executor_file *add_file(struct executor *executor,
 		.store = store,
 		.fd = slot >= 0 ? slot : store->fd,
 		.sqe_flags = slot >= 0 ? IOSQE_FIXED_FILE : 0,
+		.in_memory = store->fd >= 0 && inline_batch_suits(store->fd) &&
+			     executor_take_batch(executor),
 	};
 	return file;
 }

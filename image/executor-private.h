@@ -26,6 +26,7 @@
 
 #include "image/codec.h"
 #include "image/executor.h"
+#include "image/inline-batch.h"
 #include "image/open.h"
 
 enum {
@@ -46,6 +47,7 @@ struct executor_file {
 	unsigned sqe_flags; /* IOSQE_FIXED_FILE for a slot */
 	bool no_zero_range; /* the kernel said so */
 	bool no_punch;
+	bool in_memory; /* through the inline batch */
 };
 
 enum transfer_kind {
@@ -148,6 +150,7 @@ struct executor {
 	bool draining; /* the requests of the other parity are awaited */
 	unsigned live[2];
 
+	struct inline_batch *batch; /* of the loop; NULL until one is wanted */
 	struct executor_transfer *free_transfers;
 	struct executor_fill *free_fills;
 	char *free_buffers; /* linked through their first bytes */
@@ -246,6 +249,28 @@ void executor_give_buffer(struct executor *executor, char *buffer);
 /* The entry of @store, made on first sight; NULL beyond EXECUTOR_MAX_FILES. */
 struct executor_file *executor_file(struct executor *executor,
 				    struct store *store);
+
+/* executor-inline.c */
+
+/* True if the loop's inline batch, shared by its executors, is at hand. */
+bool executor_take_batch(struct executor *executor);
+void executor_give_batch(struct executor *executor);
+
+/* False if the batch is full and running: use the ring. */
+static inline bool executor_add_inline(struct executor *executor,
+				       const struct executor_file *file,
+				       bool write, const struct iovec *iov,
+				       unsigned iov_count, uint64_t offset,
+				       struct loop_op *op)
+{
+	struct inline_batch *batch = executor->batch;
+	int fd = file->store->fd;
+
+	if (inline_batch_add(batch, fd, write, iov, iov_count, offset, op))
+		return true;
+	loop_submit(executor->loop);
+	return inline_batch_add(batch, fd, write, iov, iov_count, offset, op);
+}
 
 /* executor-transfer.c */
 

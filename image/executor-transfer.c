@@ -159,15 +159,21 @@ static void moved(struct loop_op *op, int32_t result, uint32_t flags)
 
 static void submit(struct executor_transfer *transfer, unsigned count)
 {
+	struct executor *executor = transfer->executor;
 	struct executor_file *file = transfer->file;
-	struct io_uring_sqe *sqe = loop_sqe(transfer->executor->loop);
+	uint64_t offset = file->store->fd_offset + transfer->offset;
 	bool write = transfer->kind == TRANSFER_WRITE;
+	struct io_uring_sqe *sqe;
 
-	io_uring_prep_rw(write ? IORING_OP_WRITEV : IORING_OP_READV, sqe,
-			 file->fd, transfer->iov, count,
-			 file->store->fd_offset + transfer->offset);
-	sqe->flags = file->sqe_flags;
 	transfer->op.done = moved;
+	if (file->in_memory &&
+	    executor_add_inline(executor, file, write, transfer->iov, count,
+				offset, &transfer->op))
+		return;
+	sqe = loop_sqe(executor->loop);
+	io_uring_prep_rw(write ? IORING_OP_WRITEV : IORING_OP_READV, sqe,
+			 file->fd, transfer->iov, count, offset);
+	sqe->flags = file->sqe_flags;
 	loop_bind(sqe, &transfer->op);
 }
 

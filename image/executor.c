@@ -147,9 +147,15 @@ static void submit_direct(struct executor *executor,
 {
 	uint64_t offset = file->store->fd_offset + store_offset;
 	const struct iovec *iov = request->iov;
-	struct io_uring_sqe *sqe = loop_sqe(executor->loop);
 	bool write = request->op == EXECUTOR_WRITE;
+	struct io_uring_sqe *sqe;
 
+	request->loop_op.done = direct_done;
+	if (file->in_memory &&
+	    executor_add_inline(executor, file, write, iov, request->iov_count,
+				offset, &request->loop_op))
+		return;
+	sqe = loop_sqe(executor->loop);
 	if (request->iov_count != 1)
 		io_uring_prep_rw(write ? IORING_OP_WRITEV : IORING_OP_READV,
 				 sqe, file->fd, iov, request->iov_count,
@@ -158,7 +164,6 @@ static void submit_direct(struct executor *executor,
 		io_uring_prep_rw(write ? IORING_OP_WRITE : IORING_OP_READ, sqe,
 				 file->fd, iov->iov_base, iov->iov_len, offset);
 	sqe->flags = file->sqe_flags;
-	request->loop_op.done = direct_done;
 	loop_bind(sqe, &request->loop_op);
 }
 

@@ -67,7 +67,7 @@ int executor_new(struct loop *loop, struct image *image,
 		 const struct executor_config *config,
 		 struct executor **ret_executor);
 
-/* All requests must have ended. */
+/* All requests must have ended; not from within a done. */
 void executor_free(struct executor *executor);
 
 /* Starts @request; the SQEs go out at the loop's next submit. */
