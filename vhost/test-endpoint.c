@@ -12,7 +12,7 @@
 #include "base/fd.h"
 #include "tests/cmocka.h"
 #include "vhost/endpoint.h"
-#include "vhost/fake-device.h"
+#include "vhost/test-device.h"
 
 enum {
 	HEADER_BYTES = sizeof(struct vhost_user_header)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Guest memory, the dirty log and the in-flight region under a session. */
-#include "vhost/conversation.h"
+#include "vhost/test-conversation.h"
 
 static const uint64_t log_all = VHOST_USER_BIT(VHOST_F_LOG_ALL);
 

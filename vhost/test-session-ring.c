@@ -3,7 +3,10 @@
 #include <fcntl.h>
 #include <signal.h>
 
-#include "vhost/conversation.h"
+#include "vhost/test-conversation.h"
+
+static const uint64_t packed_features = VHOST_USER_BIT(VIRTIO_F_VERSION_1) |
+					VHOST_USER_BIT(VIRTIO_F_RING_PACKED);
 
 #define queue (fake_device.queues[0])
 
@@ -141,6 +144,20 @@ static void base_of_a_ring_that_never_ran_is_what_was_set(void **state)
 	assert_int_equal(fake_device.queues[2].stops, 0);
 }
 
+static void packed_base_keeps_all_its_bits(void **state)
+{
+	/* Available at 5 with wrap 1, used at 3 with wrap 0. */
+	const uint32_t base = 3u << 16 | 1u << 15 | 5;
+
+	say_well(request_u64(VHOST_USER_SET_FEATURES, packed_features));
+	say_well(memory_message());
+	configure_ring(0);
+	say_well(request_state(VHOST_USER_SET_VRING_BASE, 0, base));
+	say_well(event_message(VHOST_USER_SET_VRING_KICK, 0));
+	assert_true(queue.running);
+	assert_int_equal(base_of(0), base);
+}
+
 static void split_base_of_more_than_16_bits_breaks_the_ring(void **state)
 {
 	int err_fd = give_err_fd(0);
@@ -180,6 +197,17 @@ static void split_ring_of_an_odd_size_breaks_alone(void **state)
 	assert_true(queue.running);
 	assert_true(signals(err_fd) > 0);
 	close(err_fd);
+}
+
+static void packed_ring_may_have_any_size(void **state)
+{
+	say_well(request_u64(VHOST_USER_SET_FEATURES, packed_features));
+	say_well(memory_message());
+	configure_ring(0);
+	say_well(request_state(VHOST_USER_SET_VRING_NUM, 0, 100));
+	say_well(request_state(VHOST_USER_SET_VRING_BASE, 0, 0x80008000));
+	say_well(event_message(VHOST_USER_SET_VRING_KICK, 0));
+	assert_true(queue.running);
 }
 
 static void ring_outside_memory_waits_and_says_so(void **state)
@@ -357,9 +385,11 @@ int main(void)
 		session_test(logging_in_mid_run_changes_nothing_else),
 		session_test(ring_that_was_stopped_keeps_its_state),
 		session_test(base_of_a_ring_that_never_ran_is_what_was_set),
+		session_test(packed_base_keeps_all_its_bits),
 		session_test(split_base_of_more_than_16_bits_breaks_the_ring),
 		session_test(ring_size_outside_its_limits_is_refused),
 		session_test(split_ring_of_an_odd_size_breaks_alone),
+		session_test(packed_ring_may_have_any_size),
 		session_test(ring_outside_memory_waits_and_says_so),
 		session_test(addresses_may_change_while_the_ring_runs),
 		session_test(unknown_address_flags_are_refused),

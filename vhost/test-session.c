@@ -3,7 +3,7 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 
-#include "vhost/conversation.h"
+#include "vhost/test-conversation.h"
 
 static const uint64_t reply_ack =
 	VHOST_USER_BIT(VHOST_USER_PROTOCOL_F_REPLY_ACK);

@@ -4,13 +4,13 @@
  * to it. Guest memory is one region of MEMORY_BYTES; ring i lies at
  * ring_uva(i).
  */
-#ifndef VHOST_CONVERSATION_H
-#define VHOST_CONVERSATION_H
+#ifndef VHOST_TEST_CONVERSATION_H
+#define VHOST_TEST_CONVERSATION_H
 
 #include <stdlib.h>
 
 #include "tests/cmocka.h"
-#include "vhost/fake-device.h"
+#include "vhost/test-device.h"
 
 enum {
 	MEMORY_BYTES = 1 << 20,

@@ -3,13 +3,14 @@
  * A device that serves nothing but remembers what the session did to it, and
  * the few helpers that tests and fuzzers need to hold a conversation with it.
  */
-#ifndef VHOST_FAKE_DEVICE_H
-#define VHOST_FAKE_DEVICE_H
+#ifndef VHOST_TEST_DEVICE_H
+#define VHOST_TEST_DEVICE_H
 
 #include <dirent.h>
 #include <errno.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
