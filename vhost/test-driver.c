@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vhost/test-driver.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/barrier.h"
+#include "base/bytes.h"
 
 #define UVA_BASE UINT64_C(0x550000000000)
 
@@ -273,4 +275,72 @@ int driver_used(struct driver *driver, uint32_t *ret_len)
 {
 	return driver->packed ? packed_used(driver, ret_len)
 			      : split_used(driver, ret_len);
+}
+
+const struct buffer blk_request[3] = {
+	{GUEST_DATA_GPA, 16, false},
+	{GUEST_DATA_GPA + 4096, 4096, false},
+	{GUEST_DATA_GPA + 16, 1, true},
+};
+
+int ring_setup(void **state)
+{
+	struct ring_test *f = calloc(1, sizeof(*f));
+
+	f->packed = *state != NULL;
+	guest_init(&f->guest);
+	assert_int_equal(virtq_new(&f->vq), 0);
+	*state = f;
+	return 0;
+}
+
+int ring_teardown(void **state)
+{
+	struct ring_test *f = *state;
+
+	virtq_free(f->vq);
+	guest_deinit(&f->guest);
+	free(f);
+	return 0;
+}
+
+void ring_start_with(struct ring_test *f, const struct virtq_config *config)
+{
+	assert_int_equal(virtq_start(f->vq, config, f->guest.memory, NULL,
+				     (struct inflight_queue){0}),
+			 0);
+}
+
+void ring_start(struct ring_test *f, uint16_t size)
+{
+	struct virtq_config config;
+
+	driver_init(&f->driver, &f->guest, f->packed, size);
+	config = driver_config(&f->driver);
+	ring_start_with(f, &config);
+}
+
+int ring_get(struct ring_test *f, struct virtq_chain *chain)
+{
+	*chain = (struct virtq_chain){
+		.iov = f->iov,
+		.iov_max = ARRAY_SIZE(f->iov),
+	};
+	return virtq_get(f->vq, chain);
+}
+
+void expect_broken(struct ring_test *f, const char *word)
+{
+	unsigned before = virtq_in_flight(f->vq);
+	struct virtq_chain chain;
+
+	assert_int_equal(ring_get(f, &chain), VIRTQ_E_BROKEN);
+	assert_non_null(virtq_error(f->vq));
+	if (!strstr(virtq_error(f->vq), word))
+		fail_msg("'%s' says nothing of '%s'", virtq_error(f->vq), word);
+	/* For good. */
+	assert_int_equal(ring_get(f, &chain), VIRTQ_E_BROKEN);
+	assert_false(virtq_has_avail(f->vq));
+	assert_int_equal(virtq_in_flight(f->vq), before);
+	virtq_stop(f->vq);
 }

@@ -83,4 +83,38 @@ int driver_add_raw(struct driver *driver, uint64_t gpa, uint32_t len,
 /* Takes back a used chain: its id, or -1 if there is none. */
 int driver_used(struct driver *driver, uint32_t *ret_len);
 
+/* A guest, a driver, and the device on its ring. */
+struct ring_test {
+	struct guest guest;
+	struct driver driver;
+	struct virtq *vq;
+	struct iovec iov[64];
+	bool packed;
+};
+
+/* A cmocka fixture: *state is NULL for a split ring before the setup. */
+int ring_setup(void **state);
+int ring_teardown(void **state);
+
+/* Makes a new ring of @size, and starts the device on it. */
+void ring_start(struct ring_test *f, uint16_t size);
+void ring_start_with(struct ring_test *f, const struct virtq_config *config);
+int ring_get(struct ring_test *f, struct virtq_chain *chain);
+
+/* The next virtq_get finds the ring broken, for a reason with @word in it. */
+void expect_broken(struct ring_test *f, const char *word);
+
+/* Header, data, status. */
+extern const struct buffer blk_request[3];
+
+#define ON_RING(test, kind, state)                                        \
+	{                                                                 \
+		.name = #test " (" kind ")", .test_func = test,           \
+		.setup_func = ring_setup, .teardown_func = ring_teardown, \
+		.initial_state = (void *)state,                           \
+	}
+#define ON_SPLIT(test)	ON_RING(test, "split", NULL)
+#define ON_PACKED(test) ON_RING(test, "packed", "packed")
+#define ON_BOTH(test)	ON_SPLIT(test), ON_PACKED(test)
+
 #endif

@@ -10,95 +10,19 @@
 #include "vhost/sigbus.h"
 #include "vhost/test-driver.h"
 
-enum {
-	IOV_MAX_TEST = 64
-};
-
-struct fixture {
-	struct guest guest;
-	struct driver driver;
-	struct virtq *vq;
-	struct iovec iov[IOV_MAX_TEST];
-	bool packed;
-};
-
-static int setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	f->packed = *state != NULL;
-	guest_init(&f->guest);
-	assert_int_equal(virtq_new(&f->vq), 0);
-	*state = f;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	virtq_free(f->vq);
-	guest_deinit(&f->guest);
-	free(f);
-	return 0;
-}
-
-static void start_with(struct fixture *f, const struct virtq_config *config)
-{
-	assert_int_equal(virtq_start(f->vq, config, f->guest.memory, NULL,
-				     (struct inflight_queue){0}),
-			 0);
-}
-
-/* A ring of @size, and the device on it. */
-static void start(struct fixture *f, uint16_t size)
-{
-	struct virtq_config config;
-
-	driver_init(&f->driver, &f->guest, f->packed, size);
-	config = driver_config(&f->driver);
-	start_with(f, &config);
-}
-
-static int get(struct fixture *f, struct virtq_chain *chain)
-{
-	*chain = (struct virtq_chain){.iov = f->iov, .iov_max = IOV_MAX_TEST};
-	return virtq_get(f->vq, chain);
-}
-
-static void expect_broken(struct fixture *f, const char *word)
-{
-	struct virtq_chain chain;
-
-	assert_int_equal(get(f, &chain), VIRTQ_E_BROKEN);
-	assert_non_null(virtq_error(f->vq));
-	if (!strstr(virtq_error(f->vq), word))
-		fail_msg("'%s' says nothing of '%s'", virtq_error(f->vq), word);
-	/* For good. */
-	assert_int_equal(get(f, &chain), VIRTQ_E_BROKEN);
-	assert_int_equal(virtq_in_flight(f->vq), 0);
-	virtq_stop(f->vq);
-}
-
-static const struct buffer blk_request[3] = {
-	{GUEST_DATA_GPA, 16, false},
-	{GUEST_DATA_GPA + 4096, 4096, false},
-	{GUEST_DATA_GPA + 16, 1, true},
-};
-
 static void chain_comes_with_its_segments_in_order(void **state)
 {
-	struct fixture *f = *state;
+	struct ring_test *f = *state;
 	struct virtq_chain chain;
 	uint32_t len;
 	int id;
 
-	start(f, 8);
-	assert_int_equal(get(f, &chain), VIRTQ_E_EMPTY);
+	ring_start(f, 8);
+	assert_int_equal(ring_get(f, &chain), VIRTQ_E_EMPTY);
 	assert_false(virtq_has_avail(f->vq));
 	id = driver_add(&f->driver, blk_request, 3);
 	assert_true(virtq_has_avail(f->vq));
-	assert_int_equal(get(f, &chain), 0);
+	assert_int_equal(ring_get(f, &chain), 0);
 	assert_int_equal(chain.out_count, 2);
 	assert_int_equal(chain.in_count, 1);
 	assert_int_equal(chain.out_bytes, 16 + 4096);
@@ -116,11 +40,11 @@ static void chain_comes_with_its_segments_in_order(void **state)
 	assert_int_equal(driver_used(&f->driver, &len), id);
 	assert_int_equal(len, 1);
 	assert_int_equal(virtq_in_flight(f->vq), 0);
-	assert_int_equal(get(f, &chain), VIRTQ_E_EMPTY);
+	assert_int_equal(ring_get(f, &chain), VIRTQ_E_EMPTY);
 }
 
 /* Tags each chain in its buffer, so that the test knows which came back. */
-static void round_trip(struct fixture *f, unsigned total, unsigned seed)
+static void round_trip(struct ring_test *f, unsigned total, unsigned seed)
 {
 	struct buffer buffers[3];
 	unsigned added = 0, got = 0, returned = 0;
@@ -148,7 +72,7 @@ static void round_trip(struct fixture *f, unsigned total, unsigned seed)
 				tag_of_id[id] = added++;
 			}
 		}
-		if (held_count < ARRAY_SIZE(held) && get(f, chain) == 0) {
+		if (held_count < ARRAY_SIZE(held) && ring_get(f, chain) == 0) {
 			assert_int_equal(*(uint32_t *)f->iov[0].iov_base, got);
 			assert_int_equal(chain->out_bytes, 16);
 			got++;
@@ -177,15 +101,15 @@ static void rings_of_any_size_wrap_and_lose_nothing(void **state)
 {
 	static const uint16_t sizes[] = {1, 2, 4, 64, 256, 1024, 32768};
 	static const uint16_t odd[] = {3, 5, 7, 100, 32767};
-	struct fixture *f = *state;
+	struct ring_test *f = *state;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
-		start(f, sizes[i]);
+		ring_start(f, sizes[i]);
 		round_trip(f, sizes[i] < 5 ? 70000 : 3000, i);
 		virtq_stop(f->vq);
 	}
 	for (unsigned i = 0; f->packed && i < ARRAY_SIZE(odd); i++) {
-		start(f, odd[i]);
+		ring_start(f, odd[i]);
 		round_trip(f, 3000, i);
 		virtq_stop(f->vq);
 	}
@@ -193,20 +117,20 @@ static void rings_of_any_size_wrap_and_lose_nothing(void **state)
 
 static void full_ring_of_the_largest_size_is_served(void **state)
 {
-	struct fixture *f = *state;
+	struct ring_test *f = *state;
 	struct buffer buffer = {GUEST_DATA_GPA, 64, false};
 	struct virtq_chain chain;
 	static struct virtq_chain held[VIRTQ_MAX_SIZE];
 	uint32_t len;
 
-	start(f, VIRTQ_MAX_SIZE);
+	ring_start(f, VIRTQ_MAX_SIZE);
 	for (unsigned lap = 0; lap < 3; lap++) {
 		for (unsigned i = 0; i < VIRTQ_MAX_SIZE; i++)
 			assert_true(driver_add(&f->driver, &buffer, 1) >= 0);
 		assert_int_equal(driver_add(&f->driver, &buffer, 1), -1);
 		for (unsigned i = 0; i < VIRTQ_MAX_SIZE; i++)
-			assert_int_equal(get(f, &held[i]), 0);
-		assert_int_equal(get(f, &chain), VIRTQ_E_EMPTY);
+			assert_int_equal(ring_get(f, &held[i]), 0);
+		assert_int_equal(ring_get(f, &chain), VIRTQ_E_EMPTY);
 		for (unsigned i = VIRTQ_MAX_SIZE; i-- > 0;)
 			virtq_put(f->vq, &held[i], 0);
 		virtq_flush(f->vq);
@@ -217,7 +141,7 @@ static void full_ring_of_the_largest_size_is_served(void **state)
 
 static void chains_put_in_any_order_are_published_in_order(void **state)
 {
-	struct fixture *f = *state;
+	struct ring_test *f = *state;
 	struct virtq_config config;
 	struct virtq_chain held[8];
 	static const unsigned shuffle[8] = {3, 1, 0, 7, 6, 2, 5, 4};
@@ -227,7 +151,7 @@ static void chains_put_in_any_order_are_published_in_order(void **state)
 	driver_init(&f->driver, &f->guest, f->packed, 16);
 	config = driver_config(&f->driver);
 	config.in_order = true;
-	start_with(f, &config);
+	ring_start_with(f, &config);
 	for (unsigned lap = 0; lap < 100; lap++) {
 		int ids[8];
 		unsigned seen = 0;
@@ -235,7 +159,7 @@ static void chains_put_in_any_order_are_published_in_order(void **state)
 		for (unsigned i = 0; i < 8; i++) {
 			ids[i] = driver_add(&f->driver, blk_request + i % 2 * 2,
 					    1);
-			assert_int_equal(get(f, &held[i]), 0);
+			assert_int_equal(ring_get(f, &held[i]), 0);
 		}
 		for (unsigned i = 0; i < 8; i++) {
 			virtq_put(f->vq, &held[shuffle[i]], shuffle[i]);
@@ -253,24 +177,24 @@ static void chains_put_in_any_order_are_published_in_order(void **state)
 
 static void chains_that_are_ungot_come_again(void **state)
 {
-	struct fixture *f = *state;
+	struct ring_test *f = *state;
 	struct virtq_chain held[4];
 	struct virtq_chain again;
 	uint32_t len;
 	int ids[4];
 
-	start(f, 7 + !f->packed);
+	ring_start(f, 7 + !f->packed);
 	for (unsigned lap = 0; lap < 20; lap++) {
 		for (unsigned i = 0; i < 2; i++) {
 			ids[i] = driver_add(&f->driver, blk_request, 3);
-			assert_int_equal(get(f, &held[i]), 0);
+			assert_int_equal(ring_get(f, &held[i]), 0);
 		}
 		virtq_unget(f->vq, held, 2);
 		assert_int_equal(virtq_in_flight(f->vq), 0);
-		assert_int_equal(get(f, &held[0]), 0);
-		assert_int_equal(get(f, &held[1]), 0);
+		assert_int_equal(ring_get(f, &held[0]), 0);
+		assert_int_equal(ring_get(f, &held[1]), 0);
 		virtq_unget(f->vq, &held[1], 1);
-		assert_int_equal(get(f, &again), 0);
+		assert_int_equal(ring_get(f, &again), 0);
 		assert_int_equal(again.id, held[1].id);
 		assert_int_equal(again.out_count, 2);
 		virtq_put(f->vq, &held[0], 0);
@@ -283,13 +207,13 @@ static void chains_that_are_ungot_come_again(void **state)
 
 static void buffer_across_the_regions_seam_is_split(void **state)
 {
-	struct fixture *f = *state;
+	struct ring_test *f = *state;
 	struct buffer buffer = {GUEST_SEAM_GPA - 100, 300, true};
 	struct virtq_chain chain;
 
-	start(f, 4);
+	ring_start(f, 4);
 	driver_add(&f->driver, &buffer, 1);
-	assert_int_equal(get(f, &chain), 0);
+	assert_int_equal(ring_get(f, &chain), 0);
 	assert_int_equal(chain.in_count, 2);
 	assert_int_equal(f->iov[0].iov_len, 100);
 	assert_int_equal(f->iov[1].iov_len, 200);
@@ -301,7 +225,7 @@ static void buffer_across_the_regions_seam_is_split(void **state)
 
 static void empty_descriptors_make_no_segments(void **state)
 {
-	struct fixture *f = *state;
+	struct ring_test *f = *state;
 	struct buffer buffers[4] = {
 		{GUEST_DATA_GPA, 0, false},
 		{GUEST_DATA_GPA, 5, false},
@@ -310,9 +234,9 @@ static void empty_descriptors_make_no_segments(void **state)
 	};
 	struct virtq_chain chain;
 
-	start(f, 8);
+	ring_start(f, 8);
 	driver_add(&f->driver, buffers, 4);
-	assert_int_equal(get(f, &chain), 0);
+	assert_int_equal(ring_get(f, &chain), 0);
 	assert_int_equal(chain.out_count, 1);
 	assert_int_equal(chain.in_count, 1);
 	assert_int_equal(chain.out_bytes, 5);
@@ -323,12 +247,12 @@ static void empty_descriptors_make_no_segments(void **state)
 
 static void chain_too_long_for_the_caller_can_be_put_back(void **state)
 {
-	struct fixture *f = *state;
+	struct ring_test *f = *state;
 	struct virtq_chain chain = {.iov = f->iov, .iov_max = 2};
 	uint32_t len;
 	int id;
 
-	start(f, 8);
+	ring_start(f, 8);
 	for (unsigned lap = 0; lap < 20; lap++) {
 		id = driver_add(&f->driver, blk_request, 3);
 		assert_int_equal(virtq_get(f->vq, &chain), VIRTQ_E_TOO_LONG);
@@ -343,7 +267,7 @@ static void chain_too_long_for_the_caller_can_be_put_back(void **state)
 
 static void indirect_chain_comes_like_a_direct_one(void **state)
 {
-	struct fixture *f = *state;
+	struct ring_test *f = *state;
 	/* Aligned, odd, and across the seam, even within an entry. */
 	static const uint64_t tables[] = {
 		GUEST_DATA_GPA + 0x8000, GUEST_DATA_GPA + 0x8003,
@@ -351,12 +275,12 @@ static void indirect_chain_comes_like_a_direct_one(void **state)
 	struct virtq_chain chain;
 	uint32_t len;
 
-	start(f, 4);
+	ring_start(f, 4);
 	for (unsigned i = 0; i < ARRAY_SIZE(tables); i++) {
 		int id = driver_add_indirect(&f->driver, blk_request, 3,
 					     tables[i]);
 
-		assert_int_equal(get(f, &chain), 0);
+		assert_int_equal(ring_get(f, &chain), 0);
 		assert_int_equal(chain.out_count, 2);
 		assert_int_equal(chain.in_count, 1);
 		for (unsigned j = 0; j < 3; j++)
@@ -371,7 +295,7 @@ static void indirect_chain_comes_like_a_direct_one(void **state)
 
 static void buffer_outside_memory_is_refused(void **state)
 {
-	struct fixture *f = *state;
+	struct ring_test *f = *state;
 	static const struct buffer bad[] = {
 		{0, 1, false},
 		{GUEST_GPA - 1, 2, false},
@@ -382,7 +306,7 @@ static void buffer_outside_memory_is_refused(void **state)
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
-		start(f, 4);
+		ring_start(f, 4);
 		driver_add(&f->driver, &bad[i], 1);
 		expect_broken(f, "not in guest memory");
 	}
@@ -390,20 +314,20 @@ static void buffer_outside_memory_is_refused(void **state)
 
 static void readable_descriptor_after_a_writable_one_is_refused(void **state)
 {
-	struct fixture *f = *state;
+	struct ring_test *f = *state;
 	struct buffer buffers[2] = {
 		{GUEST_DATA_GPA, 8, true},
 		{GUEST_DATA_GPA, 8, false},
 	};
 
-	start(f, 4);
+	ring_start(f, 4);
 	driver_add(&f->driver, buffers, 2);
 	expect_broken(f, "readable");
 	buffers[0].len = 0;
-	start(f, 4);
+	ring_start(f, 4);
 	driver_add(&f->driver, buffers, 2);
 	expect_broken(f, "readable");
-	start(f, 4);
+	ring_start(f, 4);
 	driver_add_indirect(&f->driver, buffers, 2, GUEST_DATA_GPA + 64);
 	expect_broken(f, "readable");
 }
@@ -412,10 +336,10 @@ static void indirect_table_of_a_bad_size_is_refused(void **state)
 {
 	static const uint32_t bad[] = {
 		0, 1, 15, 17, 16 * VIRTQ_MAX_CHAIN + 16, UINT32_MAX};
-	struct fixture *f = *state;
+	struct ring_test *f = *state;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
-		start(f, 4);
+		ring_start(f, 4);
 		driver_add_raw(&f->driver, GUEST_DATA_GPA, bad[i],
 			       VRING_DESC_F_INDIRECT);
 		expect_broken(f, "table");
@@ -427,10 +351,10 @@ static void indirect_table_outside_memory_is_refused(void **state)
 	static const uint64_t bad[] = {
 		0, GUEST_SEAM_GPA + GUEST_REGION_BYTES - 16, UINT64_MAX - 31,
 		UINT64_MAX - 15, UINT64_MAX};
-	struct fixture *f = *state;
+	struct ring_test *f = *state;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
-		start(f, 4);
+		ring_start(f, 4);
 		driver_add_raw(&f->driver, bad[i], 32, VRING_DESC_F_INDIRECT);
 		expect_broken(f, "not in guest memory");
 	}
@@ -438,10 +362,10 @@ static void indirect_table_outside_memory_is_refused(void **state)
 
 static void indirect_table_within_a_table_is_refused(void **state)
 {
-	struct fixture *f = *state;
+	struct ring_test *f = *state;
 	struct vring_desc *table;
 
-	start(f, 4);
+	ring_start(f, 4);
 	driver_add_indirect(&f->driver, blk_request, 3, GUEST_DATA_GPA + 64);
 	table = guest_at(&f->guest, GUEST_DATA_GPA + 64);
 	if (f->packed)
@@ -454,9 +378,9 @@ static void indirect_table_within_a_table_is_refused(void **state)
 
 static void indirect_descriptor_with_a_next_is_refused(void **state)
 {
-	struct fixture *f = *state;
+	struct ring_test *f = *state;
 
-	start(f, 4);
+	ring_start(f, 4);
 	driver_add_raw(&f->driver, GUEST_DATA_GPA, 16,
 		       VRING_DESC_F_INDIRECT | VRING_DESC_F_NEXT);
 	expect_broken(f, "next");
@@ -464,20 +388,20 @@ static void indirect_descriptor_with_a_next_is_refused(void **state)
 
 static void indirect_descriptor_not_negotiated_is_refused(void **state)
 {
-	struct fixture *f = *state;
+	struct ring_test *f = *state;
 	struct virtq_config config;
 
 	driver_init(&f->driver, &f->guest, f->packed, 4);
 	config = driver_config(&f->driver);
 	config.indirect = false;
-	start_with(f, &config);
+	ring_start_with(f, &config);
 	driver_add_indirect(&f->driver, blk_request, 3, GUEST_DATA_GPA + 64);
 	expect_broken(f, "not negotiated");
 }
 
 static void chain_of_more_than_32_bits_of_bytes_is_refused(void **state)
 {
-	struct fixture *f = *state;
+	struct ring_test *f = *state;
 	static struct buffer buffers[2049];
 	/* 2048 times 2 MiB are 4 GiB, one byte too many. */
 	unsigned count = 2048;
@@ -485,11 +409,11 @@ static void chain_of_more_than_32_bits_of_bytes_is_refused(void **state)
 	for (unsigned i = 0; i < count; i++)
 		buffers[i] = (struct buffer){GUEST_GPA, GUEST_REGION_BYTES,
 					     i > 1000};
-	start(f, 4);
+	ring_start(f, 4);
 	driver_add_indirect(&f->driver, buffers, count, GUEST_DATA_GPA);
 	expect_broken(f, "32 bits");
 	buffers[0].len--;
-	start(f, 4);
+	ring_start(f, 4);
 	driver_add_indirect(&f->driver, buffers, count, GUEST_DATA_GPA);
 	assert_int_equal(virtq_get(f->vq, &(struct virtq_chain){0}),
 			 VIRTQ_E_TOO_LONG);
@@ -497,7 +421,7 @@ static void chain_of_more_than_32_bits_of_bytes_is_refused(void **state)
 
 static void ring_outside_memory_or_misaligned_is_refused(void **state)
 {
-	struct fixture *f = *state;
+	struct ring_test *f = *state;
 	struct virtq_config good, bad;
 	struct inflight_queue none = {0};
 
@@ -534,12 +458,12 @@ static void ring_outside_memory_or_misaligned_is_refused(void **state)
 	bad.size = VIRTQ_MAX_SIZE + 1;
 	assert_int_equal(virtq_start(f->vq, &bad, f->guest.memory, NULL, none),
 			 VIRTQ_E_BROKEN);
-	start_with(f, &good);
+	ring_start_with(f, &good);
 }
 
 static void truncated_memory_breaks_the_ring_that_uses_it(void **state)
 {
-	struct fixture *f = *state;
+	struct ring_test *f = *state;
 	uint64_t count = 0;
 	int err_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	struct virtq_config config;
@@ -549,7 +473,7 @@ static void truncated_memory_breaks_the_ring_that_uses_it(void **state)
 	driver_init(&f->driver, &f->guest, f->packed, 8);
 	config = driver_config(&f->driver);
 	config.err_fd = err_fd;
-	start_with(f, &config);
+	ring_start_with(f, &config);
 	assert_int_equal(ftruncate(f->guest.fd, 0), 0);
 	virtq_has_avail(f->vq);
 	assert_true(virtq_has_avail(f->vq));
@@ -560,7 +484,7 @@ static void truncated_memory_breaks_the_ring_that_uses_it(void **state)
 
 static void doorbell_that_nobody_hears_does_no_harm(void **state)
 {
-	struct fixture *f = *state;
+	struct ring_test *f = *state;
 	struct virtq_config config;
 	struct virtq_chain chain;
 	int fds[2];
@@ -574,9 +498,9 @@ static void doorbell_that_nobody_hears_does_no_harm(void **state)
 		driver_init(&f->driver, &f->guest, f->packed, 8);
 		config = driver_config(&f->driver);
 		config.call_fd = i ? full : fds[1];
-		start_with(f, &config);
+		ring_start_with(f, &config);
 		driver_add(&f->driver, blk_request, 3);
-		assert_int_equal(get(f, &chain), 0);
+		assert_int_equal(ring_get(f, &chain), 0);
 		virtq_put(f->vq, &chain, 0);
 		virtq_flush(f->vq);
 		assert_true(virtq_notify(f->vq));
@@ -592,7 +516,7 @@ static void dirty_log_has_the_pages_written_and_no_others(void **state)
 	enum {
 		LOG_BYTES = (GUEST_SEAM_GPA + GUEST_REGION_BYTES) / 4096 / 8
 	};
-	struct fixture *f = *state;
+	struct ring_test *f = *state;
 	struct virtq_config config;
 	struct virtq_chain chain;
 	struct dirty_log *log;
@@ -620,7 +544,7 @@ static void dirty_log_has_the_pages_written_and_no_others(void **state)
 	assert_int_equal(ftruncate(fd, 0), 0);
 	assert_int_equal(ftruncate(fd, LOG_BYTES), 0);
 	driver_add(&f->driver, buffers, 3);
-	assert_int_equal(get(f, &chain), 0);
+	assert_int_equal(ring_get(f, &chain), 0);
 	virtq_put(f->vq, &chain, 0x1000 + 0x1001);
 	virtq_flush(f->vq);
 	for (unsigned i = 0; i < LOG_BYTES * 8; i++)
@@ -639,36 +563,27 @@ static void dirty_log_has_the_pages_written_and_no_others(void **state)
 
 static void ring_goes_on_from_the_base_it_was_stopped_with(void **state)
 {
-	struct fixture *f = *state;
+	struct ring_test *f = *state;
 	struct virtq_config config;
 	struct virtq_chain chain;
 	uint32_t len;
 
-	start(f, 4);
+	ring_start(f, 4);
 	config = driver_config(&f->driver);
 	for (unsigned i = 0; i < 70000; i++) {
 		int id = driver_add(&f->driver, blk_request, 1 + i % 2);
 
 		if (i % 97 == 0) {
 			config.base = virtq_stop(f->vq);
-			start_with(f, &config);
+			ring_start_with(f, &config);
 		}
-		assert_int_equal(get(f, &chain), 0);
+		assert_int_equal(ring_get(f, &chain), 0);
 		virtq_put(f->vq, &chain, i);
 		virtq_flush(f->vq);
 		assert_int_equal(driver_used(&f->driver, &len), id);
 		assert_int_equal(len, i);
 	}
 }
-
-#define ON_RING(test, kind, state)                              \
-	{                                                       \
-		.name = #test " (" kind ")", .test_func = test, \
-		.setup_func = setup, .teardown_func = teardown, \
-		.initial_state = (void *)state,                 \
-	}
-#define ON_BOTH(test) \
-	ON_RING(test, "split", NULL), ON_RING(test, "packed", "packed")
 
 int main(void)
 {
