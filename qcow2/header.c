@@ -9,6 +9,9 @@
 #include "base/bytes.h"
 #include "image/image.h"
 
+/* What O_DIRECT may ask of a buffer. */
+static const size_t ALIGNMENT = 4096;
+
 /* The first cluster, and the part of it where extensions may lie. */
 struct head {
 	struct store *store;
@@ -339,6 +342,9 @@ static int read_head(struct head *head, struct qcow2_header *h)
 
 	if (head->store->size_bytes < QCOW2_HEADER_BYTES_V2)
 		return refuse(head, IMAGE_E_CORRUPT, "the file is too short");
+	head->bytes = aligned_alloc(ALIGNMENT, ALIGNMENT);
+	if (!head->bytes)
+		return -ENOMEM;
 	err = store_read(head->store, 0, head->bytes, 512);
 	if (err < 0)
 		return refuse(head, err, "the header cannot be read: %s",
@@ -358,6 +364,10 @@ static int read_head(struct head *head, struct qcow2_header *h)
 			      cluster_bits);
 	h->cluster_bits = cluster_bits;
 	head->size = (size_t)1 << cluster_bits;
+	free(head->bytes);
+	head->bytes = aligned_alloc(ALIGNMENT, MAX(head->size, ALIGNMENT));
+	if (!head->bytes)
+		return -ENOMEM;
 	err = store_read(head->store, 0, head->bytes, head->size);
 	if (err < 0)
 		return refuse(head, err, "the header cannot be read: %s",
@@ -372,10 +382,6 @@ int qcow2_header_read(struct store *store, bool writable,
 	struct qcow2_header h = {0};
 	int err;
 
-	/* Aligned, for stores that want it (O_DIRECT). */
-	head.bytes = aligned_alloc(4096, 1 << QCOW2_MAX_CLUSTER_BITS);
-	if (!head.bytes)
-		return -ENOMEM;
 	err = read_head(&head, &h);
 	if (err == 0)
 		err = parse(&head, writable, &h);

@@ -79,9 +79,11 @@ static int load(struct qcow2 *q, const struct image_open_options *o)
 	if (err)
 		return err;
 	q->head = aligned_alloc(4096, 4096);
-	q->frees = calloc(QCOW2_MAX_FREES, sizeof(*q->frees));
-	q->punches = calloc(QCOW2_MAX_FREES, sizeof(*q->punches));
-	if (!q->head || !q->frees || !q->punches)
+	if (!o->read_only) {
+		q->frees = calloc(QCOW2_MAX_FREES, sizeof(*q->frees));
+		q->punches = calloc(QCOW2_MAX_FREES, sizeof(*q->punches));
+	}
+	if (!q->head || (!o->read_only && (!q->frees || !q->punches)))
 		return -ENOMEM;
 	err = store_read(q->image.store, 0, q->head,
 			 UINT64_C(1) << q->slice_bits);

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/sync-io.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "image/codec.h"
+#include "image/open.h"
+
+enum {
+	CHUNK = 64 << 10,
+	/* A request that gets no further in so many tries never will. */
+	MAX_TRIES = 2000,
+	SETTLING_FLUSHES = 6,
+};
+
+void (*sync_io_before_commit)(void);
+
+static int provide(struct image *image, const struct image_extent *need)
+{
+	int err = store_read(need->store, need->host_offset, need->buffer,
+			     need->host_bytes);
+
+	image_provide(image, need, err);
+	return err;
+}
+
+/* Maps, and does what must be done first, until there is a real answer. */
+static int map(struct image *image, enum image_op op, uint64_t offset,
+	       uint64_t length, struct image_extent *ret)
+{
+	for (int i = 0; i < MAX_TRIES; i++) {
+		int err = image_map(image, op, offset, length, ret);
+
+		if (err)
+			return err;
+		if (ret->kind == IMAGE_NEED)
+			err = provide(image, ret);
+		else if (ret->kind == IMAGE_MUST_FLUSH)
+			err = image_flush_sync(image);
+		else if (ret->kind != IMAGE_BUSY)
+			return 0;
+		if (err)
+			return err;
+	}
+	return -EDEADLK;
+}
+
+static int read_compressed(const struct image_extent *extent, uint8_t *to)
+{
+	uint8_t *packed = malloc(extent->host_bytes);
+	uint8_t *plain = malloc(extent->cluster_bytes);
+	struct codec *codec = NULL;
+	int err = packed && plain ? codec_new(&codec) : -ENOMEM;
+
+	if (err == 0)
+		err = store_read(extent->store, extent->host_offset, packed,
+				 extent->host_bytes);
+	if (err == 0)
+		err = codec_decompress(codec, extent->codec, packed,
+				       extent->host_bytes, plain,
+				       extent->cluster_bytes);
+	if (err == 0)
+		memcpy(to, plain + extent->skip, extent->length);
+	codec_free(codec);
+	free(plain);
+	free(packed);
+	return err;
+}
+
+static int read_backing(struct image *image, uint64_t offset, uint8_t *to,
+			uint64_t length)
+{
+	struct image *backing = image->backing;
+	uint64_t there = 0;
+	int err = 0;
+
+	if (backing && offset < backing->size_bytes)
+		there = MIN(length, backing->size_bytes - offset);
+	if (there)
+		err = sync_io_read(backing, offset, to, there);
+	memset(to + there, 0, length - there);
+	return err;
+}
+
+int sync_io_read(struct image *image, uint64_t offset, void *ret_data,
+		 size_t length)
+{
+	uint8_t *to = ret_data;
+
+	while (length) {
+		struct image_extent extent;
+		int err = map(image, IMAGE_READ, offset, length, &extent);
+
+		if (err)
+			return err;
+		if (extent.kind == IMAGE_DATA)
+			err = store_read(extent.store, extent.host_offset, to,
+					 extent.length);
+		else if (extent.kind == IMAGE_ZEROES)
+			memset(to, 0, extent.length);
+		else if (extent.kind == IMAGE_HOLE)
+			err = read_backing(image, offset, to, extent.length);
+		else
+			err = read_compressed(&extent, to);
+		if (err)
+			return err;
+		to += extent.length;
+		offset += extent.length;
+		length -= extent.length;
+	}
+	return 0;
+}
+
+/* @data, or zeroes if it is NULL. */
+static int put(struct store *store, uint64_t offset, const uint8_t *data,
+	       uint64_t length)
+{
+	static const uint8_t zeroes[CHUNK];
+
+	while (length) {
+		uint64_t part = data ? length : MIN(length, (uint64_t)CHUNK);
+		int err =
+			store_write(store, offset, data ? data : zeroes, part);
+
+		if (err)
+			return err;
+		offset += part;
+		length -= part;
+	}
+	return 0;
+}
+
+/* Fills a new cluster's head or tail with what the image reads as there. */
+static int fill(struct image *image, const struct image_extent *extent,
+		uint64_t guest, uint64_t host, uint64_t length)
+{
+	uint8_t *old;
+	int err;
+
+	if (length == 0)
+		return 0;
+	if (extent->fill_zeroes)
+		return put(extent->store, host, NULL, length);
+	old = malloc(length);
+	err = old ? sync_io_read(image, guest, old, length) : -ENOMEM;
+	if (err == 0)
+		err = put(extent->store, host, old, length);
+	free(old);
+	return err;
+}
+
+static int allocate(struct image *image, const struct image_extent *extent,
+		    uint64_t offset, const uint8_t *data)
+{
+	uint64_t host = extent->host_offset;
+	uint64_t end = extent->length;
+	int err = put(extent->store, host, data, extent->length);
+	int outcome;
+
+	if (err == 0)
+		err = fill(image, extent, offset - extent->head_bytes,
+			   host - extent->head_bytes, extent->head_bytes);
+	if (err == 0)
+		err = fill(image, extent, offset + end, host + end,
+			   extent->tail_bytes);
+	if (sync_io_before_commit)
+		sync_io_before_commit();
+	outcome = image_commit(image, extent, err);
+	return err ? err : outcome;
+}
+
+static int change(struct image *image, enum image_op op, uint64_t offset,
+		  const uint8_t *data, uint64_t length)
+{
+	while (length) {
+		struct image_extent extent;
+		int err = map(image, op, offset, length, &extent);
+
+		if (err)
+			return err;
+		if (extent.kind == IMAGE_DATA)
+			err = put(extent.store, extent.host_offset, data,
+				  extent.length);
+		else if (extent.kind == IMAGE_ALLOCATE)
+			err = allocate(image, &extent, offset, data);
+		if (err)
+			return err;
+		data = data ? data + extent.length : NULL;
+		offset += extent.length;
+		length -= extent.length;
+	}
+	return 0;
+}
+
+int sync_io_write(struct image *image, uint64_t offset, const void *data,
+		  size_t length)
+{
+	return change(image, IMAGE_WRITE, offset, data, length);
+}
+
+int sync_io_zero(struct image *image, uint64_t offset, uint64_t length)
+{
+	return change(image, IMAGE_ZERO, offset, NULL, length);
+}
+
+int sync_io_discard(struct image *image, uint64_t offset, uint64_t length)
+{
+	return change(image, IMAGE_DISCARD, offset, NULL, length);
+}
+
+int sync_io_settle(struct image *image)
+{
+	int err = 0;
+
+	for (int i = 0; i < SETTLING_FLUSHES && err == 0; i++)
+		err = image_flush_sync(image);
+	return err;
+}

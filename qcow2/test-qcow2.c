@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The driver as a whole on a store in memory, against a plain copy. */
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "image/open.h"
+#include "qcow2/create.h"
+#include "qcow2/qcow2.h"
+#include "qcow2/sync-io.h"
+#include "tests/cmocka.h"
+
+enum {
+	MIB = 1 << 20,
+};
+
+static struct image *open_memory(struct store *store)
+{
+	const struct image_open_options options = {.cache_bytes = 1};
+	struct image *image = NULL;
+	char *error = NULL;
+	int err = qcow2_format.open(store, &options, &image, &error);
+
+	if (err)
+		print_error("%s\n", error);
+	assert_int_equal(err, 0);
+	return image;
+}
+
+static struct image *make(const struct qcow2_create_options *options)
+{
+	struct store *store;
+	char *error = NULL;
+	int err;
+
+	assert_int_equal(store_new_memory(0, &store), 0);
+	err = qcow2_create(store, options, &error);
+	if (err)
+		print_error("%s\n", error);
+	assert_int_equal(err, 0);
+	return open_memory(store);
+}
+
+/* Closes, and opens again what lies in the memory. */
+static struct image *reopen(struct image *image)
+{
+	struct store *old = image->store, *store;
+
+	assert_int_equal(sync_io_settle(image), 0);
+	assert_int_equal(store_new_memory(old->size_bytes, &store), 0);
+	memcpy(store_memory_data(store), store_memory_data(old),
+	       old->size_bytes);
+	assert_int_equal(image_close(image), 0);
+	return open_memory(store);
+}
+
+static void assert_same(struct image *image, const uint8_t *model,
+			uint64_t size)
+{
+	uint8_t *got = malloc(size);
+
+	assert_int_equal(sync_io_read(image, 0, got, size), 0);
+	assert_memory_equal(got, model, size);
+	free(got);
+}
+
+static void fill_pattern(uint8_t *data, size_t length, unsigned seed)
+{
+	for (size_t i = 0; i < length; i++)
+		data[i] = (uint8_t)(seed + i * 7 + (i >> 9)) | 1;
+}
+
+static void random_work(struct image *image, uint8_t *model, uint64_t size,
+			unsigned steps, unsigned seed)
+{
+	uint8_t *data = malloc(size);
+
+	srand(seed);
+	for (unsigned i = 0; i < steps; i++) {
+		uint64_t most = rand() % 4 ? 32768 : size;
+		uint64_t offset = (uint64_t)rand() * 512 % size;
+		uint64_t length = MIN(size - offset,
+				      ((uint64_t)rand() * 512 % most) + 512);
+		unsigned what = rand() % 8;
+		int err = 0;
+
+		if (what < 5) {
+			fill_pattern(data, length, i);
+			memcpy(model + offset, data, length);
+			err = sync_io_write(image, offset, data, length);
+		} else if (what == 5) {
+			memset(model + offset, 0, length);
+			err = sync_io_zero(image, offset, length);
+		} else if (what == 6) {
+			err = sync_io_discard(image, offset, length);
+			if (err == 0)
+				err = sync_io_read(image, offset,
+						   model + offset, length);
+		} else {
+			err = image_flush_sync(image);
+		}
+		if (err)
+			print_error("%d: %s\n", err, image_error(image));
+		assert_int_equal(err, 0);
+	}
+	free(data);
+}
+
+static void run_options(const struct qcow2_create_options *options)
+{
+	uint64_t size = options->size_bytes;
+	uint8_t *model = calloc(1, size);
+	struct image *image = make(options);
+
+	for (unsigned round = 0; round < 3; round++) {
+		random_work(image, model, size, 60, round);
+		assert_same(image, model, size);
+		image = reopen(image);
+		assert_same(image, model, size);
+	}
+	assert_int_equal(image_close(image), 0);
+	free(model);
+}
+
+static void random_work_reads_back_with_every_geometry(void **state)
+{
+	static const struct qcow2_create_options all[] = {
+		{.size_bytes = 3 * MIB + 512},
+		{.size_bytes = 3 * MIB, .version = 2},
+		{.size_bytes = MIB, .cluster_bytes = 512},
+		{.size_bytes = MIB, .cluster_bytes = 512, .version = 2},
+		{.size_bytes = MIB, .cluster_bytes = 512, .refcount_bits = 64},
+		{.size_bytes = 2 * MIB,
+		 .cluster_bytes = 4096,
+		 .refcount_bits = 1},
+		{.size_bytes = 2 * MIB,
+		 .cluster_bytes = 1024,
+		 .refcount_bits = 2},
+		{.size_bytes = 2 * MIB,
+		 .cluster_bytes = 2048,
+		 .refcount_bits = 4},
+		{.size_bytes = 2 * MIB,
+		 .cluster_bytes = 8192,
+		 .refcount_bits = 8},
+		{.size_bytes = 2 * MIB,
+		 .cluster_bytes = 8192,
+		 .refcount_bits = 32},
+		{.size_bytes = 5 * MIB, .cluster_bytes = 2 * MIB},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+		run_options(&all[i]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(random_work_reads_back_with_every_geometry),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
