@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A checker of QCOW2 images of its own, that shares no code with the driver:
+ * from the bytes of an image it counts who uses each cluster and compares with
+ * the refcounts.
+ */
+#ifndef TESTS_IMAGES_QCOW2_WALK_H
+#define TESTS_IMAGES_QCOW2_WALK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct qcow2_walk {
+	uint8_t *data;
+	uint64_t size_bytes;
+	/* Filled in: */
+	unsigned cluster_bits;
+	unsigned refcount_order;
+	uint64_t clusters;
+	uint32_t *uses;	 /* by cluster; to be freed */
+	uint64_t leaked; /* clusters with a refcount above their uses */
+	char problem[200];
+};
+
+/*
+ * 0 if all is well, leaks aside; else -1 and @problem: a cluster with more uses
+ * than its refcount, a COPIED flag on one whose refcount is not one, an offset
+ * that is not aligned or not in the file.
+ */
+int qcow2_walk(struct qcow2_walk *walk);
+
+/*
+ * Adds an internal snapshot of what an image holds, the way the specification
+ * says, to @data, which has @capacity bytes. Returns the new size.
+ */
+uint64_t qcow2_walk_add_snapshot(uint8_t *data, uint64_t size_bytes,
+				 uint64_t capacity);
+
+#endif

@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * QCOW2 against QEMU's own tools: what they make, ours reads byte for byte;
+ * what ours writes, they find whole and read the same.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "image/open.h"
+#include "qcow2/create.h"
+#include "qcow2/qcow2.h"
+#include "tests/cmocka.h"
+#include "tests/images/scratch.h"
+#include "tests/images/workload.h"
+
+enum {
+	KIB = 1 << 10,
+	MIB = 1 << 20,
+	REQUESTS = 60,
+};
+
+static struct image *open_named(const char *name, bool read_only)
+{
+	static const char *const allowed[] = {".", NULL};
+	const struct image_open_request request = {
+		.path = name,
+		.format = "qcow2",
+		.read_only = read_only,
+		.cache_bytes = 1,
+		.allowed = allowed,
+	};
+	struct image *image = NULL;
+	char *error = NULL;
+	int err = image_open(&request, &image, &error, NULL);
+
+	if (err)
+		print_error("%s: %d: %s\n", name, err, error ? error : "");
+	assert_int_equal(err, 0);
+	return image;
+}
+
+static void assert_clean(const char *name)
+{
+	scratch_must("qemu-img check -f qcow2 %s", name);
+	if (!strstr(scratch_output(), "No errors were found"))
+		fail_msg("%s: %s", name, scratch_output());
+}
+
+static void assert_reads_as(const char *name, const char *options,
+			    const uint8_t *model, uint64_t size)
+{
+	size_t length;
+	uint8_t *raw;
+
+	scratch_must("qemu-img convert %s -f qcow2 -O raw %s out.raw", options,
+		     name);
+	raw = scratch_read("out.raw", &length);
+	assert_int_equal(length, size);
+	for (uint64_t i = 0; i < size; i++)
+		if (raw[i] != model[i])
+			fail_msg("%s %s: byte %llu differs", name, options,
+				 (unsigned long long)i);
+	free(raw);
+}
+
+/* Ours reads the same as theirs; then ours works on it, and theirs looks. */
+static void work_on(const char *name, const char *snapshot, uint64_t seed)
+{
+	struct image *image = open_named(name, false);
+	struct workload work;
+	uint8_t *before;
+	uint64_t size = image->size_bytes;
+
+	workload_init(&work, image, seed);
+	before = malloc(size);
+	memcpy(before, work.model, size);
+	assert_int_equal(image_close(image), 0);
+	assert_clean(name);
+	assert_reads_as(name, "", before, size);
+
+	for (int round = 0; round < 2; round++) {
+		image = work.image = open_named(name, false);
+		workload_run(&work, REQUESTS);
+		workload_check(&work);
+		assert_int_equal(image_close(image), 0);
+		assert_clean(name);
+		assert_reads_as(name, "", work.model, size);
+	}
+	if (snapshot)
+		assert_reads_as(name, snapshot, before, size);
+	workload_deinit(&work);
+	free(before);
+}
+
+static void create_ours(const char *name,
+			const struct qcow2_create_options *options)
+{
+	struct store *store;
+	char *error = NULL;
+	int err = store_create_file(name, true, &store, &error);
+
+	if (err == 0) {
+		err = qcow2_create(store, options, &error);
+		store_free(store);
+	}
+	if (err)
+		print_error("%s\n", error);
+	assert_int_equal(err, 0);
+}
+
+static void qemu_finds_what_ours_made_and_wrote_whole(void **state)
+{
+	static const struct qcow2_create_options all[] = {
+		{.size_bytes = 4 * MIB + 512},
+		{.size_bytes = 4 * MIB, .version = 2},
+		{.size_bytes = 4 * MIB, .compression = QCOW2_COMPRESSION_ZSTD},
+		{.size_bytes = 2 * MIB, .cluster_bytes = 512},
+		{.size_bytes = 2 * MIB,
+		 .cluster_bytes = 512,
+		 .refcount_bits = 64},
+		{.size_bytes = 2 * MIB,
+		 .cluster_bytes = 512,
+		 .refcount_bits = 1},
+		{.size_bytes = 2 * MIB,
+		 .cluster_bytes = 1024,
+		 .refcount_bits = 2},
+		{.size_bytes = 2 * MIB,
+		 .cluster_bytes = 2048,
+		 .refcount_bits = 4},
+		{.size_bytes = 4 * MIB,
+		 .cluster_bytes = 4 * KIB,
+		 .refcount_bits = 8},
+		{.size_bytes = 4 * MIB,
+		 .cluster_bytes = 8 * KIB,
+		 .refcount_bits = 32,
+		 .lazy_refcounts = true},
+		{.size_bytes = 9 * MIB,
+		 .cluster_bytes = 2 * MIB,
+		 .refcount_bits = 64},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+		create_ours("ours.qcow2", &all[i]);
+		assert_clean("ours.qcow2");
+		scratch_must("qemu-img info -f qcow2 ours.qcow2");
+		work_on("ours.qcow2", NULL, i + 1);
+	}
+}
+
+/* Writes of every kind that qemu-io can make. */
+static const char qemu_writes[] =
+	"-c 'write -P 1 0 256k' -c 'write -P 2 300k 12k' "
+	"-c 'write -z 64k 64k' -c 'write -z 10k 1k' "
+	"-c 'write -P 3 1M 200k' -c 'write -z -u 1M 64k' "
+	"-c 'discard 128k 64k' -c 'write -P 9 3M 512'";
+
+static void make_theirs(const char *options)
+{
+	scratch_must("rm -f theirs.qcow2 && "
+		     "qemu-img create -q -f qcow2 -o %s theirs.qcow2 4M",
+		     options);
+	scratch_must("qemu-io -f qcow2 %s theirs.qcow2", qemu_writes);
+}
+
+static const char *const option_sets[] = {
+	"compat=1.1",
+	"compat=0.10",
+	"compat=1.1,cluster_size=512",
+	"compat=0.10,cluster_size=512",
+	"compat=1.1,cluster_size=4k",
+	"compat=1.1,cluster_size=2M",
+	"compat=1.1,refcount_bits=1",
+	"compat=1.1,refcount_bits=64",
+	"compat=1.1,cluster_size=512,refcount_bits=1",
+	"compat=1.1,cluster_size=512,refcount_bits=64",
+	"compat=1.1,lazy_refcounts=on",
+	"compat=1.1,preallocation=metadata",
+	"compat=1.1,preallocation=falloc",
+	"compat=0.10,cluster_size=2M,preallocation=metadata",
+};
+
+static void ours_reads_and_changes_what_qemu_made(void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(option_sets); i++) {
+		make_theirs(option_sets[i]);
+		work_on("theirs.qcow2", NULL, 100 + i);
+	}
+}
+
+static void a_snapshot_keeps_its_content_while_ours_writes(void **state)
+{
+	static const char *const sets[] = {
+		"compat=1.1",
+		"compat=0.10",
+		"compat=1.1,cluster_size=512",
+		"compat=1.1,cluster_size=512,refcount_bits=4",
+		"compat=1.1,cluster_size=2M,refcount_bits=32",
+		"compat=1.1,cluster_size=4k,preallocation=metadata",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
+		make_theirs(sets[i]);
+		scratch_must("qemu-img snapshot -c one theirs.qcow2");
+		work_on("theirs.qcow2", "-l one", 200 + i);
+		/* Its clusters come back when it goes. */
+		scratch_must("qemu-img snapshot -d one theirs.qcow2");
+		assert_clean("theirs.qcow2");
+		work_on("theirs.qcow2", NULL, 300 + i);
+	}
+}
+
+static void compressed_clusters_are_read_and_replaced(void **state)
+{
+	static const char *const sets[] = {
+		"compression_type=zlib",
+		"compression_type=zstd",
+		"compression_type=zlib,cluster_size=512",
+		"compression_type=zstd,cluster_size=4k",
+		"compression_type=zlib,cluster_size=2M",
+		"compression_type=zstd,cluster_size=2M",
+		"compat=0.10",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
+		make_theirs("compat=1.1");
+		/* Something that does not shrink to nothing. */
+		scratch_must("head -c 700000 /dev/urandom | base64 -w0 | "
+			     "head -c 655360 > text.raw");
+		scratch_must("qemu-io -f qcow2 -c 'write -s text.raw 2M 640k' "
+			     "theirs.qcow2");
+		scratch_must("qemu-img convert -c -f qcow2 -O qcow2 -o %s "
+			     "theirs.qcow2 packed.qcow2",
+			     sets[i]);
+		work_on("packed.qcow2", NULL, 400 + i);
+	}
+}
+
+static void a_backing_chain_shows_through(void **state)
+{
+	static const char *const sets[] = {
+		"compat=1.1",
+		"compat=0.10",
+		"compat=1.1,cluster_size=512",
+		"compat=0.10,cluster_size=4k",
+		"compat=1.1,cluster_size=2M",
+	};
+
+	make_theirs("compat=1.1");
+	scratch_must("mv theirs.qcow2 base.qcow2 && "
+		     "qemu-img create -q -f qcow2 -b base.qcow2 -F qcow2 "
+		     "middle.qcow2 && "
+		     "qemu-io -f qcow2 -c 'write -P 7 2M 300k' "
+		     "-c 'write -z 100k 200k' middle.qcow2");
+	for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
+		/* Longer than its backing image. */
+		scratch_must("rm -f top.qcow2 && "
+			     "qemu-img create -q -f qcow2 -o %s "
+			     "-b middle.qcow2 -F qcow2 top.qcow2 5M",
+			     sets[i]);
+		work_on("top.qcow2", NULL, 500 + i);
+	}
+	scratch_must(
+		"qemu-img check middle.qcow2 && qemu-img check base.qcow2");
+}
+
+static void qemu_opens_what_ours_made_on_a_backing_file(void **state)
+{
+	static const uint32_t clusters[] = {512, 4 * KIB, 64 * KIB, 2 * MIB};
+
+	make_theirs("compat=1.1");
+	scratch_must("mv theirs.qcow2 base.qcow2");
+	for (size_t i = 0; i < ARRAY_SIZE(clusters); i++) {
+		const struct qcow2_create_options options = {
+			.size_bytes = 4 * MIB,
+			.cluster_bytes = clusters[i],
+			.backing_name = "base.qcow2",
+			.backing_format = "qcow2",
+		};
+
+		create_ours("ours.qcow2", &options);
+		scratch_must("qemu-img info ours.qcow2");
+		assert_non_null(
+			strstr(scratch_output(), "backing file format: qcow2"));
+		work_on("ours.qcow2", NULL, 600 + i);
+	}
+}
+
+static void a_bitmap_is_disowned_before_the_first_write(void **state)
+{
+	struct workload work;
+
+	make_theirs("compat=1.1");
+	scratch_must("qemu-img bitmap --add theirs.qcow2 b0");
+	workload_init(&work, open_named("theirs.qcow2", false), 700);
+	workload_run(&work, REQUESTS);
+	assert_int_equal(image_close(work.image), 0);
+	/* Its clusters are nobody's now, which is no harm. */
+	assert_int_equal(scratch_run("qemu-img check theirs.qcow2"), 3);
+	assert_non_null(strstr(scratch_output(),
+			       "all bitmaps are now considered inconsistent"));
+	scratch_must("qemu-img bitmap --remove theirs.qcow2 b0");
+	scratch_must("qemu-img check -q -r leaks theirs.qcow2");
+	assert_clean("theirs.qcow2");
+	assert_reads_as("theirs.qcow2", "", work.model, work.size_bytes);
+	workload_deinit(&work);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(qemu_finds_what_ours_made_and_wrote_whole),
+		cmocka_unit_test(ours_reads_and_changes_what_qemu_made),
+		cmocka_unit_test(
+			a_snapshot_keeps_its_content_while_ours_writes),
+		cmocka_unit_test(compressed_clusters_are_read_and_replaced),
+		cmocka_unit_test(a_backing_chain_shows_through),
+		cmocka_unit_test(qemu_opens_what_ours_made_on_a_backing_file),
+		cmocka_unit_test(a_bitmap_is_disowned_before_the_first_write),
+	};
+	int failed;
+
+	scratch_enter("qemu-img");
+	image_register_format(&qcow2_format);
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	scratch_leave();
+	return failed;
+}
