@@ -9,7 +9,6 @@
  */
 #include <assert.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/socket.h>
 
 #include "base/fd.h"
@@ -184,7 +183,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct fake_device device;
 	struct session *session;
 
-	signal(SIGPIPE, SIG_IGN);
 	ops = fake_ops;
 	ops.queue_stop = stop_after_serving;
 	fake_init(&device);

@@ -101,12 +101,19 @@ int session_set_config(struct session *session, struct vhost_message *request,
 	const struct vhost_user_config *config = &request->payload.config;
 	struct vhost_device *device = session->device;
 
+	/* Not worth a connection: rust-vmm has flags of its own. */
 	if (config->flags != VHOST_USER_CONFIG_WRITABLE &&
-	    config->flags != VHOST_USER_CONFIG_MIGRATION)
-		return session_refuse(session, "flags 0x%x are not 0 or 1",
-				      config->flags);
-	if (!range_fits(config->offset, config->size, device->config_size))
+	    config->flags != VHOST_USER_CONFIG_MIGRATION) {
+		session_refuse(session, "flags 0x%x are not 0 or 1",
+			       config->flags);
 		return -EINVAL;
+	}
+	if (!range_fits(config->offset, config->size, device->config_size)) {
+		session_refuse(session, "offset %u, size %u, but there are %u",
+			       config->offset, config->size,
+			       device->config_size);
+		return -EINVAL;
+	}
 	return device->ops->set_config(device, config->offset, config->data,
 				       config->size, config->flags);
 }

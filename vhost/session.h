@@ -4,9 +4,8 @@
  * goes in, effects on the device happen, perhaps a reply comes out. The socket
  * is vhost/endpoint.h's; a test or a fuzzer needs none.
  *
- * Kick, call and error descriptors may be pipes or sockets whose other end is
- * closed: the process ignores SIGPIPE (main.c does). They are made
- * non-blocking here.
+ * Kick, call and error descriptors are eventfds, pipes or sockets, and made
+ * non-blocking here; their other end may be closed (vhost/doorbell.h).
  *
  * Control thread only.
  */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* When rings start, stop, break, and what the messages about them may say. */
 #include <fcntl.h>
-#include <signal.h>
 
 #include "vhost/test-conversation.h"
 
@@ -403,6 +402,5 @@ int main(void)
 		session_test(end_of_the_session_stops_and_resets),
 	};
 
-	signal(SIGPIPE, SIG_IGN);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
