@@ -61,6 +61,7 @@ static const char *const allowed[] = {
 	"dup3",
 	"close",
 	"eventfd2",
+	"timerfd_settime",
 	"poll",
 	"ppoll",
 	"unlink",
