@@ -27,7 +27,9 @@
 #include "vhost/sigbus.h"
 
 enum {
-	CONTROL_ENTRIES = 64
+	CONTROL_ENTRIES = 64,
+	LOCK_RETRIES = 40,
+	LOCK_RETRY_US = 25000,
 };
 
 struct daemon {
@@ -76,6 +78,17 @@ static int open_image(struct daemon *daemon)
 	char *hint = NULL;
 	int err = image_open(&request, &daemon->image, &error, &hint);
 
+	/*
+	 * The locks of a daemon that was killed last until the kernel has
+	 * ended its requests, and whoever restarts it does so at once.
+	 */
+	for (unsigned i = 0; i < LOCK_RETRIES && err == -EAGAIN; i++) {
+		free(error);
+		free(hint);
+		error = hint = NULL;
+		usleep(LOCK_RETRY_US);
+		err = image_open(&request, &daemon->image, &error, &hint);
+	}
 	if (err != 0)
 		log_error("%s", error ? error : strerror(-err));
 	if (hint)
