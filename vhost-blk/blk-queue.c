@@ -99,6 +99,7 @@ static void io_end(struct blk_io *io, uint8_t status)
 	struct blk_queue *queue = io->queue;
 
 	store_once(io->request.status, status);
+	blk_request_restore(&io->request);
 	/*
 	 * The status is the last byte, so all of them count as written: that
 	 * is what must be logged as dirty, and what drivers expect.

@@ -33,8 +33,8 @@ static void span_drop_front(struct span *span, size_t bytes)
 	}
 }
 
-/* Takes the last byte, if there is one. */
-static uint8_t *span_take_last(struct span *span)
+/* The segment whose last byte it takes; NULL if there is none. */
+static struct iovec *span_take_last(struct span *span)
 {
 	struct iovec *last;
 
@@ -47,7 +47,7 @@ static uint8_t *span_take_last(struct span *span)
 	span->bytes--;
 	if (last->iov_len == 0)
 		span->count--;
-	return (uint8_t *)last->iov_base + last->iov_len;
+	return last;
 }
 
 static uint8_t parse_transfer(struct blk_request *request, uint64_t sector,
@@ -165,10 +165,12 @@ int blk_request_parse(struct virtq_chain *chain,
 			  chain->in_bytes};
 	struct virtio_blk_outhdr header;
 	struct iov_cursor at = iov_cursor(out.iov, out.count);
+	struct iovec *last = span_take_last(&in);
 
-	ret_request->status = span_take_last(&in);
-	if (!ret_request->status)
+	if (!last)
 		return BLK_E_NO_STATUS;
+	ret_request->status_segment = last;
+	ret_request->status = (uint8_t *)last->iov_base + last->iov_len;
 	if (iov_read(&at, &header, sizeof(header)) < sizeof(header)) {
 		ret_request->verdict = VIRTIO_BLK_S_IOERR;
 		return 0;

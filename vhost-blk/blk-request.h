@@ -64,6 +64,8 @@ struct blk_request {
 	uint8_t verdict;
 	enum blk_op op;
 	uint8_t *status; /* guest memory */
+	/* That of the chain which ends before the status, now cut off. */
+	struct iovec *status_segment;
 
 	/* READ, WRITE, GET_ID: the data buffers, within the chain's array. */
 	const struct iovec *iov;
@@ -75,6 +77,15 @@ struct blk_request {
 	unsigned range_count;
 	struct blk_range ranges[BLK_MAX_RANGES];
 };
+
+/*
+ * Makes the chain end in its status byte again, so that virtq_put counts that
+ * byte (and logs it as dirty). The request's data segments are then void.
+ */
+static inline void blk_request_restore(struct blk_request *request)
+{
+	request->status_segment->iov_len++;
+}
 
 /*
  * Reads the request in @chain, as virtq_get left it. Header and status are cut
