@@ -109,10 +109,12 @@ int blk_driver_reconnect(struct blk_driver *driver, struct frontend *fe)
 	fe->features_limit = driver->fe->features;
 	fe->protocol_limit = driver->fe->protocol;
 	err = frontend_negotiate(fe, driver->profile, driver->queues);
-	if (err < 0)
+	if (err == 0 && fe->features != driver->fe->features)
+		err = -EPROTO;
+	if (err < 0) {
+		frontend_free(fe);
 		return err;
-	if (fe->features != driver->fe->features)
-		return -EPROTO;
+	}
 	frontend_hand_inflight(driver->fe, fe);
 	frontend_free(driver->fe);
 	driver->fe = fe;

@@ -83,8 +83,8 @@ int blk_driver_new(struct frontend *fe, const struct blk_options *options,
 
 /*
  * Goes on with another connection, to a back-end started anew: memory, rings
- * and what is in flight stay, and so does the in-flight region. Takes @fe on
- * success only.
+ * and what is in flight stay, and so does the in-flight region. Takes @fe in
+ * any case; after a failure it may be tried again with another.
  */
 int blk_driver_reconnect(struct blk_driver *driver, struct frontend *fe);
 
