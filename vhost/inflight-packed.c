@@ -73,19 +73,20 @@ static void used_write(struct virtq *vq, uint16_t old_used_idx,
 	store_release((uint64_t *)&vq->track.packed->used_idx, word);
 }
 
-void packed_track_desc(struct virtq *vq, uint16_t *entry,
-		       const struct virtq_desc *desc, bool first)
+uint16_t packed_track_desc(struct virtq *vq, uint16_t entry,
+			   const struct virtq_desc *desc, bool first)
 {
 	struct inflight_packed_desc *to;
 
-	*entry = first ? vq->track.free_head : vq->track.next[*entry];
+	entry = first ? vq->track.free_head : vq->track.next[entry];
 	/* There are as many entries as can be in flight. */
-	assert(*entry < vq->track.entries);
-	to = &vq->track.packed->desc[*entry];
+	assert(entry < vq->track.entries);
+	to = &vq->track.packed->desc[entry];
 	to->addr = desc->addr;
 	to->len = desc->len;
 	to->flags = desc->flags;
 	to->id = desc->link;
+	return entry;
 }
 
 struct virtq_desc packed_track_read(const struct virtq *vq, uint16_t entry)

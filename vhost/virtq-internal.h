@@ -201,14 +201,19 @@ static inline struct virtq_desc packed_desc_read(const void *p)
 	};
 }
 
-/* A chain while its descriptors are being added. */
+/*
+ * A chain while its descriptors are being added. The common descriptor, whose
+ * buffer lies in the region of the one before, goes through walk_hit, with all
+ * of this in registers; the first one that is different, and what follows, goes
+ * through walk_add on a copy.
+ */
 struct virtq_walk {
 	struct iovec *iov;
 	unsigned max;
 	unsigned count;
-	unsigned out_count; /* if saw_write */
-	uint64_t out_bytes;
-	uint64_t in_bytes;
+	uint64_t bytes;
+	unsigned out_count; /* with saw_write: before the first writable */
+	uint64_t out_bytes; /* likewise */
 	bool saw_write;
 	bool too_long;
 };
@@ -218,47 +223,60 @@ static inline struct virtq_walk walk_begin(const struct virtq_chain *chain)
 	return (struct virtq_walk){.iov = chain->iov, .max = chain->iov_max};
 }
 
-/* For a buffer that is not within the region of the last one. */
-int walk_add_slow(struct virtq *vq, struct virtq_walk *walk, uint64_t addr,
-		  uint32_t len) __attribute__((noinline));
-
-/* virtio 1.2, 2.7.4.2: what the device reads comes before what it writes. */
-static inline int walk_add(struct virtq *vq, struct virtq_walk *walk,
-			   struct virtq_desc desc)
+/* The region to try first, as a copy; an empty one if there is none. */
+static inline struct memory_region walk_region(const struct virtq *vq)
 {
-	void *host;
-
-	if (desc.flags & VRING_DESC_F_WRITE) {
-		if (!walk->saw_write) {
-			walk->saw_write = true;
-			walk->out_count = walk->count;
-		}
-		walk->in_bytes += desc.len;
-	} else {
-		if (unlikely(walk->saw_write))
-			return virtq_fail(vq, "a device-readable descriptor "
-					      "follows a writable one");
-		walk->out_bytes += desc.len;
-	}
-	/* Drivers send empty buffers; a segment of nothing helps nobody. */
-	if (unlikely(desc.len == 0))
-		return 0;
-	host = guest_memory_hit(vq->memory, desc.addr, desc.len, vq->hint);
-	if (unlikely(!host || walk->count >= walk->max))
-		return walk_add_slow(vq, walk, desc.addr, desc.len);
-	walk->iov[walk->count].iov_base = host;
-	walk->iov[walk->count].iov_len = desc.len;
-	walk->count++;
-	return 0;
+	if (unlikely(vq->hint >= vq->memory->count))
+		return (struct memory_region){0};
+	return vq->memory->regions[vq->hint];
 }
 
-/* virtio 1.2, 2.7.5: a chain is at most 2^32 bytes long in total. */
-static inline int walk_end(struct virtq *vq, const struct virtq_walk *walk,
-			   struct virtq_chain *chain)
+static inline void walk_see_write(struct virtq_walk *walk)
 {
-	unsigned out = walk->saw_write ? walk->out_count : walk->count;
+	if (walk->saw_write)
+		return;
+	walk->saw_write = true;
+	walk->out_count = walk->count;
+	walk->out_bytes = walk->bytes;
+}
 
-	if (unlikely(walk->out_bytes + walk->in_bytes > UINT32_MAX))
+/* False, and nothing is done, if the descriptor is anything but common. */
+static inline __attribute__((always_inline)) bool
+walk_hit(struct virtq_walk *walk, const struct memory_region *region,
+	 uint64_t addr, uint32_t len, uint16_t flags)
+{
+	uint64_t offset = addr - region->gpa;
+
+	/* A length of 0 becomes the largest of all. */
+	if (unlikely(flags & VRING_DESC_F_INDIRECT ||
+		     offset >= region->size_bytes ||
+		     (uint64_t)len - 1 >= region->size_bytes - offset ||
+		     walk->count >= walk->max))
+		return false;
+	if (flags & VRING_DESC_F_WRITE)
+		walk_see_write(walk);
+	else if (unlikely(walk->saw_write))
+		return false;
+	walk->iov[walk->count].iov_base = region->host + offset;
+	walk->iov[walk->count].iov_len = len;
+	walk->count++;
+	walk->bytes += len;
+	return true;
+}
+
+/*
+ * Adds any descriptor, an indirect one with its table. @before: descriptors
+ * that the chain has already. virtio 1.2, 2.7.4.2: what the device reads comes
+ * before what it writes.
+ */
+int walk_add(struct virtq *vq, struct virtq_walk *walk, struct virtq_desc desc,
+	     unsigned before) __attribute__((noinline));
+
+/* virtio 1.2, 2.7.5: a chain is at most 2^32 bytes long in total. */
+static inline __attribute__((always_inline)) int
+walk_end(struct virtq *vq, struct virtq_walk *walk, struct virtq_chain *chain)
+{
+	if (unlikely(walk->bytes > UINT32_MAX))
 		return virtq_fail(vq, "a chain is longer than 32 bits can say");
 	if (unlikely(walk->too_long)) {
 		chain->out_count = 0;
@@ -267,21 +285,13 @@ static inline int walk_end(struct virtq *vq, const struct virtq_walk *walk,
 		chain->in_bytes = 0;
 		return VIRTQ_E_TOO_LONG;
 	}
-	chain->out_count = out;
-	chain->in_count = walk->count - out;
+	walk_see_write(walk);
+	chain->out_count = walk->out_count;
+	chain->in_count = walk->count - walk->out_count;
 	chain->out_bytes = walk->out_bytes;
-	chain->in_bytes = walk->in_bytes;
+	chain->in_bytes = walk->bytes - walk->out_bytes;
 	return 0;
 }
-
-/*
- * Adds what an indirect descriptor points to. In a split ring the table is a
- * list that begins with entry 0; in a packed ring it is an array. @before:
- * descriptors that the chain has already.
- */
-int walk_add_indirect(struct virtq *vq, struct virtq_walk *walk,
-		      struct virtq_desc table, unsigned before)
-	__attribute__((noinline));
 
 /* Moves a packed ring's @slot on by @count, at most one lap. */
 static inline void packed_advance(const struct virtq *vq, uint16_t *slot,
@@ -307,7 +317,6 @@ int split_start(struct virtq *vq, const struct virtq_config *config);
 uint32_t split_base(const struct virtq *vq);
 int split_get(struct virtq *vq, struct virtq_chain *chain);
 void split_unget(struct virtq *vq, const struct virtq_chain *chain);
-void split_use(struct virtq *vq, uint16_t head, uint32_t len);
 void split_flush(struct virtq *vq);
 bool split_was_used(const struct virtq *vq);
 bool split_wants_call(struct virtq *vq);
@@ -321,15 +330,48 @@ void packed_scrub(struct virtq *vq);
 uint32_t packed_base(const struct virtq *vq);
 int packed_get(struct virtq *vq, struct virtq_chain *chain);
 void packed_unget(struct virtq *vq, const struct virtq_chain *chain);
-void packed_use(struct virtq *vq, const struct virtq_done *done);
 void packed_flush(struct virtq *vq);
 bool packed_was_used(const struct virtq *vq);
 bool packed_wants_call(struct virtq *vq);
 void packed_kicks_on(struct virtq *vq);
 void packed_kicks_off(struct virtq *vq);
 bool packed_has_avail(struct virtq *vq);
-/* Whether a slot's flags say that the driver made it available in this lap. */
-bool packed_is_avail(uint16_t flags, bool wrap);
+
+enum {
+	DESC_AVAIL = 1 << VRING_PACKED_DESC_F_AVAIL,
+	DESC_USED = 1 << VRING_PACKED_DESC_F_USED,
+};
+
+/* The ownership bits of a slot that the driver made available (2.8.1). */
+static inline uint16_t packed_avail_bits(bool wrap)
+{
+	return wrap ? DESC_AVAIL : DESC_USED;
+}
+
+static inline bool packed_is_avail(uint16_t flags, bool wrap)
+{
+	return (flags & (DESC_AVAIL | DESC_USED)) == packed_avail_bits(wrap);
+}
+
+/* Writes a used element, which is seen when the index is published. */
+static inline void split_use(struct virtq *vq, uint16_t head, uint32_t len)
+{
+	struct split_ring *ring = &vq->split;
+	struct vring_used_elem *elem =
+		&ring->used->ring[ring->used_next & ring->mask];
+
+	elem->id = htole32(head);
+	elem->len = htole32(len);
+	ring->used_next++;
+	if (vq->track.split)
+		vq->track.batch[vq->track.batch_count++] = head;
+}
+
+/* Keeps a used element until packed_flush. */
+static inline void packed_use(struct virtq *vq, const struct virtq_done *done)
+{
+	vq->packed.batch[vq->packed.batch_count++] = *done;
+}
 
 /*
  * Reads back a region, finishes what a crash interrupted, and fills track.
@@ -342,9 +384,9 @@ void split_track_before(struct virtq *vq); /* the index is published */
 void split_track_after(struct virtq *vq);
 
 int packed_track_start(struct virtq *vq, struct inflight_queue queue);
-/* Copies a descriptor to the entry after *entry, or to the first free one. */
-void packed_track_desc(struct virtq *vq, uint16_t *entry,
-		       const struct virtq_desc *desc, bool first);
+/* Copies a descriptor to the entry after @entry, or to the first free one. */
+uint16_t packed_track_desc(struct virtq *vq, uint16_t entry,
+			   const struct virtq_desc *desc, bool first);
 struct virtq_desc packed_track_read(const struct virtq *vq, uint16_t entry);
 /* The chain whose copies end with entry @last is taken; sets its slot. */
 void packed_track_take(struct virtq *vq, uint16_t last,

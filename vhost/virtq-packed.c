@@ -22,26 +22,13 @@
 #include "vhost/virtq-internal.h"
 
 enum {
-	DESC_AVAIL = 1 << VRING_PACKED_DESC_F_AVAIL,
-	DESC_USED = 1 << VRING_PACKED_DESC_F_USED,
 	OFFSET_MASK = (1 << VRING_PACKED_EVENT_F_WRAP_CTR) - 1,
 };
-
-/* The ownership bits of a slot that the driver made available (2.8.1). */
-static inline uint16_t avail_bits(bool wrap)
-{
-	return wrap ? DESC_AVAIL : DESC_USED;
-}
 
 /* Those of a slot that the device has used. */
 static inline uint16_t used_bits(bool wrap)
 {
 	return wrap ? DESC_AVAIL | DESC_USED : 0;
-}
-
-bool packed_is_avail(uint16_t flags, bool wrap)
-{
-	return (flags & (DESC_AVAIL | DESC_USED)) == avail_bits(wrap);
 }
 
 /*
@@ -59,7 +46,7 @@ void packed_scrub(struct virtq *vq)
 
 		if ((le16toh(load_once(flags)) & (DESC_AVAIL | DESC_USED)) ==
 		    used_bits(wrap))
-			store_once(flags, htole16(avail_bits(wrap)));
+			store_once(flags, htole16(packed_avail_bits(wrap)));
 		packed_advance(vq, &slot, &wrap, 1);
 	}
 }
@@ -163,52 +150,86 @@ static inline struct virtq_desc slot_read(const struct packed_ring *ring,
 	};
 }
 
-static inline int add_desc(struct virtq *vq, struct virtq_walk *walk,
-			   struct virtq_desc desc, unsigned before)
+/* Where a walk is; *entry is the last entry of the region that was filled. */
+struct packed_at {
+	uint16_t slot;
+	bool wrap;
+	uint16_t entry;
+	unsigned descs;
+	unsigned room; /* ring entries that are not in flight */
+	struct virtq_desc desc;
+};
+
+/* Behind the descriptor that was added: true if it was the last. */
+static inline __attribute__((always_inline)) bool
+packed_step(struct virtq *vq, struct packed_at *here)
 {
-	if (unlikely(desc.flags & VRING_DESC_F_INDIRECT))
-		return walk_add_indirect(vq, walk, desc, before);
-	return walk_add(vq, walk, desc);
+	if (unlikely(vq->track.packed))
+		here->entry = packed_track_desc(vq, here->entry, &here->desc,
+						here->descs == 0);
+	here->descs++;
+	packed_advance(vq, &here->slot, &here->wrap, 1);
+	return !(here->desc.flags & VRING_DESC_F_NEXT);
 }
 
-/*
- * The chain that begins with @desc in the slot @slot; *slot and *wrap end
- * behind it. In a tracked ring each descriptor goes to a free entry of the
- * region, from *entry on; *entry ends as the last of them.
- */
-static int packed_walk(struct virtq *vq, struct virtq_desc desc, uint16_t *slot,
-		       bool *wrap, uint16_t *entry, struct virtq_chain *chain)
+static int no_room(struct virtq *vq)
 {
+	return virtq_fail(vq, "more than %u descriptors are in flight",
+			  vq->size);
+}
+
+/* The walk from a descriptor on that is not a common one. */
+static __attribute__((noinline)) int packed_walk_rest(struct virtq *vq,
+						      struct virtq_walk walk,
+						      struct packed_at *here,
+						      struct virtq_chain *chain)
+{
+	for (;;) {
+		int err = walk_add(vq, &walk, here->desc, here->descs);
+
+		if (err)
+			return err;
+		if (packed_step(vq, here))
+			break;
+		if (here->descs >= here->room)
+			return no_room(vq);
+		here->desc = slot_read(&vq->packed, here->slot);
+	}
+	return walk_end(vq, &walk, chain);
+}
+
+static inline __attribute__((always_inline)) int
+packed_walk(struct virtq *vq, struct packed_at *ret_end, struct virtq_desc desc,
+	    struct virtq_chain *chain)
+{
+	const struct memory_region region = walk_region(vq);
 	struct virtq_walk walk = walk_begin(chain);
-	unsigned room = vq->size - vq->packed.descs_taken;
-	unsigned descs = 0;
+	struct packed_at here = {
+		.slot = vq->packed.avail_next,
+		.wrap = vq->packed.avail_wrap,
+		.room = (unsigned)vq->size - vq->packed.descs_taken,
+		.desc = desc,
+	};
 
 	for (;;) {
-		int err;
-
-		if (unlikely(descs == room))
-			return virtq_fail(vq,
-					  "more than %u descriptors are in "
-					  "flight",
-					  vq->size);
-		err = add_desc(vq, &walk, desc, descs);
-		if (unlikely(err))
-			return err;
-		if (vq->track.packed)
-			packed_track_desc(vq, entry, &desc, descs == 0);
-		descs++;
-		packed_advance(vq, slot, wrap, 1);
-		if (!(desc.flags & VRING_DESC_F_NEXT))
+		if (unlikely(here.descs >= here.room))
+			return no_room(vq);
+		if (unlikely(!walk_hit(&walk, &region, here.desc.addr,
+				       here.desc.len, here.desc.flags))) {
+			*ret_end = here;
+			return packed_walk_rest(vq, walk, ret_end, chain);
+		}
+		if (packed_step(vq, &here))
 			break;
-		desc = slot_read(&vq->packed, *slot);
+		here.desc = slot_read(&vq->packed, here.slot);
 	}
-	chain->id = desc.link;
-	chain->descs = (uint16_t)descs;
+	*ret_end = here;
 	return walk_end(vq, &walk, chain);
 }
 
 /* A chain that the in-flight region remembers, from its copies there. */
-static int packed_get_again(struct virtq *vq, struct virtq_chain *chain)
+static __attribute__((noinline)) int packed_get_again(struct virtq *vq,
+						      struct virtq_chain *chain)
 {
 	struct virtq_track *track = &vq->track;
 	struct virtq_walk walk = walk_begin(chain);
@@ -219,7 +240,7 @@ static int packed_get_again(struct virtq *vq, struct virtq_chain *chain)
 	for (unsigned i = 0; i < track->num[first]; i++) {
 		struct virtq_desc desc = packed_track_read(vq, entry);
 
-		err = add_desc(vq, &walk, desc, i);
+		err = walk_add(vq, &walk, desc, i);
 		if (err)
 			return err;
 		chain->id = desc.link;
@@ -241,24 +262,25 @@ int packed_get(struct virtq *vq, struct virtq_chain *chain)
 {
 	struct packed_ring *ring = &vq->packed;
 	struct virtq_desc desc;
-	uint16_t slot = ring->avail_next;
-	bool wrap = ring->avail_wrap;
-	uint16_t entry = 0;
+	struct packed_at end;
 	int err;
 
 	if (unlikely(vq->track.again_at != vq->track.again_count))
 		return packed_get_again(vq, chain);
-	desc = slot_read(ring, slot);
-	if (!packed_is_avail(desc.flags, wrap))
+	desc = slot_read(ring, ring->avail_next);
+	if (!packed_is_avail(desc.flags, ring->avail_wrap))
 		return virtq_check_memory(vq) ? VIRTQ_E_BROKEN : VIRTQ_E_EMPTY;
-	err = packed_walk(vq, desc, &slot, &wrap, &entry, chain);
+	err = packed_walk(vq, &end, desc, chain);
 	if (unlikely(err == VIRTQ_E_BROKEN))
 		return err;
-	if (vq->track.packed)
-		packed_track_take(vq, entry, chain);
-	__builtin_prefetch(&ring->desc[slot]);
-	ring->avail_next = slot;
-	ring->avail_wrap = wrap;
+	__builtin_prefetch(&ring->desc[end.slot]);
+	/* 2.8.6: the id is the last descriptor's. */
+	chain->id = end.desc.link;
+	chain->descs = (uint16_t)end.descs;
+	if (unlikely(vq->track.packed))
+		packed_track_take(vq, end.entry, chain);
+	ring->avail_next = end.slot;
+	ring->avail_wrap = end.wrap;
 	ring->descs_taken += chain->descs;
 	chain->recovered = false;
 	chain->order = vq->order++;
@@ -287,11 +309,6 @@ static inline void log_slot(struct virtq *vq, uint16_t slot)
 			       vq->packed.desc_gpa +
 				       (uint64_t)slot * DESC_BYTES,
 			       DESC_BYTES);
-}
-
-void packed_use(struct virtq *vq, const struct virtq_done *done)
-{
-	vq->packed.batch[vq->packed.batch_count++] = *done;
 }
 
 /* Writes the element @done at used_next; its flags are the caller's. */

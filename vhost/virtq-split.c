@@ -84,42 +84,79 @@ static int avail_refresh(struct virtq *vq)
 	return 0;
 }
 
-static int split_walk(struct virtq *vq, uint16_t head,
-		      struct virtq_chain *chain)
+/* Where a walk is: descriptor @at, the chain's number @descs. */
+struct split_at {
+	uint16_t head;
+	uint16_t at;
+	unsigned descs;
+	struct virtq_desc desc;
+};
+
+/* Goes on to the next descriptor; 0, or the ring is broken. */
+static inline int split_step(struct virtq *vq, struct split_at *here)
 {
-	struct virtq_walk walk = walk_begin(chain);
-	unsigned descs = 0;
-	uint16_t at = head;
-	int err;
+	uint16_t next = here->desc.link;
 
+	if (unlikely(next >= vq->size))
+		return virtq_fail(vq,
+				  "descriptor %u has next %u in a table of %u",
+				  here->at, next, vq->size);
+	if (unlikely(here->descs == vq->size))
+		return virtq_fail(vq, "the chain of descriptor %u has a loop",
+				  here->head);
+	here->at = next;
+	here->desc = split_desc_read(&vq->split.desc[next]);
+	return 0;
+}
+
+/* The walk from a descriptor on that is not a common one. */
+static __attribute__((noinline)) int split_walk_rest(struct virtq *vq,
+						     struct virtq_walk walk,
+						     struct split_at here,
+						     struct virtq_chain *chain)
+{
 	for (;;) {
-		struct virtq_desc desc = split_desc_read(&vq->split.desc[at]);
+		uint16_t flags = here.desc.flags;
+		int err = walk_add(vq, &walk, here.desc, here.descs);
 
-		if (desc.flags & VRING_DESC_F_INDIRECT) {
-			err = walk_add_indirect(vq, &walk, desc, descs);
-			desc.flags = 0;
-		} else {
-			err = walk_add(vq, &walk, desc);
-		}
-		if (unlikely(err))
+		if (err)
 			return err;
-		descs++;
-		if (!(desc.flags & VRING_DESC_F_NEXT))
+		here.descs++;
+		/* An indirect one was the last. */
+		if (flags & VRING_DESC_F_INDIRECT ||
+		    !(flags & VRING_DESC_F_NEXT))
 			break;
-		if (unlikely(desc.link >= vq->size))
-			return virtq_fail(vq,
-					  "descriptor %u has next %u in a "
-					  "table of %u",
-					  at, desc.link, vq->size);
-		if (unlikely(descs == vq->size))
-			return virtq_fail(vq,
-					  "the chain of descriptor %u has a "
-					  "loop",
-					  head);
-		at = desc.link;
+		err = split_step(vq, &here);
+		if (err)
+			return err;
 	}
+	chain->descs = (uint16_t)here.descs;
+	return walk_end(vq, &walk, chain);
+}
+
+static inline __attribute__((always_inline)) int
+split_walk(struct virtq *vq, uint16_t head, struct virtq_chain *chain)
+{
+	const struct memory_region region = walk_region(vq);
+	struct virtq_walk walk = walk_begin(chain);
+	struct split_at here = {
+		.head = head,
+		.at = head,
+		.desc = split_desc_read(&vq->split.desc[head]),
+	};
+
 	chain->id = head;
-	chain->descs = (uint16_t)descs;
+	for (;;) {
+		if (unlikely(!walk_hit(&walk, &region, here.desc.addr,
+				       here.desc.len, here.desc.flags)))
+			return split_walk_rest(vq, walk, here, chain);
+		here.descs++;
+		if (!(here.desc.flags & VRING_DESC_F_NEXT))
+			break;
+		if (split_step(vq, &here))
+			return VIRTQ_E_BROKEN;
+	}
+	chain->descs = (uint16_t)here.descs;
 	return walk_end(vq, &walk, chain);
 }
 
@@ -136,7 +173,8 @@ static inline void prefetch_next(const struct split_ring *ring)
 }
 
 /* A chain that the in-flight region remembers. */
-static int split_get_again(struct virtq *vq, struct virtq_chain *chain)
+static __attribute__((noinline)) int split_get_again(struct virtq *vq,
+						     struct virtq_chain *chain)
 {
 	struct virtq_track *track = &vq->track;
 	int err = split_walk(vq, track->again[track->again_at], chain);
@@ -194,19 +232,6 @@ void split_unget(struct virtq *vq, const struct virtq_chain *chain)
 	vq->split.avail_next--;
 	if (vq->track.split)
 		split_track_untake(vq, chain->id);
-}
-
-void split_use(struct virtq *vq, uint16_t head, uint32_t len)
-{
-	struct split_ring *ring = &vq->split;
-	struct vring_used_elem *elem =
-		&ring->used->ring[ring->used_next & ring->mask];
-
-	elem->id = htole32(head);
-	elem->len = htole32(len);
-	ring->used_next++;
-	if (vq->track.split)
-		vq->track.batch[vq->track.batch_count++] = head;
 }
 
 /* Marks @count elements from index @first, and the index itself. */

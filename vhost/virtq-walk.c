@@ -12,8 +12,8 @@
 #include "base/bytes.h"
 #include "vhost/virtq-internal.h"
 
-int walk_add_slow(struct virtq *vq, struct virtq_walk *walk, uint64_t addr,
-		  uint32_t len)
+static int add_buffer(struct virtq *vq, struct virtq_walk *walk, uint64_t addr,
+		      uint32_t len)
 {
 	int n = guest_memory_iov(vq->memory, addr, len, walk->iov + walk->count,
 				 walk->max - walk->count, &vq->hint);
@@ -119,8 +119,21 @@ static int table_next(struct virtq *vq, const struct indirect_table *table,
 	return 0;
 }
 
-int walk_add_indirect(struct virtq *vq, struct virtq_walk *walk,
-		      struct virtq_desc desc, unsigned before)
+static int add_direct(struct virtq *vq, struct virtq_walk *walk,
+		      const struct virtq_desc *desc)
+{
+	if (desc->flags & VRING_DESC_F_WRITE)
+		walk_see_write(walk);
+	else if (walk->saw_write)
+		return virtq_fail(vq, "a device-readable descriptor follows a "
+				      "writable one");
+	walk->bytes += desc->len;
+	/* Drivers send empty buffers; a segment of nothing helps nobody. */
+	return desc->len ? add_buffer(vq, walk, desc->addr, desc->len) : 0;
+}
+
+static int add_table(struct virtq *vq, struct virtq_walk *walk,
+		     struct virtq_desc desc, unsigned before)
 {
 	struct indirect_table table;
 	unsigned left;
@@ -139,7 +152,7 @@ int walk_add_indirect(struct virtq *vq, struct virtq_walk *walk,
 		if (desc.flags & VRING_DESC_F_INDIRECT)
 			return virtq_fail(vq, "an indirect descriptor within "
 					      "an indirect table");
-		err = walk_add(vq, walk, desc);
+		err = add_direct(vq, walk, &desc);
 		if (err)
 			return err;
 		err = table_next(vq, &table, &desc, &index);
@@ -147,4 +160,12 @@ int walk_add_indirect(struct virtq *vq, struct virtq_walk *walk,
 			return err;
 	}
 	return 0;
+}
+
+int walk_add(struct virtq *vq, struct virtq_walk *walk, struct virtq_desc desc,
+	     unsigned before)
+{
+	if (desc.flags & VRING_DESC_F_INDIRECT)
+		return add_table(vq, walk, desc, before);
+	return add_direct(vq, walk, &desc);
 }

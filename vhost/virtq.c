@@ -264,10 +264,12 @@ void virtq_put(struct virtq *vq, const struct virtq_chain *chain,
 
 	if (unlikely(vq->log))
 		log_written(vq, chain, written);
-	if (vq->in_order)
+	if (unlikely(vq->in_order))
 		put_in_order(vq, chain->order, &done);
+	else if (vq->is_packed)
+		packed_use(vq, &done);
 	else
-		virtq_use(vq, &done);
+		split_use(vq, chain->id, written);
 }
 
 void virtq_flush(struct virtq *vq)
