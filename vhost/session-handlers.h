@@ -40,6 +40,10 @@ SESSION_HANDLER(get_max_mem_slots);
 SESSION_HANDLER(add_mem_reg);
 SESSION_HANDLER(rem_mem_reg);
 
+/* session-migration.c */
+SESSION_HANDLER(set_device_state_fd);
+SESSION_HANDLER(check_device_state);
+
 /* session-log.c */
 SESSION_HANDLER(set_log_base);
 SESSION_HANDLER(set_log_fd);

@@ -48,6 +48,8 @@ struct session {
 	struct vhost_user_inflight inflight_given;
 	/* What came with @inflight. */
 	struct vhost_user_inflight inflight_taken;
+	int state_fd;	   /* a device state to be loaded; or -1 */
+	bool state_failed; /* until CHECK_DEVICE_STATE has said so */
 	struct backend_channel channel;
 	bool config_changed; /* and the front-end does not know yet */
 	uint32_t request;    /* being handled, for messages */

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/fd.h"
 #include "vhost/session-state.h"
 
 static bool device_is_sound(const struct vhost_device *device)
@@ -32,6 +33,7 @@ int session_new(struct vhost_device *device, struct session **ret_session)
 	if (!session)
 		return -ENOMEM;
 	session->device = device;
+	session->state_fd = -1;
 	backend_channel_init(&session->channel);
 	err = session_init_rings(session);
 	if (err < 0) {
@@ -54,6 +56,7 @@ void session_free(struct session *session)
 		dirty_log_unref(session->log);
 	if (session->memory)
 		guest_memory_unref(session->memory);
+	fd_close(&session->state_fd);
 	backend_channel_deinit(&session->channel);
 	free(session);
 }

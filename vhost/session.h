@@ -24,6 +24,8 @@ enum {
 
 /*
  * The protocol features that a session can do; a device offers some of them.
+ * One with a state of its own, beyond rings and configuration space, leaves
+ * DEVICE_STATE out: the session moves an empty state.
  * Bit 30 of the virtio features is the session's own and always offered.
  */
 #define SESSION_PROTOCOL_FEATURES                                    \
@@ -35,7 +37,8 @@ enum {
 	 VHOST_USER_BIT(VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD) |      \
 	 VHOST_USER_BIT(VHOST_USER_PROTOCOL_F_RESET_DEVICE) |        \
 	 VHOST_USER_BIT(VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS) | \
-	 VHOST_USER_BIT(VHOST_USER_PROTOCOL_F_STATUS))
+	 VHOST_USER_BIT(VHOST_USER_PROTOCOL_F_STATUS) |              \
+	 VHOST_USER_BIT(VHOST_USER_PROTOCOL_F_DEVICE_STATE))
 
 enum session_outcome {
 	/* The front-end broke the protocol; session_error says how. Close. */

@@ -322,6 +322,80 @@ static void channel_is_replaced_and_must_be_a_socket(void **state)
 	close(fd);
 }
 
+static struct vhost_message state_message(uint32_t direction, uint32_t phase,
+					  int fd)
+{
+	struct vhost_message m = request(VHOST_USER_SET_DEVICE_STATE_FD, 8);
+
+	m.payload.device_state.direction = direction;
+	m.payload.device_state.phase = phase;
+	attach_fd(&m, fd);
+	return m;
+}
+
+static uint64_t state_check(void)
+{
+	say_well(request(VHOST_USER_CHECK_DEVICE_STATE, 0));
+	return reply.payload.u64;
+}
+
+static void saving_the_state_closes_the_channel(void **state)
+{
+	int ends[2];
+	char byte;
+
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	say_well(state_message(0, 0, ends[1]));
+	assert_true(reply.payload.u64 == VHOST_USER_NOFD);
+	assert_int_equal(reply.fd_count, 0);
+	assert_int_equal(read(ends[0], &byte, 1), 0);
+	assert_true(state_check() == 0);
+	close(ends[0]);
+}
+
+static void loaded_state_must_be_empty_and_complete(void **state)
+{
+	unsigned before = open_fds();
+	int ends[2];
+
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	say_well(state_message(1, 0, ends[0]));
+	assert_true(reply.payload.u64 == VHOST_USER_NOFD);
+	/* Not closed yet: that is no wait, but a failure. */
+	assert_true(state_check() != 0);
+	close(ends[1]);
+
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	say_well(state_message(1, 0, ends[0]));
+	close(ends[1]);
+	assert_true(state_check() == 0);
+
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	say_well(state_message(1, 0, ends[0]));
+	assert_int_equal(write(ends[1], "x", 1), 1);
+	close(ends[1]);
+	assert_true(state_check() != 0);
+	assert_int_equal(open_fds(), before);
+}
+
+static void state_of_a_running_device_does_not_move(void **state)
+{
+	unsigned before;
+
+	begin_serving(split_features);
+	before = open_fds();
+	say_well(state_message(0, 0, new_memfd(1)));
+	assert_true(reply.payload.u64 == (VHOST_USER_NOFD | 1));
+	assert_true(state_check() != 0);
+	base_of(0);
+	for (unsigned i = 0; i < 100; i++)
+		say_well(state_message(1, 0, new_memfd(1)));
+	/* One is kept; the kick fd has gone. */
+	assert_int_equal(open_fds(), before);
+	is_refused(state_message(2, 0, new_memfd(1)), "direction 2");
+	is_refused(state_message(0, 1, new_memfd(1)), "phase 1");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -351,6 +425,9 @@ int main(void)
 		session_test(config_change_without_its_feature_is_not_told),
 		session_test(full_or_closed_channel_holds_up_nobody),
 		session_test(channel_is_replaced_and_must_be_a_socket),
+		session_test(saving_the_state_closes_the_channel),
+		session_test(loaded_state_must_be_empty_and_complete),
+		session_test(state_of_a_running_device_does_not_move),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
