@@ -121,13 +121,15 @@ static void free_group(struct executor_group *group)
 	free(group);
 }
 
-/* The group is made and freed under the image's lock. */
+/* Of every image's group pointer: taken before a group's own lock. */
+static pthread_mutex_t groups_lock = PTHREAD_MUTEX_INITIALIZER;
+
 int executor_join_group(struct executor *executor)
 {
 	struct image *image = executor->image;
 
 	executor->group_message.run = run_round;
-	pthread_mutex_lock(&image->lock);
+	pthread_mutex_lock(&groups_lock);
 	if (!image->group)
 		image->group = new_group();
 	executor->group = image->group;
@@ -137,7 +139,7 @@ int executor_join_group(struct executor *executor)
 		executor->group->members = executor;
 		pthread_mutex_unlock(&executor->group->lock);
 	}
-	pthread_mutex_unlock(&image->lock);
+	pthread_mutex_unlock(&groups_lock);
 	return executor->group ? 0 : -ENOMEM;
 }
 
@@ -167,10 +169,11 @@ void executor_leave_group(struct executor *executor)
 		return;
 	while (!try_leave(executor))
 		loop_wait(executor->loop, NS_PER_SECOND);
-	pthread_mutex_lock(&image->lock);
-	if (!executor->group->members) {
-		free_group(executor->group);
+	pthread_mutex_lock(&groups_lock);
+	/* Of two that leave at once, the first here may have freed it. */
+	if (image->group == executor->group && !image->group->members) {
+		free_group(image->group);
 		image->group = NULL;
 	}
-	pthread_mutex_unlock(&image->lock);
+	pthread_mutex_unlock(&groups_lock);
 }

@@ -78,10 +78,12 @@ enum image_extent_kind {
 	 * bytes [offset - head_bytes, offset + length + tail_bytes). Write the
 	 * guest's bytes (or zeroes), and fill head and tail with zeroes
 	 * (@fill_zeroes) or with what the image reads as there now. Then
-	 * image_commit with this extent; until then a READ still finds the old
+	 * image_commit with this extent. Until then a READ still finds the old
 	 * content, and whoever else would change these clusters gets
-	 * IMAGE_BUSY. head_bytes and tail_bytes are each less than the image's
-	 * cluster_bytes.
+	 * IMAGE_BUSY. What is copied cannot change meanwhile: bytes that were
+	 * once answered as IMAGE_DATA to a change are not copied elsewhere
+	 * while that change may be under way. head_bytes and tail_bytes are
+	 * each less than the image's cluster_bytes.
 	 */
 	IMAGE_ALLOCATE,
 	/*
@@ -136,7 +138,8 @@ enum image_outcome {
 enum image_step_kind {
 	IMAGE_STEP_WRITE,   /* @bytes of @data to @store at @offset */
 	IMAGE_STEP_BARRIER, /* flush every store of the image */
-	IMAGE_STEP_RESIZE,  /* @store to @offset bytes */
+	IMAGE_STEP_RESIZE,  /* @store to @offset bytes; the format gives out no
+			     * room past them meanwhile */
 	IMAGE_STEP_PUNCH,   /* [offset, offset + length); may fail unheeded */
 };
 
