@@ -4,9 +4,14 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/bytes.h"
 #include "image/store.h"
+
+enum {
+	CAPACITY_STEP = 65536
+};
 
 struct store_memory {
 	struct store store;
@@ -20,20 +25,26 @@ static struct store_memory *to_memory(struct store *store)
 	return container_of(store, struct store_memory, store);
 }
 
+/* Mapped, not allocated: growing ahead costs nothing until it is touched. */
 static int reserve(struct store_memory *memory, uint64_t bytes)
 {
 	size_t capacity = MAX(bytes, MIN((uint64_t)memory->capacity * 2,
 					 (uint64_t)STORE_MEMORY_MAX_BYTES));
-	char *data;
+	void *data;
 
 	if (bytes <= memory->capacity)
 		return 0;
 	if (bytes > STORE_MEMORY_MAX_BYTES)
 		return -ENOSPC;
-	data = realloc(memory->data, capacity);
-	if (!data)
+	capacity = align_up(capacity, CAPACITY_STEP);
+	if (memory->data)
+		data = mremap(memory->data, memory->capacity, capacity,
+			      MREMAP_MAYMOVE);
+	else
+		data = mmap(NULL, capacity, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (data == MAP_FAILED)
 		return -ENOMEM;
-	memset(data + memory->capacity, 0, capacity - memory->capacity);
 	memory->data = data;
 	memory->capacity = capacity;
 	return 0;
@@ -117,7 +128,8 @@ static void memory_free(struct store *store)
 	struct store_memory *memory = to_memory(store);
 
 	pthread_mutex_destroy(&memory->lock);
-	free(memory->data);
+	if (memory->data)
+		munmap(memory->data, memory->capacity);
 	free(memory);
 }
 
