@@ -55,16 +55,22 @@ static bool report(struct executor *executor)
 {
 	struct executor_group *group = executor->group;
 	bool again = false;
+	uint64_t flush;
+	bool last;
 
 	pthread_mutex_lock(&group->lock);
-	if (--group->awaited == 0) {
-		image_reclaim(executor->image, group->flush);
+	last = --group->awaited == 0;
+	flush = group->flush;
+	if (last) {
 		again = group->again;
 		group->again = false;
 		if (again)
 			begin_round(executor);
 	}
 	pthread_mutex_unlock(&group->lock);
+	/* Takes the image's lock, under which a group is joined. */
+	if (last)
+		image_reclaim(executor->image, flush);
 	return again;
 }
 
