@@ -2,9 +2,11 @@
 /* The executor on raw images in memory and in files. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -205,6 +207,31 @@ static void a_file_truncated_meanwhile_reads_as_zeroes(void **state)
 	stop(&bed);
 }
 
+/* The limit of a file's size stands in for a full disk. */
+static void a_full_disk_fails_the_request_and_no_more(void **state)
+{
+	const struct rlimit limit = {.rlim_cur = 10000,
+				     .rlim_max = RLIM_INFINITY};
+	const struct rlimit none = {.rlim_cur = RLIM_INFINITY,
+				    .rlim_max = RLIM_INFINITY};
+	struct bed bed = {0};
+	char data[8192];
+
+	start_file(&bed, 65536, (struct image_open_request){0});
+	memset(data, 'a', sizeof(data));
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	assert_int_equal(run_buffer(&bed, EXECUTOR_WRITE, 12288, data, 512),
+			 -EFBIG);
+	/* Half of it fits: still an error. */
+	assert_int_equal(run_buffer(&bed, EXECUTOR_WRITE, 8192, data, 8192),
+			 -EFBIG);
+	assert_int_equal(run_buffer(&bed, EXECUTOR_WRITE, 0, data, 8192), 0);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+	assert_int_equal(run_buffer(&bed, EXECUTOR_WRITE, 12288, data, 512), 0);
+	stop(&bed);
+}
+
 struct many {
 	struct executor_request request;
 	struct iovec iov[2];
@@ -330,6 +357,7 @@ int main(void)
 		cmocka_unit_test(requests_outside_the_image_are_refused),
 		cmocka_unit_test(a_read_only_image_is_not_written),
 		cmocka_unit_test(a_file_truncated_meanwhile_reads_as_zeroes),
+		cmocka_unit_test(a_full_disk_fails_the_request_and_no_more),
 		cmocka_unit_test(more_requests_than_the_depth_all_complete),
 		cmocka_unit_test(resubmitting_from_done_does_not_recurse),
 		cmocka_unit_test(the_next_image_on_a_loop_is_not_the_last_one),
