@@ -2,6 +2,7 @@
 /* When rings start, stop, break, and what the messages about them may say. */
 #include <fcntl.h>
 
+#include "vhost/sigbus.h"
 #include "vhost/test-conversation.h"
 
 static const uint64_t packed_features = VHOST_USER_BIT(VIRTIO_F_VERSION_1) |
@@ -134,6 +135,82 @@ static void ring_that_was_stopped_keeps_its_state(void **state)
 	say_well(event_message(VHOST_USER_SET_VRING_KICK, 0));
 	assert_true(queue.running);
 	assert_int_equal(fake_device.queues[1].starts, 0);
+}
+
+/* Guest memory as the front-end sees it, and one chain made available. */
+static uint8_t *map_guest(struct vhost_message *memory)
+{
+	uint8_t *guest = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE,
+			      MAP_SHARED, memory->fds[0], 0);
+	struct vring_desc desc = {
+		.addr = 0x80000, .len = 16, .flags = VRING_DESC_F_WRITE};
+
+	assert_ptr_not_equal(guest, MAP_FAILED);
+	memcpy(guest, &desc, sizeof(desc));
+	put_le16(guest + 0x4000 + 2, 1);
+	return guest;
+}
+
+static struct virtq_chain taken;
+
+/* The request that is in flight ends while the session waits in queue_stop. */
+static void finish_and_stop(struct vhost_device *device, unsigned index)
+{
+	virtq_put(queue.vq, &taken, 16);
+	virtq_flush(queue.vq);
+	fake_queue_stop(device, index);
+}
+
+static void base_is_answered_after_requests_in_flight_are_done(void **state)
+{
+	struct vhost_device_ops ops = fake_ops;
+	struct vhost_message memory = memory_message();
+	uint8_t *guest = map_guest(&memory);
+	struct iovec iov;
+
+	ops.queue_stop = finish_and_stop;
+	fake_device.device.ops = &ops;
+	say_well(request_u64(VHOST_USER_SET_FEATURES, split_features));
+	say_well(memory);
+	configure_ring(0);
+	say_well(event_message(VHOST_USER_SET_VRING_KICK, 0));
+	taken = (struct virtq_chain){.iov = &iov, .iov_max = 1};
+	assert_int_equal(virtq_get(queue.vq, &taken), 0);
+	assert_int_equal(get_le16(guest + 0x8000 + 2), 0);
+	assert_int_equal(base_of(0), 1);
+	assert_int_equal(get_le16(guest + 0x8000 + 2), 1);
+	fake_device.device.ops = &fake_ops;
+	munmap(guest, MEMORY_BYTES);
+}
+
+static void truncated_memory_stops_the_ring_alone(void **state)
+{
+	struct vhost_message memory = memory_message();
+	int file = dup(memory.fds[0]);
+	int err_fd = give_err_fd(0);
+	struct iovec iov;
+
+	/* Here, as cmocka puts handlers of its own in place for each test. */
+	assert_int_equal(sigbus_install(), 0);
+	say_well(request_u64(VHOST_USER_SET_FEATURES, split_features));
+	say_well(memory);
+	configure_ring(0);
+	say_well(event_message(VHOST_USER_SET_VRING_KICK, 0));
+	assert_int_equal(ftruncate(file, 0), 0);
+	taken = (struct virtq_chain){.iov = &iov, .iov_max = 1};
+	/* The first look raises the signal, the second knows. */
+	virtq_get(queue.vq, &taken);
+	assert_int_equal(virtq_get(queue.vq, &taken), VIRTQ_E_BROKEN);
+	session_queue_broken(session, 0);
+	assert_false(queue.running);
+	assert_non_null(strstr(session_error(session), "truncated"));
+	assert_true(signals(err_fd) > 0);
+	/* The front-end may still put it right. */
+	say_well(memory_message());
+	say_well(event_message(VHOST_USER_SET_VRING_KICK, 0));
+	assert_true(queue.running);
+	close(err_fd);
+	close(file);
 }
 
 static void base_of_a_ring_that_never_ran_is_what_was_set(void **state)
@@ -383,6 +460,9 @@ int main(void)
 		session_test(features_with_bit_30_enable_and_disable_nothing),
 		session_test(logging_in_mid_run_changes_nothing_else),
 		session_test(ring_that_was_stopped_keeps_its_state),
+		session_test(
+			base_is_answered_after_requests_in_flight_are_done),
+		session_test(truncated_memory_stops_the_ring_alone),
 		session_test(base_of_a_ring_that_never_ran_is_what_was_set),
 		session_test(packed_base_keeps_all_its_bits),
 		session_test(split_base_of_more_than_16_bits_breaks_the_ring),
