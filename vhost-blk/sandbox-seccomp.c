@@ -152,10 +152,11 @@ static int add_rules(scmp_filter_ctx filter)
 				ARRAY_SIZE(deadly));
 	for (size_t i = 0; err == 0 && i < ARRAY_SIZE(ioctls); i++)
 		err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl),
-				       1, SCMP_A1(SCMP_CMP_EQ, ioctls[i]));
+				       1,
+				       SCMP_CMP(1, SCMP_CMP_EQ, ioctls[i], 0));
 	if (err == 0)
 		err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket),
-				       1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
+				       1, SCMP_CMP(0, SCMP_CMP_EQ, AF_UNIX, 0));
 	/* All threads at once. Sets no_new_privs too. */
 	if (err == 0)
 		err = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
