@@ -16,8 +16,10 @@
 
 enum {
 	LOOP_ENTRIES = 256,
-	/* How long an adaptive thread looks for work before it sleeps. */
+	/* How long an adaptive thread looks for work before it sleeps, … */
 	SPIN_NS = 50 * 1000,
+	/* … and after how long a sleep it thinks less of looking. */
+	LONG_SLEEP_NS = 4 * SPIN_NS,
 	/* How often a queue without a kick descriptor is looked at. */
 	NOFD_NS = 1000 * 1000,
 };
@@ -38,6 +40,7 @@ struct blk_thread {
 	struct executor *executor;
 	struct attachment *attachments;
 	uint64_t idle_since; /* ns; 0: the last round had work */
+	uint64_t spin_ns;    /* what adaptive polling has come to */
 	bool quit;
 };
 
@@ -214,8 +217,30 @@ static uint64_t spin_ns(const struct blk_thread *thread)
 	case BLK_POLL_NEVER:
 		return 0;
 	default:
-		return SPIN_NS;
+		return thread->spin_ns;
 	}
+}
+
+/*
+ * A sleep shorter than a spin was not worth it; after long ones, spinning is
+ * not: requests that come one by one would each cost a spin for nothing.
+ */
+static void learn_from_sleep(struct blk_thread *thread, uint64_t slept_ns)
+{
+	if (slept_ns < SPIN_NS)
+		thread->spin_ns = SPIN_NS;
+	else if (slept_ns > LONG_SLEEP_NS)
+		thread->spin_ns /= 2;
+}
+
+static void sleep_for(struct blk_thread *thread, uint64_t timeout_ns)
+{
+	uint64_t began = clock_ns();
+
+	if (loop_wait(thread->loop, timeout_ns) <= 0)
+		return;
+	thread->idle_since = 0;
+	learn_from_sleep(thread, clock_ns() - began);
 }
 
 static bool spin(struct blk_thread *thread)
@@ -247,8 +272,8 @@ static void sleep_on_loop(struct blk_thread *thread)
 		}
 		timeout = MIN(timeout, wait);
 	}
-	if (!again && loop_wait(thread->loop, timeout) > 0)
-		thread->idle_since = 0;
+	if (!again)
+		sleep_for(thread, timeout);
 	for (struct attachment *a = thread->attachments; a; a = a->next)
 		virtq_kicks_off(a->queue->vq);
 }
@@ -309,6 +334,7 @@ int blk_thread_new(const struct blk_thread_config *config,
 	if (!thread)
 		return -ENOMEM;
 	thread->config = *config;
+	thread->spin_ns = SPIN_NS;
 	sem_init(&started.ended, 0, 0);
 	err = -pthread_create(&thread->pthread, NULL, thread_main, &started);
 	if (err < 0)
