@@ -15,8 +15,7 @@ struct connection {
 	struct loop *loop;
 	struct session *session;
 	int fd;
-	void (*ended)(void *arg, const char *why);
-	void *arg;
+	struct connection_owner owner;
 	struct loop_watch *readable;
 	struct loop_watch *writable; /* only while a reply waits */
 
@@ -208,6 +207,8 @@ static enum progress handle(struct connection *c)
 			 session_error(c->session));
 		return PROGRESS_WRONG;
 	}
+	if (session_error(c->session)[0])
+		c->owner.complain(c->owner.arg, session_error(c->session));
 	if (message_is_none(&c->out))
 		return PROGRESS_DONE;
 	c->out_bytes = 0;
@@ -263,10 +264,10 @@ static void finish(struct connection *c, enum progress progress)
 	char why[MESSAGE_ERROR_BYTES];
 
 	if (progress == PROGRESS_GONE) {
-		c->ended(c->arg, NULL);
+		c->owner.ended(c->owner.arg, NULL);
 	} else if (progress == PROGRESS_WRONG) {
 		memcpy(why, c->error, sizeof(why));
-		c->ended(c->arg, why);
+		c->owner.ended(c->owner.arg, why);
 	}
 }
 
@@ -299,7 +300,7 @@ static void on_writable(void *arg, int revents)
 }
 
 int connection_new(struct loop *loop, struct vhost_device *device, int fd,
-		   void (*ended)(void *arg, const char *why), void *arg,
+		   const struct connection_owner *owner,
 		   struct connection **ret_connection)
 {
 	struct connection *c = calloc(1, sizeof(*c));
@@ -310,8 +311,7 @@ int connection_new(struct loop *loop, struct vhost_device *device, int fd,
 	*c = (struct connection){
 		.loop = loop,
 		.fd = -1,
-		.ended = ended,
-		.arg = arg,
+		.owner = *owner,
 	};
 	err = session_new(device, &c->session);
 	if (err == 0)

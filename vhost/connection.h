@@ -21,14 +21,22 @@ enum {
 
 struct connection;
 
-/*
- * Begins a session on @fd (a stream socket; taken on success only). @ended is
- * called once, when the front-end has gone (@why is NULL) or is to go (@why
- * says what it did, and is valid during the call); it frees the connection.
- * It is never called from connection_new or connection_free.
- */
+/* Who is told; never from connection_new or connection_free. */
+struct connection_owner {
+	/*
+	 * Called once, when the front-end has gone (@why is NULL) or is to go
+	 * (@why says what it did, and is valid during the call). It frees the
+	 * connection.
+	 */
+	void (*ended)(void *arg, const char *why);
+	/* Something went wrong and the session goes on. */
+	void (*complain)(void *arg, const char *what);
+	void *arg;
+};
+
+/* Begins a session on @fd (a stream socket; taken on success only). */
 int connection_new(struct loop *loop, struct vhost_device *device, int fd,
-		   void (*ended)(void *arg, const char *why), void *arg,
+		   const struct connection_owner *owner,
 		   struct connection **ret_connection);
 
 /* Ends the session and closes the socket. Accepts NULL. */

@@ -59,6 +59,14 @@ static void retry_later(struct endpoint *e)
 
 static void next_connection(struct endpoint *e);
 
+static void on_complaint(void *arg, const char *what)
+{
+	struct endpoint *e = arg;
+
+	if (e->config.complain)
+		e->config.complain(e->config.arg, what);
+}
+
 static void on_ended(void *arg, const char *why)
 {
 	struct endpoint *e = arg;
@@ -66,6 +74,8 @@ static void on_ended(void *arg, const char *why)
 	snprintf(e->error, sizeof(e->error), "%s", why ? why : "");
 	log_debug("%s: front-end gone%s%s", e->device->name, why ? ": " : "",
 		  e->error);
+	if (why)
+		on_complaint(e, e->error);
 	connection_free(e->connection);
 	e->connection = NULL;
 	if (e->config.changed)
@@ -79,8 +89,13 @@ static void on_ended(void *arg, const char *why)
 /* Takes *@fd on success. */
 static int begin(struct endpoint *e, int *fd)
 {
-	int err = connection_new(e->loop, e->device, *fd, on_ended, e,
-				 &e->connection);
+	const struct connection_owner owner = {
+		.ended = on_ended,
+		.complain = on_complaint,
+		.arg = e,
+	};
+	int err =
+		connection_new(e->loop, e->device, *fd, &owner, &e->connection);
 
 	if (err < 0)
 		return err;

@@ -32,6 +32,12 @@ struct endpoint_config {
 	 * It does not free the endpoint.
 	 */
 	void (*changed)(void *arg, bool connected);
+	/*
+	 * Called with each sentence of session_error and endpoint_error that a
+	 * message caused, for a log; may be NULL. A front-end can cause as
+	 * many as it likes: log_ratelimited.
+	 */
+	void (*complain)(void *arg, const char *what);
 	void *arg;
 };
 

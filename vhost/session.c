@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/fd.h"
 #include "vhost/session-state.h"
@@ -123,6 +124,8 @@ static int handle(struct session *session, struct vhost_message *request,
 		return SESSION_E_CLOSE;
 	session->request = request->header.request;
 	err = run_handler(session, request, ret_reply);
+	if (err < 0 && !session->error[0])
+		session_refuse(session, "%s", strerror(-err));
 	if (err == SESSION_E_CLOSE || !wants_ack(session, &request->header))
 		return err;
 	message_begin_reply(ret_reply, request->header.request,
@@ -138,6 +141,7 @@ int session_handle(struct session *session, struct vhost_message *message,
 
 	ret_reply->header.request = VHOST_USER_NONE;
 	ret_reply->fd_count = 0;
+	session->error[0] = '\0';
 	err = handle(session, message, ret_reply);
 	message_close_fds(message);
 	if (err == SESSION_E_CLOSE) {

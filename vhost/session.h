@@ -67,7 +67,12 @@ void session_free(struct session *session);
 int session_handle(struct session *session, struct vhost_message *message,
 		   struct vhost_message *ret_reply);
 
-/* The last protocol error: names the message, the field and the value. */
+/*
+ * What went wrong with the last message, or at the last session_queue_broken:
+ * a sentence that names the message or queue, the field and the value. Empty
+ * if nothing did. Also set where the session goes on: a ring that could not
+ * start, or lost its memory, is not always an error of the message.
+ */
 const char *session_error(const struct session *session);
 
 /*

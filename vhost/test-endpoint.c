@@ -33,9 +33,17 @@ static void on_changed(void *arg, bool connected)
 		ended++;
 }
 
+static char complaint[256];
+
+static void on_complaint(void *arg, const char *what)
+{
+	snprintf(complaint, sizeof(complaint), "%s", what);
+}
+
 static int set_up(void **state)
 {
 	begun = ended = 0;
+	complaint[0] = '\0';
 	endpoint = NULL;
 	fake_init(&fake_device);
 	strcpy(folder, "/tmp/endpoint-XXXXXX");
@@ -60,6 +68,7 @@ static struct endpoint_config config_for(bool connecting, int fd)
 		.fd = fd,
 		.connect = connecting,
 		.changed = on_changed,
+		.complain = on_complaint,
 	};
 }
 
@@ -349,6 +358,7 @@ static void payload_that_is_too_long_is_refused_by_its_header(void **state)
 	assert_true(is_closed(client));
 	assert_non_null(strstr(endpoint_error(endpoint),
 			       "SET_FEATURES: payload size 4294967295"));
+	assert_string_equal(complaint, endpoint_error(endpoint));
 	close(client);
 	/* And the next one is served. */
 	client = connect_client();
@@ -356,6 +366,23 @@ static void payload_that_is_too_long_is_refused_by_its_header(void **state)
 	pump();
 	assert_true(is_answered(client, VHOST_USER_GET_FEATURES));
 	close(client);
+}
+
+static void trouble_that_ends_no_session_is_told_too(void **state)
+{
+	struct vhost_message m = request(VHOST_USER_SET_CONFIG, 12);
+	autoclose int client = -1;
+
+	open_endpoint(false, -1);
+	client = connect_client();
+	ask_for_features(client);
+	pump();
+	assert_string_equal(complaint, "");
+	m.payload.config.offset = 1000;
+	send_message(client, &m);
+	pump();
+	assert_non_null(strstr(complaint, "SET_CONFIG: offset 1000"));
+	assert_int_equal(ended, 0);
 }
 
 static void replies_that_nobody_reads_wait_without_blocking(void **state)
@@ -572,6 +599,7 @@ int main(void)
 		endpoint_test(too_many_descriptors_end_the_session),
 		endpoint_test(
 			payload_that_is_too_long_is_refused_by_its_header),
+		endpoint_test(trouble_that_ends_no_session_is_told_too),
 		endpoint_test(replies_that_nobody_reads_wait_without_blocking),
 		endpoint_test(half_a_message_holds_up_nobody_else),
 		endpoint_test(socket_file_that_nobody_listens_on_is_replaced),
