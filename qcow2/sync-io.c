@@ -154,7 +154,7 @@ static int fill(struct image *image, const struct image_extent *extent,
 static int allocate(struct image *image, const struct image_extent *extent,
 		    uint64_t offset, const uint8_t *data)
 {
-	uint64_t host = extent->host_offset;
+	uint64_t host = extent->host_offset + extent->head_bytes;
 	uint64_t end = extent->length;
 	int err = put(extent->store, host, data, extent->length);
 	int outcome;
