@@ -285,6 +285,125 @@ static void more_requests_than_the_depth_all_complete(void **state)
 	stop(&bed);
 }
 
+/* A corrupt image: its data lies 4 KiB further than its slice reaches. */
+static int map_beyond(struct image *image, enum image_op op, uint64_t offset,
+		      uint64_t length, struct image_extent *ret_extent)
+{
+	ret_extent->kind = IMAGE_DATA;
+	ret_extent->length = length;
+	ret_extent->store = image->store;
+	ret_extent->host_offset = offset + 4096;
+	return 0;
+}
+
+static void a_corrupt_image_does_not_reach_out_of_its_slice(void **state)
+{
+	struct image_format corrupt = raw_format;
+	struct bed bed = {0};
+	struct store *whole = NULL;
+	char data[8192], zeroes[8192] = "";
+	char *behind;
+
+	corrupt.map = map_beyond;
+	start_file(&bed, 65536,
+		   (struct image_open_request){.offset = 4096, .length = 8192});
+	bed.image->format = &corrupt;
+	assert_int_equal(
+		store_open_file(bed.path,
+				&(struct store_file_options){.no_lock = true},
+				&whole, NULL),
+		0);
+	memset(data, 'x', sizeof(data));
+	assert_int_equal(store_write(whole, 8192, data, 8192), 0);
+	assert_int_equal(run_buffer(&bed, EXECUTOR_READ, 0, data, 8192), 0);
+	assert_int_equal(data[4095], 'x');
+	assert_memory_equal(data + 4096, zeroes, 4096);
+	assert_int_equal(run_buffer(&bed, EXECUTOR_READ, 4096, data, 4096), 0);
+	assert_memory_equal(data, zeroes, 4096);
+	assert_int_equal(run_buffer(&bed, EXECUTOR_WRITE, 0, zeroes, 8192),
+			 -ENOSPC);
+	assert_int_equal(run_buffer(&bed, EXECUTOR_ZERO, 4000, NULL, 97),
+			 -ENOSPC);
+	assert_int_equal(run_buffer(&bed, EXECUTOR_DISCARD, 4096, NULL, 4096),
+			 -ENOSPC);
+	behind = malloc(4096);
+	assert_int_equal(store_read(whole, 12288, behind, 4096), 0);
+	for (unsigned i = 0; i < 4096; i++)
+		assert_int_equal(behind[i], 'x');
+	free(behind);
+	store_free(whole);
+	stop(&bed);
+}
+
+/* Counts plans; otherwise raw. */
+static unsigned plans;
+
+static int count_plans(struct image *image, struct image_plan *ret_plan)
+{
+	plans++;
+	return raw_format.flush_begin(image, ret_plan);
+}
+
+static void submit_many(struct bed *bed, struct many *many, unsigned count,
+			enum executor_op op)
+{
+	for (unsigned i = 0; i < count; i++) {
+		many[i].iov[0] = (struct iovec){many[i].data, 512};
+		many[i].request = (struct executor_request){
+			.op = op,
+			.offset = op == EXECUTOR_FLUSH ? 0 : 512 * i,
+			.length = op == EXECUTOR_FLUSH ? 0 : 512,
+			.iov = many[i].iov,
+			.iov_count = op == EXECUTOR_FLUSH ? 0 : 1,
+			.done = note_many,
+		};
+		many[i].done = false;
+		executor_submit(bed->executor, &many[i].request);
+	}
+}
+
+static void a_flush_joins_the_next_plan_and_shares_it(void **state)
+{
+	static struct many many[10];
+	struct image_format counting = raw_format;
+	struct bed bed = {0};
+
+	counting.flush_begin = count_plans;
+	start_file(&bed, 65536, (struct image_open_request){0});
+	bed.image->format = &counting;
+	plans = 0;
+	submit_many(&bed, many, 1, EXECUTOR_FLUSH);
+	assert_int_equal(plans, 1);
+	/* The first may be past its barrier: these need another. */
+	submit_many(&bed, many + 1, 9, EXECUTOR_FLUSH);
+	assert_int_equal(plans, 1);
+	while (executor_in_flight(bed.executor) > 0)
+		loop_wait(bed.loop, NS_PER_SECOND);
+	assert_int_equal(plans, 2);
+	stop(&bed);
+}
+
+static void writethrough_writes_share_flushes(void **state)
+{
+	static struct many many[10];
+	struct image_format counting = raw_format;
+	struct bed bed = {0};
+
+	counting.flush_begin = count_plans;
+	start_file(&bed, 65536, (struct image_open_request){0});
+	bed.image->format = &counting;
+	executor_set_writethrough(bed.executor, true);
+	plans = 0;
+	submit_many(&bed, many, ARRAY_SIZE(many), EXECUTOR_WRITE);
+	assert_int_equal(plans, 0);
+	while (executor_in_flight(bed.executor) > 0)
+		loop_wait(bed.loop, NS_PER_SECOND);
+	assert_in_range(plans, 1, 2);
+	for (unsigned i = 0; i < ARRAY_SIZE(many); i++)
+		assert_int_equal(many[i].result, 0);
+	stop(&bed);
+}
+
 /* A queue may be asked again from within its own completions, for ever. */
 static unsigned to_go;
 
@@ -359,6 +478,10 @@ int main(void)
 		cmocka_unit_test(a_file_truncated_meanwhile_reads_as_zeroes),
 		cmocka_unit_test(a_full_disk_fails_the_request_and_no_more),
 		cmocka_unit_test(more_requests_than_the_depth_all_complete),
+		cmocka_unit_test(
+			a_corrupt_image_does_not_reach_out_of_its_slice),
+		cmocka_unit_test(a_flush_joins_the_next_plan_and_shares_it),
+		cmocka_unit_test(writethrough_writes_share_flushes),
 		cmocka_unit_test(resubmitting_from_done_does_not_recurse),
 		cmocka_unit_test(the_next_image_on_a_loop_is_not_the_last_one),
 	};
