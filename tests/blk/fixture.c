@@ -16,6 +16,7 @@ enum {
 	EXIT_POLLS = 500,
 	POLL_US = 10000,
 	START_TRIES = 50,
+	FD_POLLS = 200,
 };
 
 uint8_t fixture_byte(uint64_t offset)
@@ -264,6 +265,19 @@ unsigned fixture_count_fds(const struct fixture *f)
 		count += entry->d_name[0] != '.';
 	closedir(folder);
 	return count;
+}
+
+void fixture_assert_fds(const struct fixture *f, unsigned limit)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < FD_POLLS; i++) {
+		count = fixture_count_fds(f);
+		if (count <= limit)
+			return;
+		usleep(POLL_US);
+	}
+	fail_msg("the daemon holds %u descriptors, not %u", count, limit);
 }
 
 uint64_t fixture_cpu_ms(const struct fixture *f)

@@ -72,6 +72,11 @@ void fixture_read_image(const struct fixture *f, uint64_t offset, void *to,
 			size_t bytes);
 
 unsigned fixture_count_fds(const struct fixture *f);
+/*
+ * The daemon comes to hold at most @limit descriptors within two seconds: it
+ * sees a hang-up in its own time.
+ */
+void fixture_assert_fds(const struct fixture *f, unsigned limit);
 uint64_t fixture_cpu_ms(const struct fixture *f);
 
 /* Bytes that say where they belong and which time they were written. */
