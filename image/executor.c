@@ -167,9 +167,12 @@ static void submit_direct(struct executor *executor,
 	loop_bind(sqe, &request->loop_op);
 }
 
-static bool has_room(const struct executor *executor)
+/* A read never needs a fill, and must not wait for one: it may be a fill's. */
+static bool has_room(const struct executor *executor,
+		     const struct executor_request *request)
 {
-	return executor->free_transfers && executor->free_fills;
+	return executor->free_transfers &&
+	       (executor->free_fills || request->op == EXECUTOR_READ);
 }
 
 /* One extent, or what keeps it from being carried out now. */
@@ -180,7 +183,7 @@ static enum step step_once(struct executor *executor,
 	struct found found;
 
 	/* Before the map: some extents must be followed up once answered. */
-	if (!has_room(executor)) {
+	if (!has_room(executor, request)) {
 		request_list_push(&executor->starved, request);
 		return STEP_PARKED;
 	}
@@ -304,7 +307,7 @@ static void feed_starved(struct executor *executor)
 		return;
 	executor->released = false;
 	executor_bounce_waiters(executor);
-	if (has_room(executor))
+	if (executor->free_transfers)
 		request_list_move(&executor->runnable, &executor->starved);
 }
 

@@ -41,7 +41,7 @@ struct worker {
 	struct executor *executor;
 	struct slot slots[SLOTS];
 	uint64_t random;
-	unsigned to_submit, failed;
+	unsigned to_submit, failed, depth;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -200,8 +200,8 @@ static void submit_slot(struct worker *worker, struct slot *slot)
 
 static void *work(void *arg)
 {
-	const struct executor_config config = {.depth = 8};
 	struct worker *worker = arg;
+	const struct executor_config config = {.depth = worker->depth};
 
 	if (loop_new(64, &worker->loop) < 0 ||
 	    executor_new(worker->loop, image, &config, &worker->executor) < 0) {
@@ -217,7 +217,7 @@ static void *work(void *arg)
 					  next_random(worker) % 16 == 0);
 		/* Nobody may wait this long for anything. */
 		if (executor_in_flight(worker->executor) > 0 &&
-		    loop_wait(worker->loop, 20 * NS_PER_SECOND) == 0) {
+		    loop_wait(worker->loop, 10 * NS_PER_SECOND) == 0) {
 			worker->failed++;
 			return NULL;
 		}
@@ -261,7 +261,7 @@ static void make_image(struct store *store, struct store *backing_store,
 	image = fake_new(store, model, SIZE, false, backing, seed);
 }
 
-static void run_workers(unsigned count, unsigned requests)
+static void run_workers(unsigned count, unsigned requests, unsigned depth)
 {
 	pthread_t threads[MAX_THREADS];
 
@@ -269,6 +269,7 @@ static void run_workers(unsigned count, unsigned requests)
 	for (unsigned i = 0; i < count; i++) {
 		workers[i].random = 88172645463325252 + i;
 		workers[i].to_submit = requests;
+		workers[i].depth = depth;
 	}
 	for (unsigned i = 0; i < count; i++)
 		assert_int_equal(
@@ -318,7 +319,7 @@ static void check_mix(struct store *store, struct store *backing,
 		      unsigned threads, unsigned requests)
 {
 	make_image(store, backing, 4711);
-	run_workers(threads, requests);
+	run_workers(threads, requests, 8);
 	check_counts(store->fd >= 0);
 	assert_int_equal(image_close(image), 0);
 }
@@ -355,6 +356,52 @@ static void two_threads_on_tmpfs_agree_with_the_model(void **state)
 }
 
 /*
+ * Four fills, all there are, whose reads of the backing image all have to wait
+ * for its metadata: they must not then wait for a fill.
+ */
+static void reads_of_fills_need_no_fill(void **state)
+{
+	static struct worker *worker = &workers[0];
+	const struct executor_config config = {.depth = 4};
+
+	memset(workers, 0, sizeof(workers));
+	make_image(file("/dev/shm", false), file("/dev/shm", false), 4711);
+	assert_int_equal(loop_new(64, &worker->loop), 0);
+	assert_int_equal(
+		executor_new(worker->loop, image, &config, &worker->executor),
+		0);
+	for (unsigned i = 0; i < 4; i++) {
+		struct slot *slot = &worker->slots[i];
+
+		slot->worker = worker;
+		slot->iov[0] = (struct iovec){slot->data, 1};
+		slot->request = (struct executor_request){
+			.op = EXECUTOR_WRITE,
+			.offset = 3 * i * FAKE_CLUSTER_BYTES + 100,
+			.length = 1,
+			.iov = slot->iov,
+			.iov_count = 1,
+			.done = slot_done,
+		};
+		executor_submit(worker->executor, &slot->request);
+	}
+	while (executor_in_flight(worker->executor) > 0)
+		assert_true(loop_wait(worker->loop, 2 * NS_PER_SECOND) > 0);
+	assert_int_equal(worker->failed, 0);
+	executor_free(worker->executor);
+	loop_free(worker->loop);
+	assert_int_equal(image_close(image), 0);
+}
+
+/* Requests of several clusters each want more fills than there are. */
+static void empty_pools_are_waited_for(void **state)
+{
+	make_image(file("/dev/shm", false), file("/dev/shm", false), 4711);
+	run_workers(1, 2000, 3);
+	assert_int_equal(image_close(image), 0);
+}
+
+/*
  * Each request ends, with an error or not, and what did not fail is right; when
  * the fault is gone, so are the errors.
  */
@@ -364,9 +411,9 @@ static void failing_stores_fail_requests_and_nothing_else(void **state)
 	make_image(flaky_new(memory(), &faults), flaky_new(memory(), &faults),
 		   4711);
 	faults = true;
-	run_workers(1, 4000);
+	run_workers(1, 4000, 8);
 	faults = false;
-	run_workers(1, 4000);
+	run_workers(1, 4000, 8);
 	check_counts(false);
 	assert_int_equal(image_close(image), 0);
 	memset(unknown, false, sizeof(unknown));
@@ -381,6 +428,8 @@ int main(void)
 		cmocka_unit_test(a_mix_with_o_direct_agrees_with_the_model),
 		cmocka_unit_test(two_threads_on_memory_agree_with_the_model),
 		cmocka_unit_test(two_threads_on_tmpfs_agree_with_the_model),
+		cmocka_unit_test(reads_of_fills_need_no_fill),
+		cmocka_unit_test(empty_pools_are_waited_for),
 		cmocka_unit_test(failing_stores_fail_requests_and_nothing_else),
 	};
 
