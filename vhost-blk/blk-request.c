@@ -88,7 +88,6 @@ static uint8_t parse_range(struct blk_range *range, enum blk_op op,
 	*range = (struct blk_range){
 		.offset = sector * BLK_SECTOR_BYTES,
 		.length = (uint64_t)sectors * BLK_SECTOR_BYTES,
-		.unmap = flags & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP,
 	};
 	return VIRTIO_BLK_S_OK;
 }

@@ -56,7 +56,6 @@ struct blk_limits {
 struct blk_range {
 	uint64_t offset;
 	uint64_t length;
-	bool unmap; /* write zeroes: the space need not be kept */
 };
 
 struct blk_request {
