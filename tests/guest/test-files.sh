@@ -32,7 +32,7 @@ guest_serve "$disk" "$format"
 guest_start "$guest_scratch/initramfs.img" \
 	-drive "if=none,id=copy,format=raw,file=$copy" \
 	-device virtio-blk-pci,drive=copy
-guest_finish 50
+guest_finish 100
 guest_stop_daemon
 
 qemu-img compare -q -f "$format" -F raw "$disk" "$copy" ||

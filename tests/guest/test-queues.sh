@@ -25,6 +25,6 @@ guest_device=,num-queues=2
 guest_append=expect_queues=2
 guest_serve "$disk" "$format" --num-queues=2 --threads=2
 guest_start "$guest_scratch/initramfs.img" -smp 2
-guest_finish 50
+guest_finish 100
 guest_stop_daemon
 guest_verify "$disk" "$format"
