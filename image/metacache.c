@@ -3,15 +3,17 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 #include "base/bytes.h"
+
+enum {
+	ALIGNMENT = 4096, /* what O_DIRECT may ask for */
+};
 
 int metacache_init(struct metacache *cache, size_t bytes, uint32_t block_bytes)
 {
 	uint32_t count = bytes / block_bytes;
 	unsigned hash_bits = 1;
-	void *data;
 
 	*cache = (struct metacache){
 		.block_bytes = block_bytes,
@@ -25,9 +27,10 @@ int metacache_init(struct metacache *cache, size_t bytes, uint32_t block_bytes)
 	cache->blocks = calloc(count, sizeof(*cache->blocks));
 	cache->dirty = calloc(count, sizeof(*cache->dirty));
 	cache->writing = calloc(count, sizeof(*cache->writing));
-	data = mmap(NULL, (size_t)count * block_bytes, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	cache->data = data == MAP_FAILED ? NULL : data;
+	/* Large ones come straight from the kernel: not touched, not there. */
+	cache->data = aligned_alloc(
+		MAX(block_bytes, (uint32_t)ALIGNMENT),
+		align_up((uint64_t)count * block_bytes, ALIGNMENT));
 	if (!cache->hash || !cache->blocks || !cache->dirty ||
 	    !cache->writing || !cache->data) {
 		metacache_deinit(cache);
@@ -39,9 +42,7 @@ int metacache_init(struct metacache *cache, size_t bytes, uint32_t block_bytes)
 
 void metacache_deinit(struct metacache *cache)
 {
-	if (cache->data)
-		munmap(cache->data,
-		       (size_t)cache->block_count * cache->block_bytes);
+	free(cache->data);
 	free(cache->hash);
 	free(cache->blocks);
 	free(cache->dirty);

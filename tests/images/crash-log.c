@@ -18,6 +18,7 @@ struct recorder {
 	struct store store;
 	struct crash_log *log;
 	uint8_t *data;
+	uint64_t written_end; /* zeroes, never touched, past it */
 };
 
 static uint8_t *reserve_memory(void)
@@ -79,6 +80,7 @@ static int recorder_write(struct store *store, uint64_t offset,
 	memcpy(entry->data, data, length);
 	memcpy(r->data + offset, data, length);
 	store->size_bytes = MAX(store->size_bytes, offset + length);
+	r->written_end = MAX(r->written_end, offset + length);
 	return 0;
 }
 
@@ -95,8 +97,8 @@ static int recorder_resize(struct store *store, uint64_t size_bytes)
 
 	assert_true(size_bytes <= CAPACITY);
 	append(r->log, CRASH_RESIZE, size_bytes, 0);
-	if (size_bytes < store->size_bytes)
-		memset(r->data + size_bytes, 0, store->size_bytes - size_bytes);
+	if (size_bytes < r->written_end)
+		memset(r->data + size_bytes, 0, r->written_end - size_bytes);
 	store->size_bytes = size_bytes;
 	return 0;
 }
@@ -145,6 +147,7 @@ struct store *crash_log_record(struct crash_log *log, const uint8_t *data,
 			  .alignment = 1},
 		.log = log,
 		.data = reserve_memory(),
+		.written_end = bytes,
 	};
 	if (bytes)
 		memcpy(r->data, data, bytes);

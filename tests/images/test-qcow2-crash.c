@@ -8,6 +8,7 @@
  * what was last flushed there or something written later.
  */
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 
 #include "base/bytes.h"
@@ -24,7 +25,10 @@ enum {
 	KIB = 1 << 10,
 	SECTOR = 512,
 	MAX_REQUEST_SECTORS = 64,
+	CHUNK_SECTORS = 64,
 	IMAGE_CAPACITY = 8 << 20,
+	/* Allocated past the last write: looked at, too. */
+	SLACK = 256 * KIB,
 	/* One state in so many is written to afterwards. */
 	REUSED_STATES = 97,
 };
@@ -305,25 +309,35 @@ static struct image *open_store(struct store *store, bool read_only)
 	return image;
 }
 
-static void check_content(struct plug *plug, struct store *store,
-			  size_t position)
+static void check_sectors(const struct plug *plug, struct image *image,
+			  uint64_t first, uint64_t count, size_t position)
 {
-	struct image *image = open_store(store, true);
-	uint8_t *data = malloc(plug->sector_count * SECTOR);
-	int err = sync_io_read(image, 0, data, plug->sector_count * SECTOR);
+	static uint8_t data[CHUNK_SECTORS * SECTOR];
+	int err = sync_io_read(image, first * SECTOR, data, count * SECTOR);
 
 	if (err)
 		fail_msg("cannot be read: %d: %s", err, image_error(image));
-	for (uint64_t i = 0; i < plug->sector_count; i++) {
-		uint64_t stamp = stamp_of(data + i * SECTOR, i);
+	for (uint64_t i = 0; i < count; i++) {
+		uint64_t stamp = stamp_of(data + i * SECTOR, first + i);
 
-		if (!may_hold(plug, i, stamp, position))
+		if (!may_hold(plug, first + i, stamp, position))
 			fail_msg("position %zu: sector %llu holds write %llu, "
 				 "which was not the last",
-				 position, (unsigned long long)i,
+				 position, (unsigned long long)(first + i),
 				 (unsigned long long)stamp);
 	}
-	free(data);
+}
+
+static void check_content(const struct plug *plug, struct store *store,
+			  size_t position)
+{
+	struct image *image = open_store(store, true);
+
+	for (uint64_t i = 0; i < plug->sector_count; i += CHUNK_SECTORS)
+		check_sectors(
+			plug, image, i,
+			MIN((uint64_t)CHUNK_SECTORS, plug->sector_count - i),
+			position);
 	image_close(image);
 }
 
@@ -338,13 +352,15 @@ static uint64_t check_refcounts(uint8_t *data, uint64_t size, size_t position)
 }
 
 /* After the crash life goes on, and does no more harm. */
-static void check_reuse(const uint8_t *data, uint64_t size, size_t position,
-			uint64_t leaked)
+static void check_reuse(const struct crash_state *state, uint64_t size,
+			size_t position, uint64_t leaked)
 {
 	struct crash_log log;
-	struct store *store = crash_log_record(&log, data, size);
+	struct store *store = crash_log_record(&log, state->data,
+					       MIN(state->written_end, size));
 	struct workload work;
 
+	store->size_bytes = size;
 	workload_init(&work, open_store(store, false), position + 1);
 	workload_run(&work, 30);
 	workload_check(&work);
@@ -364,7 +380,7 @@ static void check_state(struct plug *plug, struct crash_state *state,
 
 	check_content(plug, &state->store, position);
 	if (plug->states++ % REUSED_STATES == 0)
-		check_reuse(state->data, size, position, leaked);
+		check_reuse(state, size, position, leaked);
 }
 
 /* Each position as it is, and @torn times with a random part of the rest. */
@@ -382,10 +398,10 @@ static void check_all(struct plug *plug, unsigned torn)
 	crash_state_init(&state, &plug->log);
 	for (size_t i = 0; i <= plug->log.count; i++) {
 		crash_state_set(&state, i, NULL);
-		check_state(plug, &state, i, end + (4 << 20));
+		check_state(plug, &state, i, end + SLACK);
 		for (unsigned t = 0; t < torn; t++) {
 			crash_state_set(&state, i, &plug->random);
-			check_state(plug, &state, i, end + (4 << 20));
+			check_state(plug, &state, i, end + SLACK);
 		}
 	}
 	crash_state_deinit(&state);
@@ -571,5 +587,8 @@ int main(void)
 			any_crash_while_the_refcount_table_moves_is_harmless),
 	};
 
+	/* Thousands of images are opened: keep their memory at hand. */
+	mallopt(M_MMAP_THRESHOLD, 64 << 20);
+	mallopt(M_TRIM_THRESHOLD, 256 << 20);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
