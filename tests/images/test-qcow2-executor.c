@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Many requests at once on a qcow2 file, through the executor: each slot works
+ * on its own part of the image, so that what it must read is known, and the
+ * parts share clusters.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "image/executor.h"
+#include "image/open.h"
+#include "qcow2/create.h"
+#include "qcow2/qcow2.h"
+#include "tests/cmocka.h"
+#include "tests/images/qcow2-walk.h"
+#include "tests/images/scratch.h"
+
+enum {
+	SECTOR = 512,
+	SLOTS = 24,
+	PART_SECTORS = 211, /* shares clusters with its neighbours */
+	PART_BYTES = PART_SECTORS * SECTOR,
+	REQUESTS = 300, /* of each slot */
+};
+
+struct slot {
+	struct executor_request request;
+	struct crowd *crowd;
+	struct iovec iov;
+	uint64_t start;
+	uint8_t model[PART_BYTES];
+	uint8_t data[PART_BYTES];
+	uint64_t first; /* sectors, within the part */
+	uint64_t count;
+	enum executor_op op;
+	unsigned left;
+	unsigned stamp;
+};
+
+struct crowd {
+	struct loop *loop;
+	struct image *image;
+	struct executor *executor;
+	uint64_t random;
+	struct slot slots[SLOTS];
+};
+
+static uint64_t pick(struct crowd *crowd, uint64_t below)
+{
+	crowd->random ^= crowd->random << 13;
+	crowd->random ^= crowd->random >> 7;
+	crowd->random ^= crowd->random << 17;
+	return (crowd->random >> 11) % below;
+}
+
+static void next_request(struct slot *slot);
+
+/* A discard leaves the old content or zeroes, by the sector. */
+static void accept_discarded(struct slot *slot)
+{
+	for (uint64_t i = 0; i < slot->count; i++) {
+		const uint8_t *got = slot->data + i * SECTOR;
+
+		if (bytes_are_zero(got, SECTOR))
+			memset(slot->model + (slot->first + i) * SECTOR, 0,
+			       SECTOR);
+	}
+}
+
+static void done(struct executor_request *request, int result)
+{
+	struct slot *slot = container_of(request, struct slot, request);
+	uint8_t *model = slot->model + slot->first * SECTOR;
+	size_t bytes = slot->count * SECTOR;
+
+	if (result)
+		fail_msg("op %d: %d %s", slot->op, result,
+			 image_error(slot->crowd->image));
+	if (slot->op == EXECUTOR_WRITE)
+		memcpy(model, slot->data, bytes);
+	else if (slot->op == EXECUTOR_ZERO)
+		memset(model, 0, bytes);
+	else if (slot->op == EXECUTOR_READ)
+		assert_memory_equal(slot->data, model, bytes);
+	next_request(slot);
+}
+
+static void submit(struct slot *slot, enum executor_op op,
+		   void (*when_done)(struct executor_request *, int))
+{
+	slot->op = op;
+	slot->iov = (struct iovec){
+		.iov_base = slot->data,
+		.iov_len = slot->count * SECTOR,
+	};
+	slot->request = (struct executor_request){
+		.op = op,
+		.offset = slot->start + slot->first * SECTOR,
+		.length = slot->count * SECTOR,
+		.iov = &slot->iov,
+		.iov_count = 1,
+		.done = when_done,
+	};
+	executor_submit(slot->crowd->executor, &slot->request);
+}
+
+static void read_after_discard(struct executor_request *request, int result)
+{
+	struct slot *slot = container_of(request, struct slot, request);
+
+	assert_int_equal(result, 0);
+	accept_discarded(slot);
+	assert_memory_equal(slot->data, slot->model + slot->first * SECTOR,
+			    slot->count * SECTOR);
+	next_request(slot);
+}
+
+static void discarded(struct executor_request *request, int result)
+{
+	struct slot *slot = container_of(request, struct slot, request);
+
+	assert_int_equal(result, 0);
+	submit(slot, EXECUTOR_READ, read_after_discard);
+}
+
+static void next_request(struct slot *slot)
+{
+	struct crowd *crowd = slot->crowd;
+	unsigned what = pick(crowd, 16);
+
+	if (slot->left-- == 0)
+		return;
+	slot->first = pick(crowd, PART_SECTORS);
+	slot->count = 1 + pick(crowd, PART_SECTORS - slot->first);
+	if (what < 7) {
+		for (uint64_t i = 0; i < slot->count * SECTOR; i += 8)
+			put_le64(slot->data + i,
+				 (slot->start + i) << 20 | ++slot->stamp);
+		submit(slot, EXECUTOR_WRITE, done);
+	} else if (what < 11) {
+		submit(slot, EXECUTOR_READ, done);
+	} else if (what < 13) {
+		submit(slot, EXECUTOR_ZERO, done);
+	} else if (what < 15) {
+		submit(slot, EXECUTOR_DISCARD, discarded);
+	} else {
+		submit(slot, EXECUTOR_FLUSH, done);
+	}
+}
+
+static void create(const struct qcow2_create_options *options)
+{
+	struct store *store;
+	char *error = NULL;
+
+	assert_int_equal(store_create_file("crowd.qcow2", true, &store, &error),
+			 0);
+	assert_int_equal(qcow2_create(store, options, &error), 0);
+	store_free(store);
+}
+
+static void check_file(void)
+{
+	size_t size;
+	struct qcow2_walk walk = {.data = scratch_read("crowd.qcow2", &size)};
+
+	walk.size_bytes = size;
+	if (qcow2_walk(&walk) != 0)
+		fail_msg("%s", walk.problem);
+	assert_int_equal(walk.leaked, 0);
+	free(walk.uses);
+	free(walk.data);
+}
+
+static void run(const struct qcow2_create_options *options, bool direct)
+{
+	static const char *const allowed[] = {".", NULL};
+	const struct image_open_request request = {
+		.path = "crowd.qcow2",
+		.format = "qcow2",
+		.direct = direct,
+		.cache_bytes = 1,
+		.allowed = allowed,
+	};
+	const struct executor_config config = {.depth = SLOTS / 2};
+	struct crowd *crowd = calloc(1, sizeof(*crowd));
+	uint64_t deadline = clock_ns() + 60 * NS_PER_SECOND;
+	char *error = NULL;
+
+	create(options);
+	crowd->random = 88172645463325252;
+	assert_int_equal(loop_new(64, &crowd->loop), 0);
+	assert_int_equal(image_open(&request, &crowd->image, &error, NULL), 0);
+	assert_int_equal(executor_new(crowd->loop, crowd->image, &config,
+				      &crowd->executor),
+			 0);
+	for (unsigned i = 0; i < SLOTS; i++) {
+		crowd->slots[i].crowd = crowd;
+		crowd->slots[i].start = (uint64_t)i * PART_BYTES;
+		crowd->slots[i].left = REQUESTS;
+		next_request(&crowd->slots[i]);
+	}
+	while (executor_in_flight(crowd->executor) > 0) {
+		assert_true(loop_wait(crowd->loop, NS_PER_SECOND) >= 0);
+		assert_true(clock_ns() < deadline);
+	}
+	executor_free(crowd->executor);
+	assert_int_equal(image_close(crowd->image), 0);
+	loop_free(crowd->loop);
+	free(crowd);
+	check_file();
+}
+
+static void a_crowd_of_requests_finds_what_it_wrote(void **state)
+{
+	static const struct qcow2_create_options all[] = {
+		{.size_bytes = 8 << 20},
+		{.size_bytes = 8 << 20, .cluster_bytes = 512},
+		{.size_bytes = 8 << 20,
+		 .cluster_bytes = 512,
+		 .refcount_bits = 64},
+		{.size_bytes = 8 << 20, .cluster_bytes = 4096, .version = 2},
+		{.size_bytes = 8 << 20, .cluster_bytes = 2 << 20},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+		run(&all[i], false);
+}
+
+static void a_crowd_over_a_backing_image_does_too(void **state)
+{
+	const struct qcow2_create_options base = {.size_bytes = 2 << 20};
+	const struct qcow2_create_options top = {
+		.size_bytes = 8 << 20,
+		.backing_name = "base.qcow2",
+		.backing_format = "qcow2",
+	};
+
+	create(&base);
+	assert_int_equal(rename("crowd.qcow2", "base.qcow2"), 0);
+	run(&top, false);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_crowd_of_requests_finds_what_it_wrote),
+		cmocka_unit_test(a_crowd_over_a_backing_image_does_too),
+	};
+	int failed;
+
+	scratch_enter("true");
+	image_register_format(&qcow2_format);
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	scratch_leave();
+	return failed;
+}
