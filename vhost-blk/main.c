@@ -190,19 +190,24 @@ static int sandboxed(const char *what, int err)
 /* Threads inherit the one; see vhost-blk/sandbox.h for the order. */
 static int give_up_paths(struct daemon *daemon)
 {
-	if (!daemon->options.sandbox)
-		return 0;
-	return sandboxed("file names",
-			 sandbox_paths(daemon->options.socket_path));
+	int err = 0;
+
+#ifdef HAVE_LANDLOCK
+	if (daemon->options.sandbox)
+		err = sandbox_paths(daemon->options.socket_path);
+#endif
+	return sandboxed("file names", err);
 }
 
 static int give_up_system_calls(struct daemon *daemon)
 {
+	int err = 0;
+
 #ifdef HAVE_SECCOMP
 	if (daemon->options.sandbox)
-		return sandboxed("system calls", sandbox_system_calls());
+		err = sandbox_system_calls();
 #endif
-	return 0;
+	return sandboxed("system calls", err);
 }
 
 static int daemon_open(struct daemon *daemon)

@@ -12,7 +12,8 @@
  * library found a new way to do an old thing.
  *
  * Both need no privilege and set no_new_privs. A kernel without either is no
- * error: what could not be done is logged.
+ * error: what could not be done is logged. A build lacks the second without
+ * libseccomp, and both with the address sanitizer; meson.build says why.
  */
 #ifndef VHOST_BLK_SANDBOX_H
 #define VHOST_BLK_SANDBOX_H
