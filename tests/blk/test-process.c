@@ -124,6 +124,22 @@ static void sigterm_ends_it_cleanly_at_any_time(void **state)
 	blk_driver_free(d);
 }
 
+/* A sanitizer build finds what is not freed; any build, a bad end. */
+static void without_a_sandbox_it_serves_and_ends_as_well(void **state)
+{
+	struct fixture *f = *state;
+	static const char *const options[] = {"--sandbox=off", NULL};
+	pid_t pid;
+
+	fixture_start(f, options);
+	for (unsigned i = 0; i < 5; i++)
+		fixture_assert_serves(f);
+	pid = f->pid;
+	f->pid = 0;
+	kill(pid, SIGTERM);
+	assert_int_equal(fixture_wait_exit(pid), 0);
+}
+
 static void what_cannot_be_opened_ends_it_at_once(void **state)
 {
 	struct fixture *f = *state;
@@ -192,6 +208,7 @@ int main(void)
 		FIXTURE_TEST(overlapping_ranges_cannot_both_be_written),
 		FIXTURE_TEST(a_range_is_all_that_its_guest_can_reach),
 		DAEMON_TEST(sigterm_ends_it_cleanly_at_any_time),
+		FIXTURE_TEST(without_a_sandbox_it_serves_and_ends_as_well),
 		FIXTURE_TEST(what_cannot_be_opened_ends_it_at_once),
 		FIXTURE_TEST(capabilities_are_printed),
 		DAEMON_TEST(a_left_over_socket_is_replaced),
