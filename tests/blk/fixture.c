@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -164,6 +165,8 @@ pid_t fixture_spawn(const struct fixture *f, const char *socket,
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
+		/* A test that fails leaves no daemon behind. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		redirect(f);
 		allow_for_the_sandbox(argv);
 		execv(argv[0], argv);
