@@ -140,6 +140,8 @@ void qcow2_reclaim(struct image *image, uint64_t flush)
 	while (done < q->free_count && q->frees[done].flush != 0 &&
 	       q->frees[done].flush <= flush)
 		drop_references(q, &q->frees[done++]);
+	if (done == 0)
+		return;
 	q->free_count -= done;
 	q->plan.frees -= MIN(q->plan.frees, done);
 	memmove(q->frees, q->frees + done, q->free_count * sizeof(*q->frees));
@@ -156,6 +158,8 @@ void qcow2_free_punched(struct qcow2 *q, uint32_t count)
 		q->free_hint = MIN(q->free_hint, run->first);
 		metacache_unpin(&q->cache, run->ref);
 	}
+	if (count == 0)
+		return;
 	q->punch_count -= count;
 	memmove(q->punches, q->punches + count,
 		q->punch_count * sizeof(*q->punches));
