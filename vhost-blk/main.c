@@ -40,6 +40,7 @@ struct daemon {
 	struct endpoint *endpoint;
 	int signal_fd;
 	struct loop_watch *signals;
+	struct log_limit log_limit; /* of what a front-end can cause */
 	bool ending;
 };
 
@@ -59,6 +60,25 @@ static void queue_broke(void *arg, unsigned index)
 
 	if (session)
 		session_queue_broken(session, index);
+}
+
+static void complain(void *arg, const char *what)
+{
+	struct daemon *daemon = arg;
+
+	log_ratelimited(&daemon->log_limit, LOG_LEVEL_WARNING, "%s: %s",
+			daemon->options.image, what);
+}
+
+/* A daemon that was given one connection has nothing to do after it. */
+static void session_changed(void *arg, bool connected)
+{
+	struct daemon *daemon = arg;
+
+	log_debug("%s: the front-end is %s", daemon->options.image,
+		  connected ? "connected" : "gone");
+	if (endpoint_is_over(daemon->endpoint))
+		daemon->ending = true;
 }
 
 static int open_image(struct daemon *daemon)
@@ -157,6 +177,9 @@ static int open_endpoint(struct daemon *daemon)
 		.socket_path = options->socket_path,
 		.fd = options->fd,
 		.connect = options->connect,
+		.changed = session_changed,
+		.complain = complain,
+		.arg = daemon,
 	};
 	int err;
 
