@@ -24,7 +24,7 @@
 enum {
 	KIB = 1 << 10,
 	SECTOR = 512,
-	MAX_REQUEST_SECTORS = 64,
+	MAX_REQUEST_SECTORS = 160, /* whole clusters of 64 KiB, too */
 	CHUNK_SECTORS = 64,
 	IMAGE_CAPACITY = 8 << 20,
 	/* Allocated past the last write: looked at, too. */
