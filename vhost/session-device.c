@@ -29,7 +29,9 @@ int session_reset_owner(struct session *session, struct vhost_message *request,
 
 /*
  * The device is new; the conversation is not. Memory, negotiation and the
- * call and err fds stay, as QEMU sends an err fd only once.
+ * call and err fds stay, as QEMU sends an err fd only once. The device, which
+ * forgets them, is told the features anew: the same SET_FEATURES once more
+ * changes nothing that the session would pass on.
  */
 int session_reset_device(struct session *session, struct vhost_message *request,
 			 struct vhost_message *ret_reply)
@@ -38,6 +40,8 @@ int session_reset_device(struct session *session, struct vhost_message *request,
 	session_forget_inflight(session);
 	session->status = 0;
 	session->device->ops->reset(session->device);
+	if (session->has_features)
+		session_tell_features(session);
 	return 0;
 }
 

@@ -24,6 +24,14 @@ int session_get_features(struct session *session, struct vhost_message *request,
 	return reply_u64(request, ret_reply, offered(session));
 }
 
+void session_tell_features(struct session *session)
+{
+	const uint64_t ours = VHOST_USER_BIT(VHOST_USER_F_PROTOCOL_FEATURES);
+
+	session->device->ops->set_features(session->device,
+					   session->features & ~ours);
+}
+
 int session_set_features(struct session *session, struct vhost_message *request,
 			 struct vhost_message *ret_reply)
 {
@@ -40,8 +48,7 @@ int session_set_features(struct session *session, struct vhost_message *request,
 		session_stop_rings(session);
 		session->features = features;
 		session->has_features = true;
-		session->device->ops->set_features(session->device,
-						   features & ~bit30);
+		session_tell_features(session);
 		session_start_rings(session);
 	}
 	if (!(features & bit30))

@@ -97,6 +97,9 @@ void session_reset_rings(struct session *session);
 int session_init_rings(struct session *session);
 void session_deinit_rings(struct session *session);
 
+/* session-features.c: the acknowledged ones, to the device. */
+void session_tell_features(struct session *session);
+
 /* session-device.c: sends what waits for a channel, features and a running
  * ring; as session_config_changed. */
 int session_tell_config_change(struct session *session);

@@ -109,6 +109,7 @@ static void fake_set_status(struct vhost_device *device, uint8_t status)
 
 static void fake_reset(struct vhost_device *device)
 {
+	fake(device)->features = 0;
 	fake(device)->resets++;
 }
 

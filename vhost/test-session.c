@@ -213,6 +213,16 @@ static void reset_keeps_memory_and_needs_new_rings(void **state)
 	assert_false(fake_device.queues[0].enabled);
 }
 
+/* The driver goes on with what it negotiated, and may say so once more. */
+static void reset_device_hears_the_negotiated_features_again(void **state)
+{
+	begin_serving(split_features | bit30);
+	say_well(request(VHOST_USER_RESET_DEVICE, 0));
+	assert_true(fake_device.features == split_features);
+	say_well(request_u64(VHOST_USER_SET_FEATURES, split_features | bit30));
+	assert_true(fake_device.features == split_features);
+}
+
 static void reset_owner_disables_only_what_can_be_enabled_again(void **state)
 {
 	begin_serving(split_features);
@@ -418,6 +428,7 @@ int main(void)
 		session_test(configuration_is_written_within_its_bounds),
 		session_test(status_zero_stops_the_rings),
 		session_test(reset_keeps_memory_and_needs_new_rings),
+		session_test(reset_device_hears_the_negotiated_features_again),
 		session_test(
 			reset_owner_disables_only_what_can_be_enabled_again),
 		session_test(negotiating_again_disturbs_no_running_ring),
