@@ -156,10 +156,15 @@ static inline uint32_t qcow2_slices(const struct qcow2 *q)
 	return UINT32_C(1) << (q->cluster_bits - q->slice_bits);
 }
 
-/* What lies at or past this host cluster is not part of the image. */
+/*
+ * What lies at or past this host cluster is not part of the image. The last one
+ * may be cut short: its rest reads as zeroes.
+ */
 static inline uint64_t qcow2_file_clusters(const struct qcow2 *q)
 {
-	return q->image.store->can_grow ? q->end_cluster : q->host_limit;
+	return q->image.store->can_grow
+		       ? q->end_cluster
+		       : div_round_up(q->open_bytes, qcow2_cluster_bytes(q));
 }
 
 /* Notes what is wrong in image->error; returns IMAGE_E_CORRUPT. */

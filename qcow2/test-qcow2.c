@@ -151,10 +151,51 @@ static void random_work_reads_back_with_every_geometry(void **state)
 		run_options(&all[i]);
 }
 
+/* As a backing image is opened: what it holds can be read, nothing changes. */
+static struct image *open_read_only(struct store *store)
+{
+	const struct image_open_options options = {.read_only = true};
+	struct image *image = NULL;
+
+	store->read_only = true;
+	store->can_grow = false;
+	assert_int_equal(qcow2_format.open(store, &options, &image, NULL), 0);
+	return image;
+}
+
+static void a_file_that_ends_inside_a_cluster_is_read_to_its_end(void **state)
+{
+	const struct qcow2_create_options options = {.size_bytes = MIB};
+	struct image *image = make(&options);
+	struct store *store = NULL;
+	uint8_t data[512], got[1024];
+	size_t end;
+
+	fill_pattern(data, sizeof(data), 1);
+	assert_int_equal(sync_io_write(image, 0, data, sizeof(data)), 0);
+	assert_int_equal(sync_io_settle(image), 0);
+	/* The data cluster comes last: cut behind the bytes that were written. */
+	for (end = image->store->size_bytes; end > 0; end--)
+		if (((uint8_t *)store_memory_data(image->store))[end - 1] != 0)
+			break;
+	assert_int_not_equal(end % image->cluster_bytes, 0);
+	assert_int_equal(store_new_memory(end, &store), 0);
+	memcpy(store_memory_data(store), store_memory_data(image->store), end);
+	assert_int_equal(image_close(image), 0);
+
+	image = open_read_only(store);
+	assert_int_equal(sync_io_read(image, 0, got, sizeof(got)), 0);
+	assert_memory_equal(got, data, sizeof(data));
+	assert_true(bytes_are_zero(got + sizeof(data), sizeof(got) / 2));
+	assert_int_equal(image_close(image), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(random_work_reads_back_with_every_geometry),
+		cmocka_unit_test(
+			a_file_that_ends_inside_a_cluster_is_read_to_its_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
