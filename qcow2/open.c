@@ -69,7 +69,7 @@ static int load(struct qcow2 *q, const struct image_open_options *o)
 	q->image.backing_name = h->backing_name;
 	q->image.backing_format = h->backing_format;
 	q->header.backing_name = q->header.backing_format = NULL;
-	q->autoclear_stale = h->autoclear != 0;
+	q->autoclear_stale = !o->read_only && h->autoclear != 0;
 
 	err = read_table(q, &q->l1, h->l1_offset, h->l1_entries * UINT64_C(8));
 	if (err == 0)

@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "image/open.h"
 #include "qcow2/create.h"
+#include "qcow2/format.h"
 #include "qcow2/qcow2.h"
 #include "qcow2/sync-io.h"
 #include "tests/cmocka.h"
@@ -190,12 +191,35 @@ static void a_file_that_ends_inside_a_cluster_is_read_to_its_end(void **state)
 	assert_int_equal(image_close(image), 0);
 }
 
+static void a_flush_of_a_read_only_image_writes_nothing(void **state)
+{
+	const struct qcow2_create_options options = {.size_bytes = MIB};
+	struct image *image = make(&options);
+	struct store *store = NULL;
+	const size_t autoclear =
+		offsetof(struct qcow2_wire_header, autoclear_features);
+
+	assert_int_equal(store_new_memory(image->store->size_bytes, &store), 0);
+	memcpy(store_memory_data(store), store_memory_data(image->store),
+	       store->size_bytes);
+	assert_int_equal(image_close(image), 0);
+	put_be64((uint8_t *)store_memory_data(store) + autoclear,
+		 QCOW2_AUTOCLEAR_BITMAPS);
+	image = open_read_only(store);
+	assert_int_equal(image_flush_sync(image), 0);
+	assert_int_equal(
+		get_be64((uint8_t *)store_memory_data(store) + autoclear),
+		QCOW2_AUTOCLEAR_BITMAPS);
+	assert_int_equal(image_close(image), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(random_work_reads_back_with_every_geometry),
 		cmocka_unit_test(
 			a_file_that_ends_inside_a_cluster_is_read_to_its_end),
+		cmocka_unit_test(a_flush_of_a_read_only_image_writes_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
