@@ -203,8 +203,26 @@ static enum step step_once(struct executor *executor,
 	return executor_extent(request, &found);
 }
 
+/*
+ * A request that waited and has no part under way holds nothing that was mapped
+ * before: it counts as a new one. Otherwise one that waits for freed room to be
+ * reclaimed (a flush cannot bring that about alone) would wait for itself.
+ */
+static void renew(struct executor *executor, struct executor_request *request)
+{
+	if (request->nested || request->pending > 0 ||
+	    request->parity == executor->parity)
+		return;
+	executor->live[request->parity]--;
+	request->parity = executor->parity;
+	executor->live[request->parity]++;
+	if (executor->draining && executor->live[executor->parity ^ 1] == 0)
+		executor_group_drained(executor);
+}
+
 static void step(struct executor *executor, struct executor_request *request)
 {
+	renew(executor, request);
 	request->state = REQUEST_STEPPING;
 	while (request->at < request->length && request->result == 0)
 		if (step_once(executor, request) == STEP_PARKED)

@@ -244,11 +244,74 @@ static void a_crowd_over_a_backing_image_does_too(void **state)
 	run(&top, false);
 }
 
+static void note(struct executor_request *request, int result)
+{
+	assert_int_equal(result, 0);
+}
+
+static void do_one(struct crowd *crowd, struct executor_request request)
+{
+	uint64_t deadline = clock_ns() + 20 * NS_PER_SECOND;
+
+	request.done = note;
+	executor_submit(crowd->executor, &request);
+	while (executor_in_flight(crowd->executor) > 0) {
+		assert_true(loop_wait(crowd->loop, NS_PER_SECOND) >= 0);
+		assert_true(clock_ns() < deadline);
+	}
+}
+
+/* Neighbours are written backwards: no two of them can be freed as one run. */
+static void
+one_discard_may_free_more_runs_than_can_wait_for_a_flush(void **state)
+{
+	enum {
+		CLUSTERS = 20000
+	};
+	const struct qcow2_create_options options = {
+		.size_bytes = CLUSTERS * 512,
+		.cluster_bytes = 512,
+	};
+	const struct image_open_request request = {
+		.path = "crowd.qcow2",
+		.format = "qcow2",
+	};
+	const struct executor_config config = {.depth = 2};
+	uint8_t data[512] = "full";
+	struct iovec iov = {.iov_base = data, .iov_len = sizeof(data)};
+	struct crowd crowd = {0};
+
+	create(&options);
+	assert_int_equal(loop_new(64, &crowd.loop), 0);
+	assert_int_equal(image_open(&request, &crowd.image, NULL, NULL), 0);
+	assert_int_equal(
+		executor_new(crowd.loop, crowd.image, &config, &crowd.executor),
+		0);
+	for (unsigned i = CLUSTERS; i-- > 0;)
+		do_one(&crowd, (struct executor_request){
+				       .op = EXECUTOR_WRITE,
+				       .offset = i * sizeof(data),
+				       .length = sizeof(data),
+				       .iov = &iov,
+				       .iov_count = 1,
+			       });
+	do_one(&crowd, (struct executor_request){
+			       .op = EXECUTOR_DISCARD,
+			       .length = options.size_bytes,
+		       });
+	executor_free(crowd.executor);
+	assert_int_equal(image_close(crowd.image), 0);
+	loop_free(crowd.loop);
+	check_file();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_crowd_of_requests_finds_what_it_wrote),
 		cmocka_unit_test(a_crowd_over_a_backing_image_does_too),
+		cmocka_unit_test(
+			one_discard_may_free_more_runs_than_can_wait_for_a_flush),
 	};
 	int failed;
 
