@@ -67,12 +67,18 @@ static void sync_done(struct executor *executor, int32_t result)
 
 static void first_synced(struct loop_op *op, int32_t result, uint32_t flags)
 {
-	sync_done(container_of(op, struct executor, flush.barriers[0]), result);
+	struct executor *executor =
+		container_of(op, struct executor, flush.barriers[0]);
+
+	sync_done(executor, store_flushed(executor->image->data_store, result));
 }
 
 static void second_synced(struct loop_op *op, int32_t result, uint32_t flags)
 {
-	sync_done(container_of(op, struct executor, flush.barriers[1]), result);
+	struct executor *executor =
+		container_of(op, struct executor, flush.barriers[1]);
+
+	sync_done(executor, store_flushed(executor->image->store, result));
 }
 
 static void sync_store(struct executor *executor, struct store *store,

@@ -205,7 +205,7 @@ static int file_write(struct store *store, uint64_t offset, const void *data,
 
 static int file_flush(struct store *store)
 {
-	return fdatasync(store->fd) < 0 ? -errno : 0;
+	return store_flushed(store, fdatasync(store->fd) < 0 ? -errno : 0);
 }
 
 static int file_resize(struct store *store, uint64_t size_bytes)

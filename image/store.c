@@ -1,13 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "image/store.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+
+#include "base/barrier.h"
 
 void store_free(struct store *store)
 {
 	if (store)
 		store->ops->free(store);
+}
+
+/* It was not tried, or not to its end: nothing is known to be lost. */
+static bool is_passing(int result)
+{
+	return result == -EINTR || result == -EAGAIN || result == -ECANCELED;
+}
+
+int store_flushed(struct store *store, int result)
+{
+	bool in_page_cache = store->alignment == 1;
+
+	if (result < 0 && in_page_cache && !is_passing(result))
+		store_once(&store->flush_error, result);
+	return result < 0 ? result : load_once(&store->flush_error);
 }
 
 int store_fail(char **ret_error, int err, const char *format, ...)

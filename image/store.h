@@ -51,6 +51,7 @@ struct store {
 	bool can_grow;	    /* growing yields zeroes (a regular file) */
 	uint32_t alignment; /* of offsets, lengths and memory: 1 or, with
 			     * O_DIRECT, the device's block size */
+	int flush_error;    /* see store_flushed */
 };
 
 struct store_file_options {
@@ -105,6 +106,14 @@ static inline int store_flush(struct store *store)
 {
 	return store->ops->flush(store);
 }
+
+/*
+ * A flush of the store's descriptor ended with @result; returns what is to be
+ * told. Any thread. Without O_DIRECT the kernel may have dropped, or taken for
+ * clean, what it could not write, and it reports that once: a later fsync
+ * succeeds although the data is lost. So once one failed, all do.
+ */
+int store_flushed(struct store *store, int result);
 
 static inline int store_resize(struct store *store, uint64_t size_bytes)
 {

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -469,6 +470,37 @@ static void the_next_image_on_a_loop_is_not_the_last_one(void **state)
 	unlink(other);
 }
 
+/*
+ * fsync fails on an eventfd: one takes the place of the file for one flush,
+ * which is what a file looks like whose pages could not be written.
+ */
+static void a_failed_fsync_is_not_forgotten(void **state)
+{
+	const struct executor_config config = {.depth = 16};
+	struct bed bed = {0};
+	int fd, real, broken = eventfd(0, EFD_CLOEXEC);
+
+	start_file(&bed, 65536, (struct image_open_request){0});
+	executor_free(bed.executor);
+	fd = bed.image->store->fd;
+	real = dup(fd);
+	assert_int_equal(dup2(broken, fd), fd);
+	assert_int_equal(
+		executor_new(bed.loop, bed.image, &config, &bed.executor), 0);
+	assert_int_equal(run_buffer(&bed, EXECUTOR_FLUSH, 0, NULL, 0), -EINVAL);
+	executor_free(bed.executor);
+
+	assert_int_equal(dup2(real, fd), fd);
+	assert_int_equal(fdatasync(fd), 0);
+	assert_int_equal(
+		executor_new(bed.loop, bed.image, &config, &bed.executor), 0);
+	assert_int_equal(run_buffer(&bed, EXECUTOR_FLUSH, 0, NULL, 0), -EINVAL);
+	assert_int_equal(image_flush_sync(bed.image), -EINVAL);
+	close(real);
+	close(broken);
+	stop(&bed);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -483,6 +515,7 @@ int main(void)
 		cmocka_unit_test(a_flush_joins_the_next_plan_and_shares_it),
 		cmocka_unit_test(writethrough_writes_share_flushes),
 		cmocka_unit_test(resubmitting_from_done_does_not_recurse),
+		cmocka_unit_test(a_failed_fsync_is_not_forgotten),
 		cmocka_unit_test(the_next_image_on_a_loop_is_not_the_last_one),
 	};
 
