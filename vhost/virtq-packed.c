@@ -31,26 +31,6 @@ static inline uint16_t used_bits(bool wrap)
 	return wrap ? DESC_AVAIL | DESC_USED : 0;
 }
 
-/*
- * Takes back used elements that a crash left behind the first slot of a batch
- * which was never published.
- */
-void packed_scrub(struct virtq *vq)
-{
-	const struct packed_ring *ring = &vq->packed;
-	uint16_t slot = ring->used_next;
-	bool wrap = ring->used_wrap;
-
-	for (unsigned i = 0; i < ring->descs_taken; i++) {
-		uint16_t *flags = &ring->desc[slot].flags;
-
-		if ((le16toh(load_once(flags)) & (DESC_AVAIL | DESC_USED)) ==
-		    used_bits(wrap))
-			store_once(flags, htole16(packed_avail_bits(wrap)));
-		packed_advance(vq, &slot, &wrap, 1);
-	}
-}
-
 static inline void step_back(const struct virtq *vq, uint16_t *slot, bool *wrap,
 			     unsigned count)
 {
@@ -311,7 +291,33 @@ static inline void log_slot(struct virtq *vq, uint16_t slot)
 			       DESC_BYTES);
 }
 
-/* Writes the element @done at used_next; its flags are the caller's. */
+/*
+ * Takes back used elements that a crash left behind the first slot of a batch
+ * which was never published.
+ */
+void packed_scrub(struct virtq *vq)
+{
+	const struct packed_ring *ring = &vq->packed;
+	uint16_t slot = ring->used_next;
+	bool wrap = ring->used_wrap;
+
+	for (unsigned i = 0; i < ring->descs_taken; i++) {
+		uint16_t *flags = &ring->desc[slot].flags;
+
+		if ((le16toh(load_once(flags)) & (DESC_AVAIL | DESC_USED)) ==
+		    used_bits(wrap)) {
+			store_once(flags, htole16(packed_avail_bits(wrap)));
+			log_slot(vq, slot);
+		}
+		packed_advance(vq, &slot, &wrap, 1);
+	}
+}
+
+/*
+ * Writes the element @done at used_next; its flags are the caller's, who marks
+ * the slot as dirty after them: a mark may be taken away again, and the page
+ * be copied, at any moment.
+ */
 static inline uint16_t element_write(struct virtq *vq,
 				     const struct virtq_done *done)
 {
@@ -324,7 +330,6 @@ static inline uint16_t element_write(struct virtq *vq,
 		flags |= VRING_DESC_F_WRITE;
 	desc->len = htole32(done->len);
 	desc->id = htole16(done->id);
-	log_slot(vq, ring->used_next);
 	packed_advance(vq, &ring->used_next, &ring->used_wrap, done->descs);
 	ring->descs_taken -= done->descs;
 	ring->descs_unsignalled += done->descs;
@@ -342,9 +347,11 @@ void packed_flush(struct virtq *vq)
 		return;
 	first_flags = element_write(vq, &ring->batch[0]);
 	for (unsigned i = 1; i < ring->batch_count; i++) {
-		struct vring_packed_desc *desc = &ring->desc[ring->used_next];
+		uint16_t slot = ring->used_next;
+		uint16_t flags = element_write(vq, &ring->batch[i]);
 
-		desc->flags = htole16(element_write(vq, &ring->batch[i]));
+		store_once(&ring->desc[slot].flags, htole16(flags));
+		log_slot(vq, slot);
 	}
 	if (vq->track.packed)
 		packed_track_before(vq, first, first_wrap);
