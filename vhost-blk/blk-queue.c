@@ -13,7 +13,7 @@
 enum {
 	/* Data, header and status, and room for regions' edges. */
 	IO_SEGMENTS = BLK_MAX_SEGMENTS + 2 + 16,
-	/* The longest chain that a ring can hold, split at every region. */
+	/* The longest chain that a ring can hold, split once at every region. */
 	LONG_SEGMENTS = VIRTQ_MAX_CHAIN + GUEST_MEMORY_MAX_REGIONS,
 };
 
@@ -233,14 +233,22 @@ static void ring_broke(struct blk_queue *queue)
 /*
  * A chain of more segments than a driver that heeds seg_max can make. It still
  * must get a status, so it is taken once more with room for the longest there
- * can be, only to find the status byte and refuse.
+ * can be, only to find the status byte and refuse. One that is longer even so,
+ * with buffers that cross edges again and again, is an attack.
  */
 static int take_long(struct blk_queue *queue, struct virtq_chain *chain)
 {
+	int err;
+
 	virtq_unget(queue->vq, chain, 1);
 	chain->iov = queue->long_iov;
 	chain->iov_max = LONG_SEGMENTS;
-	return virtq_get(queue->vq, chain);
+	err = virtq_get(queue->vq, chain);
+	if (err != VIRTQ_E_TOO_LONG)
+		return err;
+	virtq_break(queue->vq, "a request is in more pieces than a ring and "
+			       "all of memory can make");
+	return VIRTQ_E_BROKEN;
 }
 
 static int io_take(struct blk_io *io)

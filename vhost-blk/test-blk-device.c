@@ -397,6 +397,41 @@ static void chain_of_too_many_segments_gets_a_status(void **state)
 	too_many_segments_on(*state, PACKED_QUEUE);
 }
 
+/* Each buffer lies across the edge of two regions, and so is two segments. */
+static void chain_longer_than_all_of_memory_stops_its_queue(void **state)
+{
+	enum {
+		PIECES = 20000
+	};
+	struct fixture *f = *state;
+	const struct ram_region *above = &f->ram->regions[1];
+	struct driver_ring *driver = f->queues[SPLIT_QUEUE].driver;
+	uint64_t table_gpa = ram_alloc(f->ram, PIECES * 16, 16);
+	struct vring_desc *table = ram_at(f->ram, table_gpa);
+	struct vring_desc *desc = ram_at(f->ram, driver->desc_gpa);
+	struct vring_avail *avail = ram_at(f->ram, driver->avail_gpa);
+
+	for (unsigned i = 0; i < PIECES; i++)
+		table[i] = (struct vring_desc){
+			.addr = htole64(above->gpa - 1),
+			.len = htole32(2),
+			.flags = htole16(
+				VRING_DESC_F_WRITE |
+				(i + 1 < PIECES ? VRING_DESC_F_NEXT : 0)),
+			.next = htole16(i + 1),
+		};
+	desc[0] = (struct vring_desc){
+		.addr = htole64(table_gpa),
+		.len = htole32(PIECES * 16),
+		.flags = htole16(VRING_DESC_F_INDIRECT),
+	};
+	avail->ring[0] = 0;
+	avail->idx = htole16(1);
+	start(f, SPLIT_QUEUE, true, true);
+	await_broken(f, SPLIT_QUEUE);
+	assert_non_null(virtq_error(f->queues[SPLIT_QUEUE].vq));
+}
+
 static void serial_is_what_was_set(void **state)
 {
 	struct fixture *f = *state;
@@ -478,6 +513,7 @@ int main(void)
 		TEST(stopped_queue_goes_on_where_it_was),
 		TEST(chain_without_a_status_stops_its_queue_alone),
 		TEST(chain_of_too_many_segments_gets_a_status),
+		TEST(chain_longer_than_all_of_memory_stops_its_queue),
 		TEST(serial_is_what_was_set),
 		TEST(every_range_of_write_zeroes_is_carried_out),
 		TEST(flush_succeeds_and_unknown_is_unsupported),
