@@ -9,8 +9,9 @@
  * not empty belongs to some other back-end, and is refused when the front-end
  * asks how it went. Nothing here waits for the channel.
  */
-#include <fcntl.h>
-#include <unistd.h>
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
 
 #include "base/fd.h"
 #include "vhost/session-handlers.h"
@@ -33,14 +34,6 @@ static void reply_value(const struct vhost_message *request,
 	ret_reply->payload.u64 = value;
 }
 
-/* A read of it must not wait; the kind of descriptor does not matter else. */
-static bool make_nonblocking(int fd)
-{
-	int flags = fcntl(fd, F_GETFL);
-
-	return flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0;
-}
-
 int session_set_device_state_fd(struct session *session,
 				struct vhost_message *request,
 				struct vhost_message *ret_reply)
@@ -56,7 +49,7 @@ int session_set_device_state_fd(struct session *session,
 				      asked->phase);
 	fd_close(&session->state_fd);
 	session->state_failed = false;
-	if (session_is_running(session) || !make_nonblocking(request->fds[0])) {
+	if (session_is_running(session)) {
 		session->state_failed = true;
 		reply_value(request, ret_reply, VHOST_USER_NOFD | STATE_FAILED);
 		return 0;
@@ -69,12 +62,19 @@ int session_set_device_state_fd(struct session *session,
 	return 0;
 }
 
-/* The front-end asks once it has closed its end: what is left is there. */
+/*
+ * The front-end asks once it has closed its end: what is left is there. It
+ * shares the descriptor's flags, and could make a read of an open pipe wait.
+ */
 static bool is_at_its_end(int fd)
 {
+	struct pollfd end = {.fd = fd, .events = POLLIN};
 	char byte;
+	ssize_t got = recv(fd, &byte, 1, MSG_DONTWAIT);
 
-	return read(fd, &byte, 1) == 0;
+	if (got >= 0 || errno != ENOTSOCK)
+		return got == 0;
+	return poll(&end, 1, 0) == 1 && end.revents == POLLHUP;
 }
 
 int session_check_device_state(struct session *session,

@@ -388,6 +388,35 @@ static void loaded_state_must_be_empty_and_complete(void **state)
 	assert_int_equal(open_fds(), before);
 }
 
+static void state_channel_is_never_waited_for(void **state)
+{
+	int ends[2];
+
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	say_well(state_message(1, 0, dup(ends[0])));
+	/* The flags are those of the front-end's descriptor too. */
+	assert_int_equal(fcntl(ends[0], F_SETFL, 0), 0);
+	alarm(5);
+	assert_true(state_check() != 0);
+	alarm(0);
+	close(ends[0]);
+	close(ends[1]);
+}
+
+static void state_may_come_by_a_socket(void **state)
+{
+	int ends[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	say_well(state_message(1, 0, ends[0]));
+	close(ends[1]);
+	assert_true(state_check() == 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	say_well(state_message(1, 0, ends[0]));
+	assert_true(state_check() != 0);
+	close(ends[1]);
+}
+
 static void state_of_a_running_device_does_not_move(void **state)
 {
 	unsigned before;
@@ -438,6 +467,8 @@ int main(void)
 		session_test(channel_is_replaced_and_must_be_a_socket),
 		session_test(saving_the_state_closes_the_channel),
 		session_test(loaded_state_must_be_empty_and_complete),
+		session_test(state_channel_is_never_waited_for),
+		session_test(state_may_come_by_a_socket),
 		session_test(state_of_a_running_device_does_not_move),
 	};
 
