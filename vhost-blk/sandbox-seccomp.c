@@ -84,6 +84,8 @@ static const char *const allowed[] = {
 	"tgkill",
 	"rt_sigaction",
 	"rt_sigprocmask",
+	"rt_sigpending", /* of SIGPIPE, when a call fd is a pipe */
+	"rt_sigtimedwait",
 	"rt_sigreturn",
 	"sigaltstack",
 	"restart_syscall",
