@@ -28,6 +28,10 @@ static const uint64_t ring_features =
 	BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_RING_F_EVENT_IDX) |
 	BIT(VHOST_F_LOG_ALL) | BIT(VHOST_USER_F_PROTOCOL_FEATURES);
 
+/*
+ * DEVICE_STATE: all that a disk knows is in its rings, once they are drained,
+ * and in the configuration space, so the empty state is the whole state.
+ */
 static const uint64_t protocol_features =
 	BIT(VHOST_USER_PROTOCOL_F_MQ) | BIT(VHOST_USER_PROTOCOL_F_CONFIG) |
 	BIT(VHOST_USER_PROTOCOL_F_REPLY_ACK) |
@@ -36,7 +40,8 @@ static const uint64_t protocol_features =
 	BIT(VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD) |
 	BIT(VHOST_USER_PROTOCOL_F_LOG_SHMFD) |
 	BIT(VHOST_USER_PROTOCOL_F_STATUS) |
-	BIT(VHOST_USER_PROTOCOL_F_RESET_DEVICE);
+	BIT(VHOST_USER_PROTOCOL_F_RESET_DEVICE) |
+	BIT(VHOST_USER_PROTOCOL_F_DEVICE_STATE);
 
 /* One queue's place, whether or not it runs. */
 struct slot {
