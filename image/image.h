@@ -77,8 +77,9 @@ enum image_extent_kind {
 	 * WRITE, ZERO: new room at @store, @host_offset is the place of guest
 	 * bytes [offset - head_bytes, offset + length + tail_bytes). Write the
 	 * guest's bytes (or zeroes), and fill head and tail with zeroes
-	 * (@fill_zeroes) or with what the image reads as there now. Then
-	 * image_commit with this extent. Until then a READ still finds the old
+	 * (@fill_zeroes) or with what the image reads as there now (zeroes
+	 * past its end, which show when it grows). Then image_commit with this
+	 * extent. Until then a READ still finds the old
 	 * content, and whoever else would change these clusters gets
 	 * IMAGE_BUSY. What is copied cannot change meanwhile: bytes that were
 	 * once answered as IMAGE_DATA to a change are not copied elsewhere

@@ -136,6 +136,8 @@ static int put(struct store *store, uint64_t offset, const uint8_t *data,
 static int fill(struct image *image, const struct image_extent *extent,
 		uint64_t guest, uint64_t host, uint64_t length)
 {
+	uint64_t size = image->size_bytes;
+	uint64_t there = guest < size ? MIN(length, size - guest) : 0;
 	uint8_t *old;
 	int err;
 
@@ -143,8 +145,8 @@ static int fill(struct image *image, const struct image_extent *extent,
 		return 0;
 	if (extent->fill_zeroes)
 		return put(extent->store, host, NULL, length);
-	old = malloc(length);
-	err = old ? sync_io_read(image, guest, old, length) : -ENOMEM;
+	old = calloc(1, length);
+	err = old ? sync_io_read(image, guest, old, there) : -ENOMEM;
 	if (err == 0)
 		err = put(extent->store, host, old, length);
 	free(old);

@@ -213,6 +213,40 @@ static void a_flush_of_a_read_only_image_writes_nothing(void **state)
 	assert_int_equal(image_close(image), 0);
 }
 
+/*
+ * On a device new clusters hold what somebody left there. What lies past the
+ * image's end in its last cluster shows when the image grows.
+ */
+static void a_copied_cluster_is_zero_past_the_images_end(void **state)
+{
+	const struct qcow2_create_options options = {
+		.size_bytes = MIB + 1024,
+		.backing_name = "not-opened",
+		.backing_format = "raw",
+	};
+	struct image *image = make(&options);
+	struct image_extent extent;
+	struct store *store = NULL;
+	uint8_t *bytes;
+
+	assert_int_equal(store_new_memory(4 * MIB, &store), 0);
+	bytes = store_memory_data(store);
+	memset(bytes, 0xee, 4 * MIB);
+	memcpy(bytes, store_memory_data(image->store),
+	       image->store->size_bytes);
+	assert_int_equal(image_close(image), 0);
+	store->can_grow = false;
+	image = open_memory(store);
+
+	assert_int_equal(sync_io_write(image, MIB, "data", 4), 0);
+	assert_int_equal(image_map(image, IMAGE_READ, MIB, 4, &extent), 0);
+	assert_int_equal(extent.kind, IMAGE_DATA);
+	assert_memory_equal(bytes + extent.host_offset, "data", 4);
+	assert_true(bytes_are_zero(bytes + extent.host_offset + 4,
+				   image->cluster_bytes - 4));
+	assert_int_equal(image_close(image), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -220,6 +254,7 @@ int main(void)
 		cmocka_unit_test(
 			a_file_that_ends_inside_a_cluster_is_read_to_its_end),
 		cmocka_unit_test(a_flush_of_a_read_only_image_writes_nothing),
+		cmocka_unit_test(a_copied_cluster_is_zero_past_the_images_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

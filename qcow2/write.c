@@ -160,7 +160,6 @@ static void hand_out(struct qcow2 *q, struct target *t,
 		     const struct qcow2_run *run, struct image_extent *ret)
 {
 	uint64_t length = qcow2_ask_bytes(q, t->ask, run->count);
-	uint64_t end = t->ask->offset + length;
 	uint64_t tail = ((uint64_t)run->count << q->cluster_bits) -
 			t->ask->skip - length;
 	bool zero_head = t->ask->skip == 0 || t->zero_count > 0;
@@ -177,9 +176,6 @@ static void hand_out(struct qcow2 *q, struct target *t,
 		.old_ref = {t->refs[0], t->refs[1]},
 	};
 
-	/* What lies past the image's end cannot be read to be copied. */
-	if (!zero_head || !zero_tail)
-		tail = MIN(tail, q->image.size_bytes - end);
 	t->refs[0] = t->refs[1] = NULL;
 	metacache_pin(&q->cache, pending.l2);
 	if (pending.new_ref)
