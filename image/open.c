@@ -111,6 +111,8 @@ static int open_link(const struct link *link, struct image **ret_image,
 		.direct = request->direct,
 		.offset = link->above ? 0 : request->offset,
 		.length = link->above ? 0 : request->length,
+		/* Links were resolved and judged: none may come in between. */
+		.no_links = link->above != NULL,
 	};
 	const struct image_format *format;
 	struct store *store;

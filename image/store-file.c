@@ -12,12 +12,14 @@
 #include <limits.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <linux/openat2.h>
 #include <linux/stat.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/barrier.h"
@@ -419,13 +421,25 @@ static int store_from_fd(int fd, const char *path,
 	return 0;
 }
 
+static int open_path(const char *path, int flags, bool no_links)
+{
+	struct open_how how = {
+		.flags = (unsigned)flags,
+		.resolve = RESOLVE_NO_SYMLINKS,
+	};
+
+	if (!no_links)
+		return open(path, flags);
+	return (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
+}
+
 int store_open_file(const char *path, const struct store_file_options *options,
 		    struct store **ret_store, char **ret_error)
 {
 	int flags = O_CLOEXEC | (options->read_only ? O_RDONLY : O_RDWR) |
 		    (options->direct ? O_DIRECT : 0);
 	/* O_NONBLOCK: a FIFO must not hold us up before it is refused. */
-	int fd = open(path, flags | O_NONBLOCK);
+	int fd = open_path(path, flags | O_NONBLOCK, options->no_links);
 
 	if (fd < 0)
 		return store_fail(

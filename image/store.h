@@ -60,6 +60,7 @@ struct store_file_options {
 	uint64_t offset; /* slice: first byte, … */
 	uint64_t length; /* … and bytes; 0: to the end */
 	bool no_lock;	 /* do not take the byte-range lock */
+	bool no_links;	 /* -ELOOP if there is a symbolic link in the path */
 };
 
 /*

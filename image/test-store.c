@@ -173,6 +173,26 @@ static void what_is_no_file_is_refused_without_waiting(void **state)
 			 -ENOENT);
 }
 
+static void a_link_that_came_after_the_check_is_not_followed(void **state)
+{
+	struct store_file_options options = {.read_only = true};
+	char link[80], inside[96];
+	struct store *store = NULL;
+
+	write_file(512, 'x');
+	snprintf(link, sizeof(link), "%s/link", folder);
+	snprintf(inside, sizeof(inside), "%s/file", link);
+	assert_int_equal(symlink(folder, link), 0);
+	assert_int_equal(store_open_file(inside, &options, &store, NULL), 0);
+	store_free(store);
+	options.no_links = true;
+	assert_int_equal(store_open_file(inside, &options, &store, NULL),
+			 -ELOOP);
+	assert_int_equal(store_open_file(path, &options, &store, NULL), 0);
+	store_free(store);
+	unlink(link);
+}
+
 static void creating_over_a_file_needs_leave(void **state)
 {
 	struct store *store = NULL;
@@ -302,6 +322,8 @@ int main(void)
 		cmocka_unit_test(
 			unaligned_access_to_a_direct_store_keeps_its_neighbours),
 		cmocka_unit_test(what_is_no_file_is_refused_without_waiting),
+		cmocka_unit_test(
+			a_link_that_came_after_the_check_is_not_followed),
 		cmocka_unit_test(creating_over_a_file_needs_leave),
 		cmocka_unit_test(overlapping_writers_are_refused),
 		cmocka_unit_test(disjoint_slices_may_be_written_side_by_side),
