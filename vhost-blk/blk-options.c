@@ -71,7 +71,8 @@ int blk_options_size(const char *text, uint64_t *ret_bytes)
 	if (errno == ERANGE)
 		return -ERANGE;
 	if (*end != '\0') {
-		suffix = strchr(suffixes, *end & ~0x20);
+		/* A blank would become the end of suffixes. */
+		suffix = *end == ' ' ? NULL : strchr(suffixes, *end & ~0x20);
 		if (!suffix || end[1] != '\0')
 			return -EINVAL;
 		shift = 10 * (suffix - suffixes + 1);

@@ -83,7 +83,7 @@ static void sizes_know_their_suffixes_and_their_limit(void **state)
 
 static void sizes_that_are_no_numbers_are_refused(void **state)
 {
-	static const char *const texts[] = {"",	  "K",	 "-1",	 " 1",
+	static const char *const texts[] = {"",	  "K",	 "-1",	 " 1",	"1 ",
 					    "1X", "1KB", "1.5G", "0x10"};
 	uint64_t bytes;
 
