@@ -3,6 +3,7 @@
 #include <linux/fs.h>
 #include <seccomp.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 
 #include "base/bytes.h"
@@ -66,11 +67,9 @@ static const char *const allowed[] = {
 	"ppoll",
 	"unlink",
 	"unlinkat",
-	/* memory */
-	"mmap",
+	/* memory; see also add_mappings */
 	"munmap",
 	"mremap",
-	"mprotect",
 	"madvise",
 	"brk",
 	/* threads, time, signals, the end */
@@ -144,6 +143,19 @@ static int add_names(scmp_filter_ctx filter, uint32_t action,
 	return 0;
 }
 
+/* Memory comes and goes, but none that could be run: PROT_EXEC is refused. */
+static int add_mappings(scmp_filter_ctx filter)
+{
+	const int numbers[] = {SCMP_SYS(mmap), SCMP_SYS(mprotect)};
+	int err = 0;
+
+	for (size_t i = 0; err == 0 && i < ARRAY_SIZE(numbers); i++)
+		err = seccomp_rule_add(
+			filter, SCMP_ACT_ALLOW, numbers[i], 1,
+			SCMP_CMP(2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+	return err;
+}
+
 static int add_rules(scmp_filter_ctx filter)
 {
 	int err =
@@ -152,6 +164,8 @@ static int add_rules(scmp_filter_ctx filter)
 	if (err == 0)
 		err = add_names(filter, SCMP_ACT_KILL_PROCESS, deadly,
 				ARRAY_SIZE(deadly));
+	if (err == 0)
+		err = add_mappings(filter);
 	for (size_t i = 0; err == 0 && i < ARRAY_SIZE(ioctls); i++)
 		err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl),
 				       1,
