@@ -11,6 +11,7 @@
 
 guest_scratch=
 guest_qemu_pid=
+guest_killed=0
 guest_daemon_pid=
 guest_kernel=
 guest_accel=tcg
@@ -143,6 +144,7 @@ guest_stop_daemon()
 # guest_kill_daemon: the daemon vanishes between two instructions.
 guest_kill_daemon()
 {
+	guest_killed=1
 	kill -KILL "$guest_daemon_pid"
 	wait "$guest_daemon_pid" 2>/dev/null
 	guest_daemon_pid=
@@ -223,12 +225,16 @@ guest_probe_kvm()
 
 # guest_verify IMAGE FORMAT: what the guest said it wrote is what the image
 # holds, as seen by QEMU and e2fsprogs alone: the image is sound, so is the
-# file system in it, and each "GUEST sha256 SUM FILE" line holds.
+# file system in it, and each "GUEST sha256 SUM FILE" line holds. A daemon that
+# was killed may leave clusters that nothing uses (status 3), never a fault.
 guest_verify()
 {
 	local image=$1 format=$2 raw=$guest_scratch/verify.raw sum file count=0
+	local status=0
 	if [ "$format" != raw ]; then
-		qemu-img check -q -f "$format" "$image" ||
+		qemu-img check -q -f "$format" "$image" || status=$?
+		[ "$status" -eq 0 ] ||
+			[ "$status" -eq 3 -a "$guest_killed" -eq 1 ] ||
 			guest_fail "qemu-img check finds faults in the image"
 	fi
 	qemu-img convert -f "$format" -O raw "$image" "$raw" ||
