@@ -5,6 +5,10 @@
  * front-end sent: it may be a pipe that nobody reads, or whose reader is gone.
  * Ringing never blocks, never raises SIGPIPE, and never fails: a doorbell that
  * cannot take another ring is already rung.
+ *
+ * One hole is known: O_NONBLOCK belongs to the front-end as well, and an eventfd
+ * knows no other way of not waiting. A front-end that clears it later and fills
+ * the counter holds up the thread that rings, until somebody reads the eventfd.
  */
 #ifndef VHOST_DOORBELL_H
 #define VHOST_DOORBELL_H
