@@ -224,7 +224,8 @@ static void ring_broke(struct blk_queue *queue)
 {
 	const char *why = virtq_error(queue->vq);
 
-	queue->broken = true;
+	/* After the reason, which the control thread reads. */
+	store_release(&queue->broken, true);
 	log_ratelimited(&queue->disk->log_limit, LOG_LEVEL_WARNING,
 			"%s: queue %u is stopped: %s", queue->disk->name,
 			queue->index, why ? why : "the ring is broken");
