@@ -275,13 +275,24 @@ static void allocate_sync(struct executor_transfer *transfer)
 		transfer_end_later(transfer, is_unsupported(err) ? 0 : err);
 }
 
+/*
+ * A write to another part of a block, by way of a bounce buffer, would bring
+ * back what was zeroed in the file meanwhile: both go by way of the lock then.
+ */
+static bool shares_blocks(const struct executor_transfer *transfer)
+{
+	return !is_aligned(transfer->offset | transfer->left,
+			   transfer->file->store->alignment);
+}
+
 static void run_allocate(struct executor_transfer *transfer)
 {
 	struct executor_file *file = transfer->file;
 
 	if (file->fd < 0)
 		allocate_sync(transfer);
-	else if (transfer->kind == TRANSFER_ZERO && file->no_punch)
+	else if (transfer->kind == TRANSFER_ZERO &&
+		 (file->no_punch || shares_blocks(transfer)))
 		write_zeroes(transfer);
 	else
 		submit_fallocate(transfer);

@@ -45,17 +45,23 @@ static void start(struct bed *bed, struct image_open_request request,
 		0);
 }
 
-static void start_file(struct bed *bed, uint64_t bytes,
-		       struct image_open_request request)
+static void start_file_in(const char *where, struct bed *bed, uint64_t bytes,
+			  struct image_open_request request)
 {
 	struct store *store = NULL;
 
-	snprintf(bed->path, sizeof(bed->path), "%s/raw", folder);
+	snprintf(bed->path, sizeof(bed->path), "%s/raw-%d", where, getpid());
 	assert_int_equal(store_create_file(bed->path, true, &store, NULL), 0);
 	assert_int_equal(store_resize(store, bytes), 0);
 	store_free(store);
 	request.path = bed->path;
 	start(bed, request, (struct executor_config){.depth = 16});
+}
+
+static void start_file(struct bed *bed, uint64_t bytes,
+		       struct image_open_request request)
+{
+	start_file_in(folder, bed, bytes, request);
 }
 
 static void start_memory(struct bed *bed, uint64_t bytes)
@@ -470,6 +476,42 @@ static void the_next_image_on_a_loop_is_not_the_last_one(void **state)
 	unlink(other);
 }
 
+/* The write reads the block, changes its half and writes it back. */
+static void
+zeroes_in_one_half_of_a_block_outlive_a_write_to_the_other(void **state)
+{
+	struct executor_request zero = {
+		.op = EXECUTOR_ZERO, .length = 256, .done = note_result};
+	struct executor_request write = {.op = EXECUTOR_WRITE,
+					 .offset = 256,
+					 .length = 256,
+					 .iov_count = 1,
+					 .done = note_result};
+	static char data[65536];
+	struct iovec iov = {.iov_base = data, .iov_len = 256};
+	struct bed bed = {0};
+
+	start_file_in("/var/tmp", &bed, sizeof(data),
+		      (struct image_open_request){.direct = true});
+	write.iov = &iov;
+	for (unsigned i = 0; i < 300; i++) {
+		memset(data, 'x', sizeof(data));
+		assert_int_equal(
+			run_buffer(&bed, EXECUTOR_WRITE, 0, data, sizeof(data)),
+			0);
+		executor_submit(bed.executor, &zero);
+		loop_submit(bed.loop);
+		executor_submit(bed.executor, &write);
+		while (executor_in_flight(bed.executor) > 0)
+			assert_true(loop_wait(bed.loop, NS_PER_SECOND) >= 0);
+		assert_int_equal(run_buffer(&bed, EXECUTOR_READ, 0, data, 512),
+				 0);
+		assert_true(bytes_are_zero(data, 256));
+		assert_int_equal(data[256], 'x');
+	}
+	stop(&bed);
+}
+
 /*
  * fsync fails on an eventfd: one takes the place of the file for one flush,
  * which is what a file looks like whose pages could not be written.
@@ -515,6 +557,8 @@ int main(void)
 		cmocka_unit_test(a_flush_joins_the_next_plan_and_shares_it),
 		cmocka_unit_test(writethrough_writes_share_flushes),
 		cmocka_unit_test(resubmitting_from_done_does_not_recurse),
+		cmocka_unit_test(
+			zeroes_in_one_half_of_a_block_outlive_a_write_to_the_other),
 		cmocka_unit_test(a_failed_fsync_is_not_forgotten),
 		cmocka_unit_test(the_next_image_on_a_loop_is_not_the_last_one),
 	};
