@@ -187,12 +187,17 @@ int sandbox_system_calls(void)
 	if (!filter)
 		return -ENOMEM;
 	err = add_rules(filter);
-	if (err == 0)
-		err = seccomp_load(filter);
+	if (err < 0) {
+		seccomp_release(filter);
+		return err;
+	}
+	err = seccomp_load(filter);
 	seccomp_release(filter);
+	/* What libseccomp reports for a kernel without filters. */
 	if (err == -EINVAL || err == -ENOSYS || err == -ECANCELED) {
-		log_debug("sandbox: no seccomp filters in this kernel: %s",
-			  strerror(-err));
+		log_warning("sandbox: this kernel has no seccomp filters (%s): "
+			    "system calls are not given up",
+			    strerror(-err));
 		return 0;
 	}
 	return err;
