@@ -140,20 +140,21 @@ static uint64_t stream_span(const struct image_extent *extent)
 			extent->store->alignment);
 }
 
-/* The stream is in the buffer: its cluster goes behind it. */
+/* The stream is in the buffer. */
 static int unpack(struct executor_transfer *transfer)
 {
 	struct executor *executor = transfer->executor;
 	struct executor_request *request = transfer->owner;
 	const struct image_extent *extent = &transfer->extent;
-	char *cluster = transfer->stream + executor->host_buffer_bytes;
-	uint64_t lead = stream_lead(extent);
+	/* Another request for the same cluster may have been faster. */
+	const char *cluster = executor_find_unpacked(executor, extent);
 	struct iov_cursor to = transfer->parts[1].at;
-	int outcome;
+	int outcome = 0;
 
-	outcome = codec_decompress(executor->codec, extent->codec,
-				   transfer->stream + lead, extent->host_bytes,
-				   cluster, extent->cluster_bytes);
+	if (!cluster)
+		outcome = executor_unpack(
+			executor, extent,
+			transfer->stream + stream_lead(extent), &cluster);
 	if (outcome != 0)
 		return executor_outcome(outcome);
 	if (request->result == 0)
@@ -184,10 +185,18 @@ static enum step compressed_extent(struct executor_request *request,
 {
 	struct executor *executor = request->executor;
 	struct executor_transfer *transfer;
+	const char *cluster;
 	char *buffer;
 
 	if (!stream_fits(executor, extent))
 		return fail(request, -EIO);
+	cluster = executor_find_unpacked(executor, extent);
+	if (cluster) {
+		iov_write(&request->cursor, cluster + extent->skip,
+			  extent->length);
+		request->at += extent->length;
+		return STEP_ON;
+	}
 	buffer = executor_take_buffer(executor);
 	if (!buffer) {
 		request_list_push(&executor->starved, request);

@@ -58,6 +58,7 @@ static bool report(struct executor *executor)
 	uint64_t flush;
 	bool last;
 
+	executor_forget_unpacked(executor);
 	pthread_mutex_lock(&group->lock);
 	last = --group->awaited == 0;
 	flush = group->flush;

@@ -32,8 +32,8 @@ static size_t largest_cluster(const struct executor *executor)
 }
 
 /*
- * A buffer serves a stream and what comes out of it, or a bounce. No format
- * stores a cluster in more than twice its size; with O_DIRECT the blocks around
+ * A buffer serves a stream, or a bounce. No format stores a cluster in more
+ * than twice its size; with O_DIRECT the blocks around
  * the stream are read along.
  */
 static void size_buffers(struct executor *executor, size_t cluster)
@@ -73,14 +73,23 @@ static int map_buffers(struct executor *executor, size_t bytes)
 	return 0;
 }
 
+/* Room for one cluster of any image of the chain. */
+static size_t unpacked_bytes(const struct executor *executor)
+{
+	return executor->buffer_bytes - executor->host_buffer_bytes;
+}
+
 static void fill_pools(struct executor *executor, unsigned transfers,
 		       unsigned buffers, unsigned fills, size_t fill_bytes)
 {
 	uintptr_t base = (uintptr_t)executor->buffers;
 	char *at = (char *)align_up(base, STORE_MAX_ALIGNMENT);
+	size_t cluster = unpacked_bytes(executor);
 
 	for (unsigned i = 0; i < buffers; i++, at += executor->buffer_bytes)
 		executor_give_buffer(executor, at);
+	for (unsigned i = 0; i < EXECUTOR_UNPACKED; i++, at += cluster)
+		executor->unpacked[i].data = at;
 	for (unsigned i = 0; i < fills; i++, at += fill_bytes) {
 		executor->fills[i].executor = executor;
 		executor->fills[i].buffer = at;
@@ -103,8 +112,10 @@ int executor_make_pools(struct executor *executor)
 	int err;
 
 	size_buffers(executor, largest_cluster(executor));
-	err = map_buffers(executor, buffers * executor->buffer_bytes +
-					    fills * fill_bytes);
+	err = map_buffers(executor,
+			  buffers * executor->buffer_bytes +
+				  EXECUTOR_UNPACKED * unpacked_bytes(executor) +
+				  fills * fill_bytes);
 	if (err < 0)
 		return err;
 	executor->transfers = calloc(transfers, sizeof(*executor->transfers));

@@ -36,6 +36,7 @@ enum {
 	ZEROES_BYTES = 65536,
 	EXECUTOR_MAX_FILES = 2 * IMAGE_MAX_CHAIN,
 	FLUSH_TRANSFERS = 16,
+	EXECUTOR_UNPACKED = 4,
 };
 
 extern char executor_zeroes[ZEROES_BYTES]; /* never written */
@@ -99,6 +100,16 @@ struct executor_fill {
 	struct executor_request nested[2];
 	struct iovec nested_iov[2];
 	struct executor_transfer transfer;
+};
+
+/* See executor-unpacked.c. */
+struct executor_unpacked {
+	struct store *store; /* NULL: nothing is here */
+	uint64_t host_offset;
+	uint32_t host_bytes;
+	uint32_t cluster_bytes;
+	enum image_codec codec;
+	char *data;
 };
 
 struct request_list {
@@ -170,6 +181,8 @@ struct executor {
 	bool group_posted; /* under the group's lock */
 
 	struct codec *codec;
+	struct executor_unpacked unpacked[EXECUTOR_UNPACKED];
+	unsigned unpacked_next;
 	unsigned file_count;
 	struct executor_file files[EXECUTOR_MAX_FILES];
 	unsigned level_count;
@@ -323,6 +336,22 @@ int executor_map(struct executor *executor, enum executor_op op,
 
 enum step executor_extent(struct executor_request *request,
 			  struct found *found);
+
+/* executor-unpacked.c */
+
+/* The cluster that is stored compressed at @extent, or NULL. */
+const char *executor_find_unpacked(const struct executor *executor,
+				   const struct image_extent *extent);
+
+/*
+ * Decompresses and keeps it: 0 or what codec_decompress answers. The cluster
+ * stays until the next call.
+ */
+int executor_unpack(struct executor *executor,
+		    const struct image_extent *extent, const char *stream,
+		    const char **ret_cluster);
+
+void executor_forget_unpacked(struct executor *executor);
 
 /* executor-fill.c */
 

@@ -2,6 +2,7 @@
 /* The executor on raw images in memory and in files. */
 #include <errno.h>
 #include <fcntl.h>
+#include <libdeflate.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -512,6 +513,83 @@ zeroes_in_one_half_of_a_block_outlive_a_write_to_the_other(void **state)
 	stop(&bed);
 }
 
+/* One compressed cluster, that a flush is said to free. */
+enum {
+	PACKED_BYTES = 16384
+};
+
+static uint32_t packed_stream_bytes;
+
+static int packed_map(struct image *packed, enum image_op op, uint64_t offset,
+		      uint64_t length, struct image_extent *ret_extent)
+{
+	*ret_extent = (struct image_extent){
+		.kind = IMAGE_COMPRESSED,
+		.length = length,
+		.store = packed->store,
+		.host_bytes = packed_stream_bytes,
+		.cluster_bytes = PACKED_BYTES,
+		.skip = offset,
+		.codec = IMAGE_CODEC_DEFLATE,
+	};
+	return 0;
+}
+
+static void packed_reclaim(struct image *packed, uint64_t flush)
+{
+}
+
+static void start_packed(struct bed *bed, struct image *packed,
+			 struct image_format *format, const char *data)
+{
+	const struct executor_config config = {.depth = 16};
+	struct libdeflate_compressor *c = libdeflate_alloc_compressor(1);
+	struct store *store = NULL;
+
+	*format = raw_format;
+	format->map = packed_map;
+	format->reclaim = packed_reclaim;
+	assert_int_equal(store_new_memory(2 * PACKED_BYTES, &store), 0);
+	packed_stream_bytes = libdeflate_deflate_compress(
+		c, data, PACKED_BYTES, store_memory_data(store), PACKED_BYTES);
+	libdeflate_free_compressor(c);
+	assert_int_not_equal(packed_stream_bytes, 0);
+	image_init(packed, format, store);
+	packed->size_bytes = packed->cluster_bytes = PACKED_BYTES;
+	bed->image = packed;
+	assert_int_equal(loop_new(64, &bed->loop), 0);
+	assert_int_equal(
+		executor_new(bed->loop, packed, &config, &bed->executor), 0);
+}
+
+static void
+a_cluster_is_decompressed_once_until_its_room_may_be_reused(void **state)
+{
+	static char data[PACKED_BYTES], got[PACKED_BYTES];
+	struct image_format format;
+	struct image packed = {0};
+	struct bed bed = {0};
+
+	for (unsigned i = 0; i < PACKED_BYTES; i++)
+		data[i] = (char)(i >> 4);
+	start_packed(&bed, &packed, &format, data);
+	assert_int_equal(run_buffer(&bed, EXECUTOR_READ, 4096, got, 4096), 0);
+	assert_memory_equal(got, data + 4096, 4096);
+
+	/* Whoever decompressed it again would find nothing that can be. */
+	memset(store_memory_data(packed.store), 0xff, packed_stream_bytes);
+	assert_int_equal(run_buffer(&bed, EXECUTOR_READ, 8000, got, 5000), 0);
+	assert_memory_equal(got, data + 8000, 5000);
+	assert_int_equal(run_buffer(&bed, EXECUTOR_FLUSH, 0, NULL, 0), 0);
+	assert_int_equal(run_buffer(&bed, EXECUTOR_READ, 8000, got, 5000),
+			 -EIO);
+	assert_int_equal(run_buffer(&bed, EXECUTOR_READ, 4096, got, 4096),
+			 -EIO);
+	executor_free(bed.executor);
+	image_deinit(&packed);
+	loop_free(bed.loop);
+}
+
 /*
  * fsync fails on an eventfd: one takes the place of the file for one flush,
  * which is what a file looks like whose pages could not be written.
@@ -559,6 +637,8 @@ int main(void)
 		cmocka_unit_test(resubmitting_from_done_does_not_recurse),
 		cmocka_unit_test(
 			zeroes_in_one_half_of_a_block_outlive_a_write_to_the_other),
+		cmocka_unit_test(
+			a_cluster_is_decompressed_once_until_its_room_may_be_reused),
 		cmocka_unit_test(a_failed_fsync_is_not_forgotten),
 		cmocka_unit_test(the_next_image_on_a_loop_is_not_the_last_one),
 	};
