@@ -49,7 +49,11 @@ int qcow2_map_data(struct qcow2 *q, const struct qcow2_ask *ask,
 	/* The first and the last are inside the file: so are all. */
 	if (!qcow2_entry_in_file(q, entry))
 		return qcow2_corrupt_entry(q, ask->cluster, entry);
-	while (run > 1 && !qcow2_entry_in_file(q, qcow2_l2_get(l2, run - 1)))
+	while (run > 1 &&
+	       (!qcow2_entry_in_file(q, qcow2_l2_get(l2, run - 1)) ||
+		qcow2_overlaps_tables(
+			q, qcow2_cluster_of(q, entry & QCOW2_OFFSET_MASK),
+			run)))
 		run--;
 	*ret = (struct image_extent){
 		.kind = IMAGE_DATA,

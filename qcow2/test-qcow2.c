@@ -247,6 +247,50 @@ static void a_copied_cluster_is_zero_past_the_images_end(void **state)
 	assert_int_equal(image_close(image), 0);
 }
 
+/* A run that begins and ends off the tables, and has the L1 table inside. */
+static void a_run_of_clusters_stops_before_a_table(void **state)
+{
+	const struct qcow2_create_options options = {.size_bytes = MIB};
+	struct image *image = make(&options);
+	struct image_extent extent;
+	struct store *store = NULL;
+	uint64_t l1, l2, cluster = image->cluster_bytes;
+	uint8_t *bytes;
+
+	assert_int_equal(sync_io_write(image, 0, "x", 1), 0);
+	assert_int_equal(sync_io_settle(image), 0);
+	assert_int_equal(store_new_memory(image->store->size_bytes, &store), 0);
+	bytes = store_memory_data(store);
+	memcpy(bytes, store_memory_data(image->store), store->size_bytes);
+	assert_int_equal(image_close(image), 0);
+	l1 = get_be64(bytes +
+		      offsetof(struct qcow2_wire_header, l1_table_offset));
+	l2 = get_be64(bytes + l1) & QCOW2_OFFSET_MASK;
+	for (unsigned i = 0; i < 3; i++)
+		put_be64(bytes + l2 + (size_t)i * 8,
+			 (l1 + i * cluster - cluster) | QCOW2_COPIED);
+
+	image = open_memory(store);
+	do {
+		assert_int_equal(
+			image_map(image, IMAGE_WRITE, 0, 3 * cluster, &extent),
+			0);
+		if (extent.kind == IMAGE_NEED) {
+			assert_int_equal(store_read(store, extent.host_offset,
+						    extent.buffer,
+						    extent.host_bytes),
+					 0);
+			image_provide(image, &extent, 0);
+		}
+	} while (extent.kind == IMAGE_NEED);
+	assert_int_equal(extent.kind, IMAGE_DATA);
+	assert_int_equal(extent.length, cluster);
+	assert_int_equal(
+		image_map(image, IMAGE_WRITE, cluster, cluster, &extent),
+		IMAGE_E_CORRUPT);
+	assert_int_equal(image_close(image), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -255,6 +299,7 @@ int main(void)
 			a_file_that_ends_inside_a_cluster_is_read_to_its_end),
 		cmocka_unit_test(a_flush_of_a_read_only_image_writes_nothing),
 		cmocka_unit_test(a_copied_cluster_is_zero_past_the_images_end),
+		cmocka_unit_test(a_run_of_clusters_stops_before_a_table),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
