@@ -8,6 +8,7 @@
 
 #include "base/barrier.h"
 #include "base/bytes.h"
+#include "image/journal.h"
 
 void image_init(struct image *image, const struct image_format *format,
 		struct store *store)
@@ -100,6 +101,8 @@ int image_flush_begin(struct image *image, struct image_plan *ret_plan)
 
 	pthread_mutex_lock(&image->lock);
 	outcome = image->format->flush_begin(image, ret_plan);
+	if (outcome == 0 && image->journal)
+		journal_plan_began(image->journal);
 	pthread_mutex_unlock(&image->lock);
 	return outcome;
 }
@@ -108,6 +111,8 @@ void image_flush_end(struct image *image, struct image_plan *plan, int result)
 {
 	pthread_mutex_lock(&image->lock);
 	image->format->flush_end(image, plan, result);
+	if (result == 0 && image->journal)
+		journal_plan_succeeded(image->journal);
 	store_release(&image->flushes, image->flushes + 1);
 	move_generation(image);
 	pthread_mutex_unlock(&image->lock);

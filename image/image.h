@@ -49,6 +49,8 @@
 struct image;
 struct image_waiter;
 struct executor_group;
+struct journal;
+struct journal_record;
 
 enum image_op {
 	IMAGE_READ,
@@ -203,6 +205,17 @@ struct image_format {
 	void (*reclaim)(struct image *image, uint64_t flush);
 	/* True if a flush would have metadata to write. May be NULL: never. */
 	bool (*is_dirty)(struct image *image);
+	/*
+	 * Makes the changes that a journal holds (see image/journal.h), with
+	 * synchronous calls and without the lock, as nothing is under way and
+	 * nothing is dirty; the caller flushes. All are judged before the
+	 * first is made: IMAGE_E_CORRUPT, with image_error set, if one cannot
+	 * be ours. What is made already is not made again. NULL: the format
+	 * has no use for a journal; else it appends to image->journal, where
+	 * there is one, each change of a mapping.
+	 */
+	int (*replay)(struct image *image, const struct journal_record *records,
+		      size_t count);
 };
 
 /* Embedded as the first member in each format's own structure. */
@@ -221,6 +234,8 @@ struct image {
 	uint64_t flushes;	      /* ended so far; see image_reclaim */
 	struct image_waiter *waiters; /* see image_wait */
 	struct executor_group *group; /* the executors' own */
+	struct journal *journal;      /* or NULL; see image_journal_attach */
+	uint64_t journal_instance;    /* of this opening; 0: not yet chosen */
 	char error[256];	      /* see image_error */
 };
 
@@ -305,6 +320,22 @@ bool image_wait(struct image *image, uint64_t generation,
 
 /* Not told any more, once this returns. */
 void image_unwait(struct image *image, struct image_waiter *waiter);
+
+/* How much memory a journal of this image should have; 0: it needs none. */
+size_t image_journal_bytes(const struct image *image);
+
+/*
+ * From now on what flushes have not made stable is recorded in @area, of
+ * @bytes, 8-byte aligned, which stays valid until image_journal_detach. If a
+ * process that was killed left records there, they are replayed and flushed
+ * first. Memory that is too small is left alone. 0, a negative errno or
+ * IMAGE_E_* with image_error; then there is no journal, @area is as it was, and
+ * the image should not be served. Nothing may be under way; synchronous I/O.
+ */
+int image_journal_attach(struct image *image, void *area, size_t bytes);
+
+/* Flushes, so that the journal's end loses nothing; the flush's result. */
+int image_journal_detach(struct image *image);
 
 /* Says what was wrong, after IMAGE_E_CORRUPT or IMAGE_E_UNSUPPORTED. */
 const char *image_error(const struct image *image);
