@@ -16,6 +16,7 @@
 #define VHOST_DEVICE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
 
@@ -63,6 +64,17 @@ struct vhost_device_ops {
 	/* SET_STATUS; may be NULL. */
 	void (*set_status)(struct vhost_device *device, uint8_t status);
 
+	/*
+	 * The part of the in-flight region that is the device's own, of @bytes,
+	 * 8-byte aligned: zeroes at first, or what an earlier process left
+	 * there. Guarded against SIGBUS, and never to be trusted. Called before
+	 * rings start; with NULL when it goes away, before that happens. If it
+	 * cannot be used, a result other than 0 closes the session. May be
+	 * NULL.
+	 */
+	int (*inflight_area)(struct vhost_device *device, void *area,
+			     size_t bytes);
+
 	/* RESET_DEVICE or a session's end: all queues are stopped already. */
 	void (*reset)(struct vhost_device *device);
 };
@@ -74,7 +86,8 @@ struct vhost_device {
 	uint64_t protocol_features; /* see vhost/protocol.h; the session adds
 				     * and removes nothing */
 	uint16_t num_queues;
-	uint32_t config_size; /* bytes of configuration space */
+	uint32_t config_size;	    /* bytes of configuration space */
+	size_t inflight_area_bytes; /* wanted; 0: none */
 };
 
 #endif

@@ -14,6 +14,7 @@ enum {
 	INFLIGHT_VERSION_FRESH = 0,
 	INFLIGHT_VERSION = 1,
 	INFLIGHT_ALIGN = 64,
+	INFLIGHT_AREA_ALIGN = 4096, /* from the start of the region */
 };
 
 /* The state of one entry of the descriptor table. */

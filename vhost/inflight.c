@@ -17,6 +17,8 @@ struct inflight {
 	uint16_t num_queues;
 	uint16_t queue_size;
 	bool packed;
+	size_t area_offset;
+	size_t area_bytes;
 	struct file_map map;
 };
 
@@ -32,6 +34,13 @@ uint64_t inflight_queue_bytes(uint16_t queue_size, bool packed)
 	return align_up(bytes, INFLIGHT_ALIGN);
 }
 
+/* Where the device's area begins. */
+static uint64_t queues_bytes(uint16_t num_queues, uint16_t queue_size,
+			     bool packed)
+{
+	return num_queues * inflight_queue_bytes(queue_size, packed);
+}
+
 static int check_shape(uint16_t num_queues, uint16_t queue_size)
 {
 	if (num_queues == 0 || queue_size == 0 || queue_size > VIRTQ_MAX_SIZE)
@@ -40,15 +49,17 @@ static int check_shape(uint16_t num_queues, uint16_t queue_size)
 }
 
 int inflight_new(uint16_t num_queues, uint16_t queue_size, bool packed,
-		 struct inflight **ret_inflight, int *ret_fd,
+		 size_t area_bytes, struct inflight **ret_inflight, int *ret_fd,
 		 uint64_t *ret_mmap_size, uint64_t *ret_mmap_offset)
 {
 	autoclose int fd = -1;
-	uint64_t bytes = num_queues * inflight_queue_bytes(queue_size, packed);
+	uint64_t bytes = queues_bytes(num_queues, queue_size, packed);
 	int err = check_shape(num_queues, queue_size);
 
 	if (err < 0)
 		return err;
+	if (area_bytes)
+		bytes = align_up(bytes, INFLIGHT_AREA_ALIGN) + area_bytes;
 	fd = memfd_create("vhost-inflight", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd < 0 || ftruncate(fd, (off_t)bytes) < 0)
 		return -errno;
@@ -66,7 +77,8 @@ int inflight_map(int fd, uint64_t mmap_size, uint64_t mmap_offset,
 		 uint16_t num_queues, uint16_t queue_size, bool packed,
 		 struct inflight **ret_inflight)
 {
-	uint64_t bytes = num_queues * inflight_queue_bytes(queue_size, packed);
+	uint64_t bytes = queues_bytes(num_queues, queue_size, packed);
+	uint64_t area = align_up(bytes, INFLIGHT_AREA_ALIGN);
 	struct inflight *inflight;
 	int err = check_shape(num_queues, queue_size);
 
@@ -81,6 +93,8 @@ int inflight_map(int fd, uint64_t mmap_size, uint64_t mmap_offset,
 	inflight->num_queues = num_queues;
 	inflight->queue_size = queue_size;
 	inflight->packed = packed;
+	inflight->area_offset = area;
+	inflight->area_bytes = mmap_size > area ? mmap_size - area : 0;
 	err = file_map_init(&inflight->map, fd, mmap_offset, mmap_size);
 	if (err < 0) {
 		free(inflight);
@@ -111,6 +125,14 @@ struct inflight_queue inflight_queue(struct inflight *inflight, uint16_t index)
 		.packed = inflight->packed,
 		.lost = &inflight->map.broken,
 	};
+}
+
+void *inflight_area(struct inflight *inflight, size_t *ret_bytes)
+{
+	*ret_bytes = inflight->area_bytes;
+	if (inflight->area_bytes == 0)
+		return NULL;
+	return inflight->map.start + inflight->area_offset;
 }
 
 bool inflight_is_broken(const struct inflight *inflight)

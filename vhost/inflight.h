@@ -8,12 +8,14 @@
  * The front-end can write into the region at any time, so it is never trusted:
  * while we run, decisions rest on virtq's private shadow, and what a restart
  * reads back is checked index by index. Its size follows from what was
- * negotiated and may not change afterwards.
+ * negotiated and may not change afterwards. Behind the queues' parts, at the
+ * next page, there may be an area for the device's own use.
  */
 #ifndef VHOST_INFLIGHT_H
 #define VHOST_INFLIGHT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct inflight;
@@ -31,11 +33,11 @@ uint64_t inflight_queue_bytes(uint16_t queue_size, bool packed);
 
 /*
  * GET_INFLIGHT_FD: makes a zeroed region in a new memfd for @num_queues queues
- * of @queue_size. *@ret_fd is the caller's. -EINVAL for a size of 0, or over
+ * of @queue_size, and @area_bytes for the device. *@ret_fd is the caller's. -EINVAL for a size of 0, or over
  * VIRTQ_MAX_SIZE. Control thread.
  */
 int inflight_new(uint16_t num_queues, uint16_t queue_size, bool packed,
-		 struct inflight **ret_inflight, int *ret_fd,
+		 size_t area_bytes, struct inflight **ret_inflight, int *ret_fd,
 		 uint64_t *ret_mmap_size, uint64_t *ret_mmap_offset);
 
 /*
@@ -50,6 +52,12 @@ void inflight_free(struct inflight *inflight);
 
 /* Queue @index's part; base NULL if the region does not reach so far. */
 struct inflight_queue inflight_queue(struct inflight *inflight, uint16_t index);
+
+/*
+ * The device's area: all that lies behind the queues' parts, *@ret_bytes. NULL
+ * if there is none, as in a region that another back-end made.
+ */
+void *inflight_area(struct inflight *inflight, size_t *ret_bytes);
 
 /* See guest_memory_is_broken. */
 bool inflight_is_broken(const struct inflight *inflight);

@@ -49,7 +49,8 @@ int session_get_inflight_fd(struct session *session,
 	given->num_queues = asked->num_queues;
 	given->queue_size = asked->queue_size;
 	err = inflight_new(asked->num_queues, asked->queue_size,
-			   is_packed(session), &inflight, &fd,
+			   is_packed(session),
+			   session->device->inflight_area_bytes, &inflight, &fd,
 			   &given->mmap_size, &given->mmap_offset);
 	if (err < 0)
 		return err; /* size 0 and no descriptor say so */
@@ -91,6 +92,21 @@ static int check_unchanged(struct session *session,
 			      settled->num_queues, settled->queue_size);
 }
 
+/* A region that another back-end made may have none. */
+static int give_area(struct session *session, struct inflight *inflight)
+{
+	struct vhost_device *device = session->device;
+	size_t bytes;
+	void *area = inflight_area(inflight, &bytes);
+	int err;
+
+	if (!area || device->inflight_area_bytes == 0)
+		return 0;
+	err = device->ops->inflight_area(device, area, bytes);
+	session->has_area = err == 0;
+	return err;
+}
+
 int session_set_inflight_fd(struct session *session,
 			    struct vhost_message *request,
 			    struct vhost_message *ret_reply)
@@ -117,17 +133,33 @@ int session_set_inflight_fd(struct session *session,
 	if (err < 0)
 		return err;
 	session_stop_rings(session);
-	inflight_free(session->inflight);
+	session_drop_inflight(session);
+	if (give_area(session, inflight) != 0) {
+		inflight_free(inflight);
+		return session_refuse(session,
+				      "the device cannot go on from what an "
+				      "earlier one left in the region");
+	}
 	session->inflight = inflight;
 	session->inflight_taken = *asked;
 	session_start_rings(session);
 	return 0;
 }
 
-void session_forget_inflight(struct session *session)
+void session_drop_inflight(struct session *session)
 {
+	if (!session->inflight)
+		return;
+	if (session->has_area)
+		session->device->ops->inflight_area(session->device, NULL, 0);
+	session->has_area = false;
 	inflight_free(session->inflight);
 	session->inflight = NULL;
+}
+
+void session_forget_inflight(struct session *session)
+{
+	session_drop_inflight(session);
 	session->inflight_given = (struct vhost_user_inflight){0};
 	session->inflight_taken = (struct vhost_user_inflight){0};
 }

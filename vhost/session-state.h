@@ -44,6 +44,7 @@ struct session {
 	struct guest_memory *memory; /* or NULL */
 	struct dirty_log *log;	     /* or NULL; covers all of memory */
 	struct inflight *inflight;   /* or NULL */
+	bool has_area;		     /* the device was given its part */
 	/* What the last GET_INFLIGHT_FD gave out; all zero: none. */
 	struct vhost_user_inflight inflight_given;
 	/* What came with @inflight. */
@@ -104,7 +105,9 @@ void session_tell_features(struct session *session);
  * ring; as session_config_changed. */
 int session_tell_config_change(struct session *session);
 
-/* session-inflight.c: no ring may be running. */
+/* session-inflight.c: no ring may be running. Dropping it alone keeps what
+ * was settled about sizes. */
+void session_drop_inflight(struct session *session);
 void session_forget_inflight(struct session *session);
 
 #endif

@@ -18,7 +18,8 @@ static bool device_is_sound(const struct vhost_device *device)
 {
 	return device->num_queues > 0 &&
 	       device->num_queues <= SESSION_MAX_QUEUES &&
-	       !(device->protocol_features & ~SESSION_PROTOCOL_FEATURES);
+	       !(device->protocol_features & ~SESSION_PROTOCOL_FEATURES) &&
+	       (device->inflight_area_bytes == 0 || device->ops->inflight_area);
 }
 
 int session_new(struct vhost_device *device, struct session **ret_session)
@@ -52,7 +53,7 @@ void session_free(struct session *session)
 		return;
 	session_deinit_rings(session);
 	session->device->ops->reset(session->device);
-	inflight_free(session->inflight);
+	session_drop_inflight(session);
 	if (session->log)
 		dirty_log_unref(session->log);
 	if (session->memory)

@@ -55,8 +55,8 @@ static void crash_init(struct crash_test *t, bool packed)
 	guest_init(&f->guest);
 	assert_int_equal(virtq_new(&f->vq), 0);
 	driver_init(&f->driver, &f->guest, packed, SIZE);
-	assert_int_equal(inflight_new(1, SIZE, packed, &t->inflight, &fd, &size,
-				      &offset),
+	assert_int_equal(inflight_new(1, SIZE, packed, 0, &t->inflight, &fd,
+				      &size, &offset),
 			 0);
 	t->region = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	assert_ptr_not_equal(t->region, MAP_FAILED);
@@ -571,16 +571,16 @@ static void region_is_checked_against_its_file(void **state)
 	assert_int_equal(inflight_queue_bytes(SIZE, false), 192);
 	assert_int_equal(inflight_queue_bytes(SIZE, true), 320);
 	assert_int_equal(
-		inflight_new(0, SIZE, false, &inflight, &fd, &size, &offset),
+		inflight_new(0, SIZE, false, 0, &inflight, &fd, &size, &offset),
 		-EINVAL);
 	assert_int_equal(
-		inflight_new(1, 0, false, &inflight, &fd, &size, &offset),
+		inflight_new(1, 0, false, 0, &inflight, &fd, &size, &offset),
 		-EINVAL);
-	assert_int_equal(inflight_new(1, VIRTQ_MAX_SIZE + 1, false, &inflight,
-				      &fd, &size, &offset),
+	assert_int_equal(inflight_new(1, VIRTQ_MAX_SIZE + 1, false, 0,
+				      &inflight, &fd, &size, &offset),
 			 -EINVAL);
 	assert_int_equal(
-		inflight_new(2, SIZE, false, &inflight, &fd, &size, &offset),
+		inflight_new(2, SIZE, false, 0, &inflight, &fd, &size, &offset),
 		0);
 	assert_int_equal(size, 384);
 	assert_non_null(inflight_queue(inflight, 1).base);
@@ -604,6 +604,39 @@ static void region_is_checked_against_its_file(void **state)
 	close(fd);
 }
 
+static void device_gets_the_pages_behind_the_queues(void **state)
+{
+	struct inflight *inflight;
+	uint64_t size, offset;
+	size_t bytes;
+	uint8_t *area;
+	int fd;
+
+	assert_int_equal(inflight_new(2, SIZE, false, 8192, &inflight, &fd,
+				      &size, &offset),
+			 0);
+	assert_int_equal(size, 4096 + 8192);
+	area = inflight_area(inflight, &bytes);
+	assert_int_equal(bytes, 8192);
+	assert_ptr_equal(area,
+			 (uint8_t *)inflight_queue(inflight, 0).base + 4096);
+	memset(area, 0x5a, bytes);
+	inflight_free(inflight);
+	/* It is what it was, and as long as the front-end says. */
+	assert_int_equal(
+		inflight_map(fd, size - 1, 0, 2, SIZE, false, &inflight), 0);
+	area = inflight_area(inflight, &bytes);
+	assert_int_equal(bytes, 8191);
+	assert_int_equal(area[0], 0x5a);
+	assert_int_equal(area[bytes - 1], 0x5a);
+	inflight_free(inflight);
+	assert_int_equal(inflight_map(fd, 4096, 0, 2, SIZE, false, &inflight),
+			 0);
+	assert_null(inflight_area(inflight, &bytes));
+	inflight_free(inflight);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -617,6 +650,7 @@ int main(void)
 		cmocka_unit_test(head_that_is_in_flight_is_not_taken_again),
 		cmocka_unit_test(recovered_chain_that_is_ungot_comes_again),
 		cmocka_unit_test(region_is_checked_against_its_file),
+		cmocka_unit_test(device_gets_the_pages_behind_the_queues),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
