@@ -296,6 +296,36 @@ int qcow2_alloc(struct qcow2 *q, enum qcow2_alloc_what what, uint32_t want,
 	}
 }
 
+int qcow2_alloc_at(struct qcow2 *q, uint64_t cluster, uint64_t home,
+		   struct image_extent *ret)
+{
+	struct metacache_block *ref;
+	int err = 0;
+
+	if (!qcow2_has_room(q))
+		return qcow2_answer_full(q, ret);
+	if (qcow2_regrow_waits(q))
+		err = qcow2_regrow_step(q, ret);
+	if (err == 0)
+		err = check_usable(q, cluster, 1, ret);
+	if (err == 0)
+		err = qcow2_ref_slice(q, cluster, ret, &ref);
+	/* The table may have to grow before there is a place for the block. */
+	while (err == 0 && !ref) {
+		err = need_refblock(q, home, ret);
+		if (err == 0)
+			err = qcow2_ref_slice(q, cluster, ret, &ref);
+	}
+	if (err)
+		return err;
+	if (!qcow2_forget_cluster(q, cluster))
+		return qcow2_corrupt(q, "host cluster %llu is metadata in use",
+				     (unsigned long long)cluster);
+	qcow2_ref_set(q, ref, cluster, 1);
+	q->end_cluster = MAX(q->end_cluster, cluster + 1);
+	return 0;
+}
+
 void qcow2_alloc_init(struct qcow2 *q)
 {
 	uint64_t cluster = qcow2_cluster_bytes(q);

@@ -34,6 +34,14 @@ enum qcow2_alloc_what {
 int qcow2_alloc(struct qcow2 *q, enum qcow2_alloc_what what, uint32_t want,
 		struct image_extent *ret, struct qcow2_run *ret_run);
 
+/*
+ * Takes @cluster, of which the caller knows that nothing refers to it. If its
+ * refcounts have no block yet, that is placed at @home, which they cover, too.
+ * As qcow2_alloc.
+ */
+int qcow2_alloc_at(struct qcow2 *q, uint64_t cluster, uint64_t home,
+		   struct image_extent *ret);
+
 /* Sets end_cluster, free_hint and host_limit of an image just opened. */
 void qcow2_alloc_init(struct qcow2 *q);
 

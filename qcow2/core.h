@@ -14,6 +14,7 @@
 
 #include "base/bytes.h"
 #include "image/image.h"
+#include "image/journal.h"
 #include "image/metacache.h"
 #include "qcow2/format.h"
 #include "qcow2/header.h"
@@ -195,6 +196,12 @@ struct metacache_block *qcow2_new_slice(struct qcow2 *q, uint64_t cluster,
 					uint32_t at, enum qcow2_slice_kind kind,
 					bool all);
 
+/* How many L2 entries may be changed before a flush. */
+static inline uint64_t qcow2_journal_room(const struct qcow2 *q)
+{
+	return q->image.journal ? journal_room(q->image.journal) : UINT64_MAX;
+}
+
 /* Room in the cache that a change of the metadata wants to start with. */
 static inline bool qcow2_has_room(const struct qcow2 *q)
 {
@@ -226,5 +233,7 @@ int qcow2_flush_begin(struct image *image, struct image_plan *ret_plan);
 void qcow2_flush_end(struct image *image, struct image_plan *plan, int result);
 void qcow2_reclaim(struct image *image, uint64_t flush);
 bool qcow2_is_dirty(struct image *image);
+int qcow2_replay(struct image *image, const struct journal_record *records,
+		 size_t count);
 
 #endif

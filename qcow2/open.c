@@ -196,4 +196,5 @@ const struct image_format qcow2_format = {
 	.flush_end = qcow2_flush_end,
 	.reclaim = qcow2_reclaim,
 	.is_dirty = qcow2_is_dirty,
+	.replay = qcow2_replay,
 };

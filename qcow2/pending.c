@@ -27,6 +27,8 @@ unsigned qcow2_pending_add(struct qcow2 *q, const struct qcow2_pending *pending)
 	q->pending_count++;
 	q->pending_top = MAX(q->pending_top, ticket + 1);
 	q->frees_reserved += pending->frees;
+	if (q->image.journal)
+		q->image.journal->reserved += pending->count;
 	return ticket;
 }
 
@@ -42,7 +44,7 @@ static void map_new_clusters(struct qcow2 *q, const struct qcow2_pending *p)
 		if (!p->in_place &&
 		    qcow2_free_prepare(q, old, &unused, refs) == 0)
 			qcow2_free_entry(q, old, refs);
-		qcow2_l2_set(q, p->l2, p->index + i,
+		qcow2_l2_set(q, p->l2, p->index + i, p->guest + i,
 			     (p->host + i) << q->cluster_bits | QCOW2_COPIED);
 	}
 }
@@ -68,6 +70,8 @@ int qcow2_commit(struct image *image, const struct image_extent *extent,
 	struct qcow2_pending *p = &q->pending[extent->ticket];
 
 	q->frees_reserved -= p->frees;
+	if (q->image.journal)
+		q->image.journal->reserved -= p->count;
 	if (result == 0)
 		map_new_clusters(q, p);
 	else if (!p->in_place)

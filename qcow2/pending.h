@@ -2,7 +2,7 @@
 /*
  * Allocations that were handed out (IMAGE_ALLOCATE) and wait for their commit.
  * Each keeps the blocks that the commit will change in the cache, and places
- * in the queue of what is to be freed: a commit never has to wait.
+ * in the queue of what is to be freed and in the journal: a commit never has to wait.
  */
 #ifndef QCOW2_PENDING_H
 #define QCOW2_PENDING_H

@@ -16,10 +16,12 @@ enum {
 };
 
 void qcow2_l2_set(struct qcow2 *q, struct metacache_block *slice,
-		  unsigned index, uint64_t entry)
+		  unsigned index, uint64_t guest_cluster, uint64_t entry)
 {
 	put_be64(slice->data + (size_t)index * 8, entry);
 	metacache_mark_dirty(&q->cache, slice);
+	if (q->image.journal)
+		journal_append(q->image.journal, guest_cluster, entry);
 }
 
 void qcow2_entry_compressed(const struct qcow2 *q, uint64_t entry,

@@ -30,8 +30,12 @@ static inline uint64_t qcow2_l2_get(const struct qcow2_l2 *l2, unsigned at)
 	return get_be64(l2->slice->data + (size_t)(l2->index + at) * 8);
 }
 
+/*
+ * Changes the entry of @guest_cluster, and records that if there is a journal:
+ * the caller knows that it has room (qcow2_journal_room, or a promise).
+ */
 void qcow2_l2_set(struct qcow2 *q, struct metacache_block *slice,
-		  unsigned index, uint64_t entry);
+		  unsigned index, uint64_t guest_cluster, uint64_t entry);
 
 /* What a version-2 or -3 standard entry means; checks all but the file's end. */
 static inline enum qcow2_cluster_kind qcow2_entry_kind(const struct qcow2 *q,

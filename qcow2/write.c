@@ -127,6 +127,9 @@ static int find_target(struct qcow2 *q, struct target *t,
 	limit = qcow2_pending_limit(q, t->ask->cluster, limit);
 	if (limit == 0 || qcow2_pending_is_full(q))
 		return qcow2_answer_busy(ret);
+	limit = MIN(limit, qcow2_journal_room(q));
+	if (limit == 0)
+		return qcow2_answer_full(q, ret);
 	while (t->count < limit) {
 		int err = add_cluster(q, t, ret);
 
@@ -145,9 +148,9 @@ static void map_at_once(struct qcow2 *q, const struct target *t,
 			const struct qcow2_run *run, struct image_extent *ret)
 {
 	for (uint32_t i = 0; i < run->count; i++)
-		qcow2_l2_set(q, t->l2.slice, t->l2.index + i,
-			     (run->first + i) << q->cluster_bits |
-				     QCOW2_COPIED);
+		qcow2_l2_set(
+			q, t->l2.slice, t->l2.index + i, t->ask->cluster + i,
+			(run->first + i) << q->cluster_bits | QCOW2_COPIED);
 	*ret = (struct image_extent){
 		.kind = IMAGE_DATA,
 		.length = qcow2_ask_bytes(q, t->ask, run->count),

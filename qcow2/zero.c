@@ -76,13 +76,14 @@ static int clear_entry(struct qcow2 *q, const struct qcow2_ask *ask,
 		return qcow2_corrupt_entry(q, ask->cluster + at, entry);
 	if (is_done(q, ask, at, kind))
 		return 0;
-	if (!qcow2_has_room(q) || !qcow2_free_has_room(q, 2))
+	if (!qcow2_has_room(q) || !qcow2_free_has_room(q, 2) ||
+	    qcow2_journal_room(q) == 0)
 		return qcow2_answer_full(q, ret);
 	err = qcow2_free_prepare(q, entry, ret, refs);
 	if (err)
 		return err;
 	qcow2_free_entry(q, entry, refs);
-	qcow2_l2_set(q, l2->slice, l2->index + at,
+	qcow2_l2_set(q, l2->slice, l2->index + at, ask->cluster + at,
 		     q->header.version < 3 ? 0 : QCOW2_ZERO);
 	return 0;
 }

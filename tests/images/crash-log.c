@@ -73,7 +73,8 @@ static int recorder_write(struct store *store, uint64_t offset,
 	struct recorder *r = container_of(store, struct recorder, store);
 	struct crash_entry *entry;
 
-	assert_true(range_fits(offset, length, CAPACITY));
+	if (!range_fits(offset, length, CAPACITY))
+		return -ENOSPC;
 	entry = append(r->log, CRASH_WRITE, offset, length);
 	entry->data = malloc(length);
 	assert_non_null(entry->data);
@@ -95,7 +96,8 @@ static int recorder_resize(struct store *store, uint64_t size_bytes)
 {
 	struct recorder *r = container_of(store, struct recorder, store);
 
-	assert_true(size_bytes <= CAPACITY);
+	if (size_bytes > CAPACITY)
+		return -ENOSPC;
 	append(r->log, CRASH_RESIZE, size_bytes, 0);
 	if (size_bytes < r->written_end)
 		memset(r->data + size_bytes, 0, r->written_end - size_bytes);

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/references.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "qcow2/free.h"
+#include "qcow2/table.h"
+
+/* "Snapshots": the part of an entry that each has. */
+struct wire_snapshot {
+	uint64_t l1_offset;
+	uint32_t l1_entries;
+	uint16_t id_bytes;
+	uint16_t name_bytes;
+	uint32_t date_seconds;
+	uint32_t date_nanoseconds;
+	uint64_t clock;
+	uint32_t state_bytes;
+	uint32_t extra_bytes;
+} __attribute__((packed));
+
+static_assert(sizeof(struct wire_snapshot) == 40, "snapshot");
+
+struct marker {
+	struct qcow2 *q;
+	struct qcow2_suspects *suspects;
+	uint8_t *table; /* one cluster */
+};
+
+/* The first suspect at or after @cluster. */
+static size_t lower_bound(const struct qcow2_suspects *suspects,
+			  uint64_t cluster)
+{
+	size_t low = 0, high = suspects->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (suspects->all[middle].cluster < cluster)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+struct qcow2_suspect *qcow2_suspects_find(const struct qcow2_suspects *suspects,
+					  uint64_t cluster)
+{
+	size_t at = lower_bound(suspects, cluster);
+
+	if (at == suspects->count || suspects->all[at].cluster != cluster)
+		return NULL;
+	return &suspects->all[at];
+}
+
+static void mark(struct qcow2_suspects *suspects, uint64_t first,
+		 uint64_t count)
+{
+	if (suspects->count == 0 || count == 0 ||
+	    first > suspects->all[suspects->count - 1].cluster)
+		return;
+	for (size_t at = lower_bound(suspects, first);
+	     at < suspects->count && suspects->all[at].cluster - first < count;
+	     at++)
+		suspects->all[at].used = true;
+}
+
+static void mark_bytes(const struct qcow2 *q, struct qcow2_suspects *suspects,
+		       uint64_t offset, uint64_t bytes)
+{
+	uint64_t first = qcow2_cluster_of(q, offset);
+
+	if (bytes)
+		mark(suspects, first,
+		     qcow2_cluster_of(q, offset + bytes - 1) - first + 1);
+}
+
+void qcow2_mark_tables(const struct qcow2 *q, struct qcow2_suspects *suspects)
+{
+	mark(suspects, 0, 1);
+	mark_bytes(q, suspects, q->l1.offset, q->l1.placed);
+	mark_bytes(q, suspects, q->reftable.offset, q->reftable.placed);
+	for (uint32_t i = 0; i < q->l1.entries; i++)
+		mark(suspects,
+		     qcow2_cluster_of(q, qcow2_memtable_get(&q->l1, i) &
+						 QCOW2_OFFSET_MASK),
+		     1);
+	for (uint32_t i = 0; i < q->reftable.entries; i++)
+		mark(suspects,
+		     qcow2_cluster_of(q, qcow2_memtable_get(&q->reftable, i)),
+		     1);
+}
+
+static int mark_l2_table(struct marker *m, uint64_t offset)
+{
+	const struct qcow2 *q = m->q;
+	uint64_t bytes = qcow2_cluster_bytes(q);
+	int err;
+
+	mark(m->suspects, qcow2_cluster_of(q, offset), 1);
+	/* What is not in the file maps nothing. */
+	if (offset == 0 || qcow2_in_cluster(q, offset) ||
+	    !range_fits(offset, bytes, q->image.store->size_bytes))
+		return 0;
+	err = store_read(q->image.store, offset, m->table, bytes);
+	for (uint64_t i = 0; err == 0 && i < bytes; i += 8) {
+		uint64_t first = 0;
+		uint32_t count =
+			qcow2_entry_clusters(q, get_be64(m->table + i), &first);
+
+		mark(m->suspects, first, count);
+	}
+	return err;
+}
+
+static int mark_l1_table(struct marker *m, const uint8_t *l1, uint32_t entries)
+{
+	int err = 0;
+
+	for (uint32_t i = 0; i < entries && err == 0; i++) {
+		uint64_t entry = get_be64(l1 + (size_t)i * 8);
+
+		if (entry & QCOW2_OFFSET_MASK)
+			err = mark_l2_table(m, entry & QCOW2_OFFSET_MASK);
+	}
+	return err;
+}
+
+static int mark_snapshot(struct marker *m, const struct wire_snapshot *wire)
+{
+	struct qcow2 *q = m->q;
+	uint64_t offset = get_be64(&wire->l1_offset);
+	uint64_t bytes = get_be32(&wire->l1_entries) * UINT64_C(8);
+	uint8_t *l1;
+	int err;
+
+	if (bytes == 0)
+		return 0;
+	if (bytes > QCOW2_MAX_L1_BYTES ||
+	    !range_fits(offset, bytes, q->image.store->size_bytes))
+		return qcow2_corrupt(q, "a snapshot's L1 table is not in the "
+					"file");
+	l1 = malloc(bytes);
+	if (!l1)
+		return -ENOMEM;
+	mark_bytes(q, m->suspects, offset, bytes);
+	err = store_read(q->image.store, offset, l1, bytes);
+	if (err == 0)
+		err = mark_l1_table(m, l1, bytes / 8);
+	free(l1);
+	return err;
+}
+
+static int mark_snapshots(struct marker *m)
+{
+	struct qcow2 *q = m->q;
+	uint64_t at = q->header.snapshots_offset;
+
+	for (uint32_t i = 0; i < q->header.snapshot_count; i++) {
+		struct wire_snapshot wire;
+		uint64_t bytes;
+		int err;
+
+		if (!range_fits(at, sizeof(wire), q->image.store->size_bytes))
+			return qcow2_corrupt(q, "the snapshot table is cut "
+						"off");
+		err = store_read(q->image.store, at, &wire, sizeof(wire));
+		if (err == 0)
+			err = mark_snapshot(m, &wire);
+		if (err)
+			return err;
+		bytes = sizeof(wire) + (uint64_t)get_be32(&wire.extra_bytes) +
+			get_be16(&wire.id_bytes) + get_be16(&wire.name_bytes);
+		mark_bytes(q, m->suspects, at, bytes);
+		at += align_up(bytes, 8);
+	}
+	return 0;
+}
+
+int qcow2_mark_contents(struct qcow2 *q, struct qcow2_suspects *suspects)
+{
+	struct marker m = {
+		.q = q,
+		.suspects = suspects,
+		.table = aligned_alloc(4096,
+				       align_up(qcow2_cluster_bytes(q), 4096)),
+	};
+	int err;
+
+	if (!m.table)
+		return -ENOMEM;
+	err = mark_l1_table(&m, q->l1.data, q->l1.entries);
+	if (err == 0)
+		err = mark_snapshots(&m);
+	free(m.table);
+	return err;
+}
