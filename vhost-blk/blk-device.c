@@ -6,6 +6,7 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/uio.h>
 
 #include "base/barrier.h"
@@ -64,6 +65,7 @@ struct blk_device {
 	struct blk_thread **threads;
 	unsigned thread_count;
 	struct slot *slots;
+	struct log_limit journal_limit;
 };
 
 static struct blk_device *from_vhost(struct vhost_device *vhost)
@@ -184,6 +186,26 @@ static void reset(struct vhost_device *vhost)
 	choose_cache_mode(device);
 }
 
+/*
+ * The image's journal lives there: what guests were told is written survives us
+ * even where no flush has written the metadata yet.
+ */
+static int take_area(struct vhost_device *vhost, void *area, size_t bytes)
+{
+	struct blk_device *device = from_vhost(vhost);
+	struct image *image = device->config.image;
+	int err = area ? image_journal_attach(image, area, bytes)
+		       : image_journal_detach(image);
+
+	if (err != 0)
+		log_ratelimited(&device->journal_limit, LOG_LEVEL_ERROR,
+				"%s: %s: %s", device->config.name,
+				area ? "the journal cannot be replayed"
+				     : "the last flush of a session failed",
+				err < 0 ? strerror(-err) : image_error(image));
+	return err;
+}
+
 static const struct vhost_device_ops ops = {
 	.set_features = set_features,
 	.queue_start = queue_start,
@@ -191,6 +213,7 @@ static const struct vhost_device_ops ops = {
 	.queue_enable = queue_enable,
 	.get_config = get_config,
 	.set_config = set_config,
+	.inflight_area = take_area,
 	.reset = reset,
 };
 
@@ -304,6 +327,8 @@ static int device_init(struct blk_device *device)
 		.protocol_features = protocol_features,
 		.num_queues = options->num_queues,
 		.config_size = BLK_CONFIG_BYTES,
+		.inflight_area_bytes =
+			image_journal_bytes(device->config.image),
 	};
 	return make_threads(device, options->poll);
 }
