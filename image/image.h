@@ -208,7 +208,7 @@ struct image_format {
 	/*
 	 * Makes the changes that a journal holds (see image/journal.h), with
 	 * synchronous calls and without the lock, as nothing is under way and
-	 * nothing is dirty; the caller flushes. All are judged before the
+	 * nothing is dirty, and flushes. All are judged before the
 	 * first is made: IMAGE_E_CORRUPT, with image_error set, if one cannot
 	 * be ours. What is made already is not made again. NULL: the format
 	 * has no use for a journal; else it appends to image->journal, where

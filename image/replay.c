@@ -54,8 +54,6 @@ static int catch_up(struct image *image, const void *area, size_t bytes,
 		return image_set_error(image, err, "%s", error);
 	if (err == 0 && count)
 		err = image->format->replay(image, records, count);
-	if (err == 0 && count)
-		err = flush_if_dirty(image);
 	free(records);
 	return err;
 }

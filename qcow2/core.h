@@ -202,6 +202,12 @@ static inline uint64_t qcow2_journal_room(const struct qcow2 *q)
 	return q->image.journal ? journal_room(q->image.journal) : UINT64_MAX;
 }
 
+/*
+ * Flushes, with synchronous calls, until nothing is left that the order of a
+ * crash made wait. Nothing is under way.
+ */
+int qcow2_settle(struct qcow2 *q);
+
 /* Room in the cache that a change of the metadata wants to start with. */
 static inline bool qcow2_has_room(const struct qcow2 *q)
 {

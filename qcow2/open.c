@@ -155,8 +155,7 @@ static int finish_regrow(struct qcow2 *q)
 	return 0;
 }
 
-/* Until nothing is left that a crash-safe order made wait. */
-static int settle(struct qcow2 *q)
+int qcow2_settle(struct qcow2 *q)
 {
 	for (int i = 0; i < MAX_CLOSE_FLUSHES; i++) {
 		int err = finish_regrow(q);
@@ -177,7 +176,7 @@ static void close_image(struct image *image)
 	struct qcow2 *q = qcow2_of(image);
 	uint64_t end = q->end_cluster << q->cluster_bits;
 
-	if (!image->read_only && settle(q) == 0 && q->grown) {
+	if (!image->read_only && qcow2_settle(q) == 0 && q->grown) {
 		end = MAX(q->end_cluster << q->cluster_bits, q->open_bytes);
 		(void)store_resize(image->store, end);
 	}

@@ -14,8 +14,8 @@
  *
  * Everything is judged before anything is changed. Then clusters are taken
  * before anything else could be placed in them, and then the entries change as
- * any other change does: the old cluster is queued to be freed, and a flush
- * writes all of it in its usual order.
+ * any other change does: the old cluster is queued to be freed, and flushes
+ * write all of it in their usual order.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -398,6 +398,8 @@ int qcow2_replay(struct image *image, const struct journal_record *records,
 					     MAX_UNMAPPED);
 	if (err == 0)
 		err = run(&r);
+	if (err == 0)
+		err = qcow2_settle(q);
 	free(r.changes);
 	free(r.hosts.all);
 	return err;
