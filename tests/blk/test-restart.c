@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <linux/virtio_config.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@ enum {
 	REQUEST_BYTES = 4096,
 	PAGE_BYTES = 4096,
 	SETTLE_US = 30000,
+	QCOW2_CLUSTER = 65536,
 };
 
 static const uint64_t no_packed = UINT64_C(1) << VIRTIO_F_RING_PACKED;
@@ -162,6 +164,128 @@ static void a_killed_daemon_loses_nothing_of_a_packed_ring(void **state)
 static void a_killed_daemon_loses_nothing_in_order(void **state)
 {
 	killed_with_requests_in_flight(*state, no_packed);
+}
+
+static void run_tool(const char *format, const struct fixture *f)
+{
+	char command[256];
+
+	snprintf(command, sizeof(command), format, f->image);
+	assert_int_equal(system(command), 0);
+}
+
+/* Every 64 KiB of the first @count a piece that tells its place and round. */
+static void write_pieces(struct blk_driver *d, unsigned first, unsigned count,
+			 uint8_t *model)
+{
+	for (unsigned i = first; i < first + count; i++) {
+		uint8_t *piece = model + i * QCOW2_CLUSTER + 8192;
+
+		fixture_pattern(piece, REQUEST_BYTES, i + first * 1000);
+		assert_int_equal(blk_write(d, 0,
+					   (piece - model) / BLK_SECTOR_BYTES,
+					   piece, REQUEST_BYTES),
+				 VIRTIO_BLK_S_OK);
+	}
+}
+
+static void discard_piece(struct blk_driver *d, unsigned at, uint8_t *model)
+{
+	const struct virtio_blk_discard_write_zeroes range = {
+		.sector = at * QCOW2_CLUSTER / BLK_SECTOR_BYTES,
+		.num_sectors = QCOW2_CLUSTER / BLK_SECTOR_BYTES,
+	};
+
+	assert_int_equal(blk_ranges(d, 0, VIRTIO_BLK_T_WRITE_ZEROES, &range, 1),
+			 VIRTIO_BLK_S_OK);
+	memset(model + at * QCOW2_CLUSTER, 0, QCOW2_CLUSTER);
+}
+
+static void check_model(struct blk_driver *d, const uint8_t *model)
+{
+	static uint8_t found[QCOW2_CLUSTER];
+
+	for (unsigned i = 0; i < FIXTURE_IMAGE_BYTES / QCOW2_CLUSTER; i++) {
+		assert_int_equal(blk_read(d, 0,
+					  i * QCOW2_CLUSTER / BLK_SECTOR_BYTES,
+					  found, QCOW2_CLUSTER),
+				 VIRTIO_BLK_S_OK);
+		if (memcmp(found, model + i * QCOW2_CLUSTER, QCOW2_CLUSTER))
+			fail_msg("cluster %u is not what was written", i);
+	}
+}
+
+/*
+ * Nothing is flushed: the mapping of new clusters was in the memory of the
+ * daemon that died, and in the front-end's region.
+ */
+static void a_killed_daemon_loses_no_new_cluster(void **state)
+{
+	static const char *const qcow2[] = {"--format=qcow2", NULL};
+	struct fixture *f = *state;
+	uint8_t *model = calloc(1, FIXTURE_IMAGE_BYTES);
+	struct blk_driver *d;
+
+	if (system("command -v qemu-img >/dev/null") != 0)
+		skip();
+	run_tool("qemu-img create -q -f qcow2 %s 16M", f);
+	fixture_start(f, qcow2);
+	d = fixture_open(f, NULL);
+	for (unsigned round = 0; round < 6; round++) {
+		write_pieces(d, round * 40, 40, model);
+		if (round == 3)
+			assert_int_equal(blk_flush(d, 0), VIRTIO_BLK_S_OK);
+		if (round)
+			discard_piece(d, round * 40 - 7, model);
+		if (round == 4)
+			write_pieces(d, 20, 10, model);
+		fixture_stop(f, SIGKILL);
+		f->pid = fixture_spawn(f, f->socket, qcow2);
+		go_on(f, d);
+		check_model(d, model);
+	}
+	/* With the front-end its region goes: that takes a flush. */
+	write_pieces(d, 240, 10, model);
+	blk_driver_free(d);
+	d = fixture_open(f, NULL); /* served when the one before has ended */
+	fixture_stop(f, SIGKILL);
+	blk_driver_free(d);
+	fixture_start(f, qcow2);
+	d = fixture_open(f, NULL);
+	check_model(d, model);
+	blk_driver_free(d);
+	fixture_stop(f, SIGTERM);
+	run_tool("qemu-img check -q -f qcow2 %s", f);
+	free(model);
+}
+
+/* Only then is it certain that nothing of the guest's is given to another. */
+static void a_region_of_another_image_is_refused(void **state)
+{
+	static const char *const qcow2[] = {"--format=qcow2", NULL};
+	struct fixture *f = *state;
+	uint8_t data[REQUEST_BYTES];
+	struct frontend *fe;
+	struct blk_driver *d;
+
+	if (system("command -v qemu-img >/dev/null") != 0)
+		skip();
+	run_tool("qemu-img create -q -f qcow2 %s 16M", f);
+	fixture_start(f, qcow2);
+	d = fixture_open(f, NULL);
+	memset(data, 1, sizeof(data));
+	assert_int_equal(blk_write(d, 0, 0, data, sizeof(data)),
+			 VIRTIO_BLK_S_OK);
+	fixture_stop(f, SIGKILL);
+	run_tool("i=%s; mv $i $i.old; qemu-img create -q -f qcow2 $i 16M; "
+		 "rm $i.old",
+		 f);
+	fixture_start(f, qcow2);
+	assert_int_equal(frontend_connect(f->socket, &fe), 0);
+	assert_true(blk_driver_reconnect(d, fe) < 0);
+	blk_driver_free(d);
+	fixture_assert_alive(f);
+	fixture_assert_serves(f);
 }
 
 /* The front-end's connection is lost, the daemon is not. */
@@ -411,6 +535,8 @@ int main(void)
 		FIXTURE_TEST(a_killed_daemon_loses_nothing_of_a_split_ring),
 		FIXTURE_TEST(a_killed_daemon_loses_nothing_of_a_packed_ring),
 		FIXTURE_TEST(a_killed_daemon_loses_nothing_in_order),
+		FIXTURE_TEST(a_killed_daemon_loses_no_new_cluster),
+		FIXTURE_TEST(a_region_of_another_image_is_refused),
 		DAEMON_TEST(a_front_end_that_comes_back_loses_nothing),
 		DAEMON_TEST(a_stopped_ring_goes_on_where_it_was),
 		DAEMON_TEST(a_ring_that_starts_is_looked_at_once),
