@@ -42,6 +42,10 @@ struct fake_device {
 	unsigned resets;
 	int status;
 	int start_result;
+	uint8_t *area; /* of the in-flight region */
+	size_t area_bytes;
+	int area_result;
+	unsigned areas_gone;
 };
 
 static inline struct fake_device *fake(struct vhost_device *device)
@@ -113,6 +117,22 @@ static void fake_reset(struct vhost_device *device)
 	fake(device)->resets++;
 }
 
+static int fake_inflight_area(struct vhost_device *device, void *area,
+			      size_t bytes)
+{
+	struct fake_device *f = fake(device);
+
+	/* Still there when it is said to go. */
+	if (!area)
+		f->area[0] = 0;
+	f->areas_gone += !area;
+	if (area && f->area_result)
+		return f->area_result;
+	f->area = area;
+	f->area_bytes = bytes;
+	return 0;
+}
+
 static const struct vhost_device_ops fake_ops = {
 	.set_features = fake_set_features,
 	.queue_start = fake_queue_start,
@@ -121,6 +141,7 @@ static const struct vhost_device_ops fake_ops = {
 	.get_config = fake_get_config,
 	.set_config = fake_set_config,
 	.set_status = fake_set_status,
+	.inflight_area = fake_inflight_area,
 	.reset = fake_reset,
 };
 

@@ -380,6 +380,51 @@ static void inflight_regions_are_replaced_and_never_pile_up(void **state)
 	assert_true(queue.running);
 }
 
+static void device_has_its_area_while_the_region_is_there(void **state)
+{
+	fake_device.device.inflight_area_bytes = 8192;
+	say_well(get_inflight(1, RING_SIZE));
+	assert_int_equal(fake_device.area_bytes, 8192);
+	memset(fake_device.area, 0x5a, 8192);
+	begin_serving(split_features);
+	assert_true(queue.running);
+	/* Another region: the first one's area goes before that does. */
+	say_well(get_inflight(1, RING_SIZE));
+	assert_int_equal(fake_device.areas_gone, 1);
+	assert_int_equal(fake_device.area[0], 0);
+	assert_true(queue.running);
+	say_well(request(VHOST_USER_RESET_DEVICE, 0));
+	assert_int_equal(fake_device.areas_gone, 2);
+	assert_null(fake_device.area);
+	say_well(get_inflight(1, RING_SIZE));
+	end_session(NULL);
+	assert_int_equal(fake_device.areas_gone, 3);
+	assert_int_equal(session_new(&fake_device.device, &session), 0);
+}
+
+static void area_that_the_device_cannot_use_closes_the_session(void **state)
+{
+	fake_device.device.inflight_area_bytes = 8192;
+	fake_device.area_result = 1;
+	is_refused(get_inflight(1, RING_SIZE), "cannot go on");
+	assert_int_equal(fake_device.areas_gone, 0);
+	assert_null(fake_device.area);
+}
+
+static void region_without_an_area_is_served_all_the_same(void **state)
+{
+	struct vhost_message m = get_inflight(1, RING_SIZE);
+
+	fake_device.device.inflight_area_bytes = 8192;
+	say_well(m);
+	assert_null(fake_device.area);
+	begin_serving(split_features);
+	assert_true(queue.running);
+	end_session(NULL);
+	assert_int_equal(fake_device.areas_gone, 0);
+	assert_int_equal(session_new(&fake_device.device, &session), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -410,6 +455,10 @@ int main(void)
 		session_test(ring_larger_than_its_inflight_region_breaks),
 		session_test(ring_of_the_other_kind_than_its_inflight_breaks),
 		session_test(inflight_regions_are_replaced_and_never_pile_up),
+		session_test(device_has_its_area_while_the_region_is_there),
+		session_test(
+			area_that_the_device_cannot_use_closes_the_session),
+		session_test(region_without_an_area_is_served_all_the_same),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
