@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -243,6 +244,11 @@ static void sleep_for(struct blk_thread *thread, uint64_t timeout_ns)
 	learn_from_sleep(thread, clock_ns() - began);
 }
 
+/*
+ * What is under way may be in the hands of a kernel thread that wants this very
+ * core (io_uring's workers, for what cannot be done without waiting): while
+ * requests are out the core is offered to others at each turn.
+ */
 static bool spin(struct blk_thread *thread)
 {
 	uint64_t now = clock_ns();
@@ -251,7 +257,10 @@ static bool spin(struct blk_thread *thread)
 		thread->idle_since = now;
 	if (now - thread->idle_since >= spin_ns(thread))
 		return false;
-	cpu_relax();
+	if (executor_in_flight(thread->executor) > 0)
+		sched_yield();
+	else
+		cpu_relax();
 	return true;
 }
 
