@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /* An image gets a journal, and what an earlier process left in it is made up. */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "qcow2/core.h"
 
 /* NEED's ticket: a block's index in the cache, or this one. */

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The plan that makes what happened so far stable, in the order that keeps an
  * image whole at every instant of a crash:

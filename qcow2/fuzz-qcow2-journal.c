@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The input is what a journal's records say, of an image with data, zeroes and
  * holes in small clusters. Whatever that is, the image's structure stays whole:

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Whole images: the input is a file and, in its last bytes, requests. Opens,
  * reads, writes, zeroes, discards and flushes, with no I/O but memory.

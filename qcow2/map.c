@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "qcow2/map.h"
 
 /* How many entries from @l2 on look the same to a reader: @mask'ed equal. */

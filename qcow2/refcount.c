@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "qcow2/refcount.h"
 
 void qcow2_refcount_set(uint8_t *refs, unsigned order, uint32_t index,

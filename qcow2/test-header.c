@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What an image's header may claim, and what is refused, with which words. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The driver as a whole on a store in memory, against a plain copy. */
 #include <stdlib.h>
 

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Write zeroes and discard. Whole clusters are changed in the metadata alone
  * where the version can say "zero"; parts of clusters are written.

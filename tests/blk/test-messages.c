@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Messages that no front-end should send. Whether the back-end closes the
  * connection or goes on is its own affair, as long as it lives, leaks nothing

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The daemon as a process: what it holds, what it costs, how it ends. */
 #include <errno.h>
 #include <linux/virtio_config.h>

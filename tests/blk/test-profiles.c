@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The front-ends that exist, and every kind of ring. */
 #include <errno.h>
 #include <linux/virtio_config.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Requests: every type, every shape, and those that make no sense. */
 #include <errno.h>
 #include <linux/virtio_config.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Rings and daemons that stop and go on, and what was written meanwhile. */
 #include <errno.h>
 #include <linux/virtio_config.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Rings that a hostile driver writes by hand. The device is stopped and says
  * so on the error eventfd; the daemon serves the next connection.

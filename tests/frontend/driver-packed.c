@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The packed layout, virtio 1.2, 2.8. The device reads descriptors in ring
  * order and stops at the first one that is not available, so a batch becomes

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The split layout, virtio 1.2, 2.7. */
 #include <errno.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One function for each request, over frontend_tell and frontend_ask. */
 #include <errno.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The socket, and messages as bytes; requests are in frontend-request.c. */
 #include "tests/frontend/frontend.h"
 

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The driver side against a device that is written as naively as the
  * specification allows, so that the two can hardly be wrong alike.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Pulls the plug everywhere. Random guest requests run on an image in a store
  * that remembers each write and flush; flushes are drawn out, with requests

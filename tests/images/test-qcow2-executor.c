@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Many requests at once on a qcow2 file, through the executor: each slot works
  * on its own part of the image, so that what it must read is known, and the

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * QCOW2 against QEMU's own tools: what they make, ours reads byte for byte;
  * what ours writes, they find whole and read the same.

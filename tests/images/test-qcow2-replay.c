@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Kills the process everywhere, not the machine. Random guest requests run on
  * an image with a journal; before every write to the store, in the middle of
