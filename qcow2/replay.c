@@ -327,14 +327,11 @@ static int set_entry(struct replay *r, struct change *c,
 	struct metacache_block *refs[2];
 	struct qcow2_l2 l2;
 	uint64_t old;
-	int err = 0;
+	int err;
 
-	if (!qcow2_has_room(q) || !qcow2_free_has_room(q, 2))
+	if (!qcow2_free_has_room(q, 2))
 		return qcow2_answer_full(q, need);
-	if (qcow2_regrow_waits(q))
-		err = qcow2_regrow_step(q, need);
-	if (err == 0)
-		err = qcow2_l2_own(q, c->guest, need, &l2);
+	err = qcow2_l2_own(q, c->guest, need, &l2);
 	if (err)
 		return err;
 	old = qcow2_l2_get(&l2, 0);

@@ -242,8 +242,8 @@ static int copy_table(struct qcow2 *q, uint64_t guest_cluster, uint64_t table,
 	return err;
 }
 
-int qcow2_l2_own(struct qcow2 *q, uint64_t guest_cluster,
-		 struct image_extent *ret, struct qcow2_l2 *ret_l2)
+static int own_table(struct qcow2 *q, uint64_t guest_cluster,
+		     struct image_extent *ret, struct qcow2_l2 *ret_l2)
 {
 	uint64_t index = l1_index_of(q, guest_cluster);
 	uint64_t table;
@@ -261,4 +261,18 @@ int qcow2_l2_own(struct qcow2 *q, uint64_t guest_cluster,
 			return err;
 	}
 	return load_slice(q, guest_cluster, table, ret, ret_l2);
+}
+
+int qcow2_l2_own(struct qcow2 *q, uint64_t guest_cluster,
+		 struct image_extent *ret, struct qcow2_l2 *ret_l2)
+{
+	int err = 0;
+
+	if (!qcow2_has_room(q))
+		return qcow2_answer_full(q, ret);
+	if (qcow2_regrow_waits(q))
+		err = qcow2_regrow_step(q, ret);
+	if (err)
+		return err;
+	return own_table(q, guest_cluster, ret, ret_l2);
 }

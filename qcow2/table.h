@@ -76,7 +76,8 @@ int qcow2_l2_find(struct qcow2 *q, uint64_t guest_cluster,
 
 /*
  * To change: makes the L2 table if there is none, and a copy of our own if it
- * is shared with a snapshot.
+ * is shared with a snapshot. What every change of the metadata wants first, room
+ * in the cache and the next step of a refcount table that moves, is seen to.
  */
 int qcow2_l2_own(struct qcow2 *q, uint64_t guest_cluster,
 		 struct image_extent *ret, struct qcow2_l2 *ret_l2);

@@ -219,14 +219,8 @@ int qcow2_map_allocate(struct qcow2 *q, const struct qcow2_ask *ask,
 		       struct image_extent *ret)
 {
 	struct target t = {.ask = ask};
-	int err = 0;
+	int err = qcow2_l2_own(q, ask->cluster, ret, &t.l2);
 
-	if (!qcow2_has_room(q))
-		return qcow2_answer_full(q, ret);
-	if (qcow2_regrow_waits(q))
-		err = qcow2_regrow_step(q, ret);
-	if (err == 0)
-		err = qcow2_l2_own(q, ask->cluster, ret, &t.l2);
 	if (err)
 		return err;
 	metacache_pin(&q->cache, t.l2.slice);

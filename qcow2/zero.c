@@ -93,14 +93,8 @@ static int clear_run(struct qcow2 *q, const struct qcow2_ask *ask,
 {
 	struct qcow2_l2 l2;
 	uint64_t limit, done = 0;
-	int err = 0;
+	int err = qcow2_l2_own(q, ask->cluster, ret, &l2);
 
-	if (!qcow2_has_room(q))
-		return qcow2_answer_full(q, ret);
-	if (qcow2_regrow_waits(q))
-		err = qcow2_regrow_step(q, ret);
-	if (err == 0)
-		err = qcow2_l2_own(q, ask->cluster, ret, &l2);
 	if (err)
 		return err;
 	limit = qcow2_pending_limit(q, ask->cluster,
