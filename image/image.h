@@ -49,6 +49,8 @@
 struct image;
 struct image_waiter;
 struct executor_group;
+struct image_cipher;
+struct image_manage;
 struct journal;
 struct journal_record;
 
@@ -161,14 +163,38 @@ struct image_plan {
 	uint64_t ticket; /* the format's own */
 };
 
+/* A key or passphrase for the image that lies @depth below the opened one. */
+struct image_secret {
+	const char *id; /* what options such as encrypt.key-secret call it */
+	unsigned depth;
+	const void *data; /* NULL ends a list */
+	size_t bytes;
+};
+
 struct image_open_options {
 	bool read_only;
 	uint64_t cache_bytes; /* of metadata; 0: the format's default */
+	/*
+	 * To be checked or repaired (image/manage.h): what is marked dirty or
+	 * corrupt is opened as it is, and tables that cannot be are left for
+	 * the check to find. Otherwise a dirty image is repaired when it is
+	 * opened for writing.
+	 */
+	bool check;
+	/*
+	 * Names a snapshot (or its id, where no name matches): the image is as
+	 * it was then; read-only.
+	 */
+	const char *snapshot;
+	const struct image_secret *secrets; /* of depth 0; or NULL */
 };
 
 /* What a format implements. Called with the image's lock held. */
 struct image_format {
 	const char *name; /* "raw", "qcow2", … */
+
+	/* What else it can; or NULL. */
+	const struct image_manage *manage;
 
 	/* map reads nothing that changes: it is called without the lock. */
 	bool map_is_constant;
@@ -188,6 +214,13 @@ struct image_format {
 	 */
 	int (*open)(struct store *store, const struct image_open_options *o,
 		    struct image **ret_image, char **ret_error);
+
+	/*
+	 * @data is the file that image->data_name names; the image owns it on
+	 * success. May check it against what the image says.
+	 */
+	int (*attach_data)(struct image *image, struct store *data,
+			   char **ret_error);
 
 	/* After the last flush; frees everything but the backing image. */
 	void (*close)(struct image *image);
@@ -226,9 +259,12 @@ struct image {
 	bool read_only;
 	struct store *store;	  /* the format's main store, owned */
 	struct store *data_store; /* where guest data lies; often == store */
-	char *backing_name;	  /* or NULL; heap */
-	char *backing_format;	  /* or NULL: the image does not say; heap */
-	struct image *backing;	  /* owned, read-only; or NULL */
+	char *data_name;	  /* of an external data file, or NULL; heap */
+	struct image_cipher *cipher; /* of all that lies in data_store, or NULL:
+				      * see image/cipher.h; owned */
+	char *backing_name;	     /* or NULL; heap */
+	char *backing_format;	     /* or NULL: the image does not say; heap */
+	struct image *backing;	     /* owned, read-only; or NULL */
 	pthread_mutex_t lock;
 	uint64_t generation;	      /* see image_generation */
 	uint64_t flushes;	      /* ended so far; see image_reclaim */

@@ -28,8 +28,20 @@ struct qcow2_header {
 	uint64_t incompatible;
 	uint64_t compatible;
 	uint64_t autoclear;
+	enum qcow2_crypt_method crypt_method;
 	char *backing_name;   /* heap, or NULL */
 	char *backing_format; /* heap, or NULL */
+	char *data_name;      /* of the external data file; heap, or NULL */
+	/* "Full disk encryption header pointer"; 0, 0: none. */
+	uint64_t crypt_offset;
+	uint64_t crypt_bytes;
+	/* "Bitmaps extension"; all 0: none. */
+	uint32_t bitmap_count;
+	uint64_t bitmap_directory_bytes;
+	uint64_t bitmap_directory_offset;
+	/* Extensions that are not known here, as they are on disk; heap. */
+	uint8_t *unknown;
+	size_t unknown_bytes;
 };
 
 /*

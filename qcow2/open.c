@@ -5,6 +5,7 @@
 #include "image/open.h"
 #include "qcow2/alloc.h"
 #include "qcow2/core.h"
+#include "qcow2/manage.h"
 #include "qcow2/qcow2.h"
 
 enum {
@@ -196,4 +197,5 @@ const struct image_format qcow2_format = {
 	.reclaim = qcow2_reclaim,
 	.is_dirty = qcow2_is_dirty,
 	.replay = qcow2_replay,
+	.manage = &qcow2_manage,
 };
