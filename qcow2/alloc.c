@@ -110,28 +110,66 @@ static int enlarge_reftable(struct qcow2 *q, uint64_t index,
 	return 0;
 }
 
-/* Refcount blocks for the table's new clusters; then these are promised to it. */
-static int reserve_reftable(struct qcow2 *q, struct image_extent *ret)
+/* The block of refcounts number @index, at the end, which another covers. */
+static int append_refblock(struct qcow2 *q, uint64_t index,
+			   struct image_extent *ret)
 {
-	uint32_t count = q->reftable.bytes >> q->cluster_bits;
-	uint64_t at = q->end_cluster;
+	uint64_t cluster = q->end_cluster;
+	bool is_new = q->image.store->can_grow;
+	struct metacache_block *ref;
 	int err;
 
-	while (at < q->end_cluster + count) {
-		uint64_t index = at >> q->refblock_bits;
+	if (metacache_room(&q->cache) <= 2 * qcow2_slices(q) + 8)
+		return qcow2_answer_full(q, ret);
+	err = check_usable(q, cluster, 1, ret);
+	if (err == 0)
+		err = check_overlaps(q, cluster, 1);
+	if (err == 0)
+		err = qcow2_ref_slice(q, cluster, ret, &ref);
+	if (err)
+		return err;
+	qcow2_ref_set(q, ref, cluster, 1);
+	qcow2_new_slice(q, cluster, 0, QCOW2_SLICE_REFCOUNT, !is_new);
+	qcow2_memtable_set(&q->reftable, index, cluster << q->cluster_bits);
+	q->end_cluster++;
+	return 0;
+}
+
+/*
+ * Refcount blocks for the @count clusters past the end. Each that is placed
+ * moves the end by one: placed in front of the row, never within it, they
+ * come to an end however long the row is.
+ */
+static int blocks_past_end(struct qcow2 *q, uint32_t count,
+			   struct image_extent *ret)
+{
+	uint64_t index = q->end_cluster >> q->refblock_bits;
+
+	while (index << q->refblock_bits < q->end_cluster + count) {
+		int err;
 
 		if (index >= q->reftable.entries)
 			return IMAGE_E_NO_SPACE;
 		if (qcow2_memtable_get(&q->reftable, index) != 0) {
-			at = next_multiple(at, q->refblock_bits);
+			index++;
 			continue;
 		}
-		err = place_refblock(q, at, ret);
+		if (index == q->end_cluster >> q->refblock_bits)
+			err = place_refblock(q, q->end_cluster, ret);
+		else
+			err = append_refblock(q, index, ret);
 		if (err)
 			return err;
-		at = q->end_cluster;
 	}
-	err = check_usable(q, q->end_cluster, count, ret);
+	return check_usable(q, q->end_cluster, count, ret);
+}
+
+/* Refcount blocks for the table's new clusters; then these are promised to it. */
+static int reserve_reftable(struct qcow2 *q, struct image_extent *ret)
+{
+	uint32_t count = q->reftable.bytes >> q->cluster_bits;
+	int err = blocks_past_end(q, count, ret);
+
 	if (err)
 		return err;
 	q->regrow.first = q->end_cluster;
@@ -324,6 +362,69 @@ int qcow2_alloc_at(struct qcow2 *q, uint64_t cluster, uint64_t home,
 	qcow2_ref_set(q, ref, cluster, 1);
 	q->end_cluster = MAX(q->end_cluster, cluster + 1);
 	return 0;
+}
+
+/* An index that the refcount table must have before the row fits. */
+static uint64_t last_block_of(const struct qcow2 *q, uint32_t count)
+{
+	uint64_t blocks = (count >> q->refblock_bits) + 2;
+
+	/* The blocks are clusters themselves. */
+	blocks += (blocks >> q->refblock_bits) + 1;
+	return (q->end_cluster + count + blocks) >> q->refblock_bits;
+}
+
+/* Room for the row past the end; the refcount table may have to grow first. */
+static int reserve_row(struct qcow2 *q, struct qcow2_row *row,
+		       struct image_extent *ret)
+{
+	int err = 0;
+
+	while (err == 0 &&
+	       last_block_of(q, row->count) >= q->reftable.entries) {
+		err = enlarge_reftable(q, last_block_of(q, row->count), ret);
+		if (err == 0)
+			err = qcow2_regrow_step(q, ret);
+	}
+	if (err == 0)
+		err = blocks_past_end(q, row->count, ret);
+	if (err)
+		return err;
+	row->first = q->end_cluster;
+	row->fresh = q->image.store->can_grow;
+	q->end_cluster += row->count;
+	return 0;
+}
+
+int qcow2_alloc_row(struct qcow2 *q, struct qcow2_row *row,
+		    struct image_extent *ret)
+{
+	int err = 0;
+
+	if (qcow2_regrow_waits(q))
+		err = qcow2_regrow_step(q, ret);
+	if (err == 0 && row->first == 0)
+		err = reserve_row(q, row, ret);
+	while (err == 0 && row->done < row->count) {
+		uint64_t cluster = row->first + row->done;
+		struct metacache_block *ref;
+
+		if (!qcow2_has_room(q))
+			return qcow2_answer_full(q, ret);
+		err = qcow2_ref_slice(q, cluster, ret, &ref);
+		if (err == 0 && !ref)
+			err = qcow2_corrupt(q,
+					    "host cluster %llu has no "
+					    "refcount block",
+					    (unsigned long long)cluster);
+		if (err == 0 && !row->fresh)
+			err = check_overlaps(q, cluster, 1);
+		if (err)
+			return err;
+		qcow2_ref_set(q, ref, cluster, 1);
+		row->done++;
+	}
+	return err;
 }
 
 void qcow2_alloc_init(struct qcow2 *q)

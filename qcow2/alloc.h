@@ -42,6 +42,22 @@ int qcow2_alloc(struct qcow2 *q, enum qcow2_alloc_what what, uint32_t want,
 int qcow2_alloc_at(struct qcow2 *q, uint64_t cluster, uint64_t home,
 		   struct image_extent *ret);
 
+/* Clusters in a row, on their way to be taken. */
+struct qcow2_row {
+	uint64_t first; /* host clusters; 0: past the end of what is used */
+	uint32_t count;
+	uint32_t done;
+	bool fresh; /* never written: reads as zeroes */
+};
+
+/*
+ * Takes @row: zeroed at first, but for count and, where the caller knows of
+ * free clusters that have refcount blocks, first. As qcow2_alloc; the next try
+ * with the same row goes on.
+ */
+int qcow2_alloc_row(struct qcow2 *q, struct qcow2_row *row,
+		    struct image_extent *ret);
+
 /* Sets end_cluster, free_hint and host_limit of an image just opened. */
 void qcow2_alloc_init(struct qcow2 *q);
 

@@ -6,6 +6,7 @@
 #include "qcow2/alloc.h"
 #include "qcow2/core.h"
 #include "qcow2/manage.h"
+#include "qcow2/offline.h"
 #include "qcow2/qcow2.h"
 
 enum {
@@ -135,31 +136,15 @@ static int open_image(struct store *store, const struct image_open_options *o,
 	return 0;
 }
 
-/* Carries on with what waits for a block to be read, with synchronous calls. */
-static int finish_regrow(struct qcow2 *q)
+static int regrow(struct qcow2 *q, void *opaque, struct image_extent *ret)
 {
-	struct image_extent need;
-	int err;
-
-	while (qcow2_regrow_waits(q)) {
-		err = qcow2_regrow_step(q, &need);
-		if (err == 0)
-			continue;
-		if (err != QCOW2_ANSWERED || need.kind != IMAGE_NEED)
-			return err;
-		err = store_read(need.store, need.host_offset, need.buffer,
-				 need.host_bytes);
-		qcow2_provide(&q->image, &need, err);
-		if (err)
-			return err;
-	}
-	return 0;
+	return qcow2_regrow_waits(q) ? qcow2_regrow_step(q, ret) : 0;
 }
 
 int qcow2_settle(struct qcow2 *q)
 {
 	for (int i = 0; i < MAX_CLOSE_FLUSHES; i++) {
-		int err = finish_regrow(q);
+		int err = qcow2_offline_run(q, regrow, NULL);
 
 		if (err == 0 && !qcow2_is_dirty(&q->image) &&
 		    q->free_count == 0)
