@@ -132,6 +132,10 @@ void executor_bounce(struct executor_transfer *transfer)
 	struct executor *executor = transfer->executor;
 	uint32_t alignment = transfer->file->store->alignment;
 
+	if (transfer->cipher) {
+		executor_crypt(transfer);
+		return;
+	}
 	transfer->bounce = executor_take_buffer(executor);
 	if (!transfer->bounce) {
 		transfer->next = executor->bounce_waiters;

@@ -85,6 +85,7 @@ static struct executor_transfer *new_transfer(struct executor_request *request,
 	transfer->file = file;
 	transfer->kind = kind;
 	transfer->offset = offset;
+	transfer->cipher = NULL;
 	request->pending++;
 	return transfer;
 }
@@ -114,6 +115,7 @@ static enum step data_extent(struct executor_request *request,
 
 	if (!transfer)
 		return fail(request, -EMFILE);
+	transfer_set_cipher(transfer, extent);
 	transfer_set_iov(transfer, request->cursor, extent->length);
 	move_on(request, extent->length);
 	transfer_start(transfer);

@@ -85,6 +85,7 @@ static void fill_write(struct executor_fill *fill)
 	transfer->ended = fill_written;
 	transfer->kind = TRANSFER_WRITE;
 	transfer->offset = extent->host_offset;
+	transfer_set_cipher(transfer, extent);
 	transfer->file = executor_file(fill->executor, extent->store);
 	if (!transfer->file) {
 		transfer_end_later(transfer, -EMFILE);

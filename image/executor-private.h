@@ -80,11 +80,14 @@ struct executor_transfer {
 	struct transfer_part parts[TRANSFER_PARTS];
 	struct iovec single; /* storage for a part's only segment */
 	struct iovec iov[TRANSFER_IOV];
+	struct image_cipher *cipher; /* of what lies in the store; or NULL */
+	uint64_t crypt_shift; /* from an offset in the store to the cipher's */
 	struct image_extent extent; /* NEED, COMPRESSED */
 	struct image *image;	    /* NEED */
 	char *stream;		    /* COMPRESSED: a buffer */
 	char *bounce;		    /* a buffer, in a round that needs one */
 	size_t bounce_bytes;
+	size_t bounce_done; /* of these, in an encrypted image */
 };
 
 /* Copy-on-write of one IMAGE_ALLOCATE extent. */
@@ -316,6 +319,17 @@ void transfer_run(struct executor_transfer *transfer);
 /* executor-bounce.c: O_DIRECT and buffers, or an offset, that are not aligned. */
 void executor_bounce(struct executor_transfer *transfer);
 void executor_bounce_waiters(struct executor *executor);
+
+/* executor-crypt.c: the next round of an encrypted image's transfer. */
+void executor_crypt(struct executor_transfer *transfer);
+
+/* The bytes of @extent, and of its head and tail, are encrypted or not. */
+static inline void transfer_set_cipher(struct executor_transfer *transfer,
+				       const struct image_extent *extent)
+{
+	transfer->cipher = extent->cipher;
+	transfer->crypt_shift = extent->crypt_offset - extent->host_offset;
+}
 
 /* executor-extent.c: what to do with each kind of extent. */
 

@@ -331,6 +331,10 @@ void transfer_run(struct executor_transfer *transfer)
 	uint64_t within = within_store(transfer);
 	unsigned count;
 
+	if (transfer->cipher) {
+		executor_crypt(transfer);
+		return;
+	}
 	if (transfer->kind == TRANSFER_ZERO ||
 	    transfer->kind == TRANSFER_PUNCH) {
 		run_allocate(transfer);

@@ -192,7 +192,7 @@ static enum step step_once(struct executor *executor,
 				       request->length - request->at, &found);
 	if (request->result < 0)
 		return STEP_ON;
-	if (found.extent.kind == IMAGE_DATA) {
+	if (found.extent.kind == IMAGE_DATA && !found.extent.cipher) {
 		file = executor_file(executor, found.extent.store);
 		if (file && is_direct(request, &found.extent, file)) {
 			submit_direct(executor, request, file,

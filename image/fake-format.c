@@ -8,6 +8,7 @@
 #include <zstd.h>
 
 #include "base/bytes.h"
+#include "image/cipher.h"
 
 enum {
 	CLUSTER = FAKE_CLUSTER_BYTES,
@@ -468,6 +469,26 @@ struct image *fake_new(struct store *store, const void *content,
 		store_cluster(fake, &fake->clusters[at / CLUSTER], cluster);
 	}
 	return &fake->image;
+}
+
+void fake_encrypt(struct image *image, struct image_cipher *cipher)
+{
+	bool by_host = image_cipher_position_is_host(cipher);
+	struct fake *fake = to_fake(image);
+	char data[CLUSTER];
+
+	image->cipher = cipher;
+	for (uint64_t i = 0; i < FAKE_MAX_CLUSTERS; i++) {
+		const struct cluster *cluster = &fake->clusters[i];
+		uint64_t at = by_host ? cluster->host : i * CLUSTER;
+
+		if (cluster->kind != DATA)
+			continue;
+		store_read(image->store, cluster->host, data, CLUSTER);
+		image_cipher_encrypt(cipher, at / CIPHER_SECTOR_BYTES, data,
+				     CLUSTER);
+		store_write(image->store, cluster->host, data, CLUSTER);
+	}
 }
 
 struct fake_counts fake_counts(const struct image *image)

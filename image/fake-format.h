@@ -26,6 +26,11 @@ struct fake_counts {
 struct image *fake_new(struct store *store, const void *content,
 		       uint64_t size_bytes, bool read_only,
 		       struct image *backing, uint64_t seed);
+/*
+ * Encrypts what lies plain in the store, and takes @cipher; before any request.
+ */
+void fake_encrypt(struct image *image, struct image_cipher *cipher);
+
 struct fake_counts fake_counts(const struct image *image);
 
 #endif

@@ -8,6 +8,7 @@
 
 #include "base/barrier.h"
 #include "base/bytes.h"
+#include "image/cipher.h"
 #include "image/journal.h"
 
 void image_init(struct image *image, const struct image_format *format,
@@ -24,6 +25,7 @@ void image_deinit(struct image *image)
 	if (image->data_store != image->store)
 		store_free(image->data_store);
 	store_free(image->store);
+	image_cipher_free(image->cipher);
 	free(image->backing_name);
 	free(image->backing_format);
 	pthread_mutex_destroy(&image->lock);
@@ -56,6 +58,22 @@ static void move_generation(struct image *image)
 	}
 }
 
+/*
+ * New room holds nothing that decrypts to zeroes, whatever the store has there.
+ */
+static void set_cipher(struct image *image, uint64_t offset,
+		       struct image_extent *extent)
+{
+	extent->cipher = image->cipher;
+	extent->crypt_offset = extent->host_offset;
+	extent->reads_zero = false;
+	if (image_cipher_position_is_host(image->cipher))
+		return;
+	extent->crypt_offset = offset;
+	if (extent->kind == IMAGE_ALLOCATE)
+		extent->crypt_offset -= extent->head_bytes;
+}
+
 int image_map(struct image *image, enum image_op op, uint64_t offset,
 	      uint64_t length, struct image_extent *ret_extent)
 {
@@ -65,12 +83,18 @@ int image_map(struct image *image, enum image_op op, uint64_t offset,
 		return -EINVAL;
 	if (op != IMAGE_READ && image->read_only)
 		return -EROFS;
-	if (image->format->map_is_constant)
-		return image->format->map(image, op, offset, length,
-					  ret_extent);
-	pthread_mutex_lock(&image->lock);
-	outcome = image->format->map(image, op, offset, length, ret_extent);
-	pthread_mutex_unlock(&image->lock);
+	if (image->format->map_is_constant) {
+		outcome = image->format->map(image, op, offset, length,
+					     ret_extent);
+	} else {
+		pthread_mutex_lock(&image->lock);
+		outcome = image->format->map(image, op, offset, length,
+					     ret_extent);
+		pthread_mutex_unlock(&image->lock);
+	}
+	ret_extent->cipher = NULL;
+	if (image->cipher && outcome == 0)
+		set_cipher(image, offset, ret_extent);
 	return outcome;
 }
 

@@ -128,6 +128,12 @@ struct image_extent {
 	bool reads_zero; /* ALLOCATE: the new room reads as zeroes already (a
 				 * store that can_grow was never written there):
 				 * zeroes need not be written */
+	/*
+	 * DATA, ALLOCATE; set by image_map: what lies there is encrypted, and
+	 * its first sector is number @crypt_offset / 512 to the cipher.
+	 */
+	struct image_cipher *cipher; /* or NULL */
+	uint64_t crypt_offset;
 	void *buffer;	 /* NEED: the format's, valid until provided */
 	uint64_t ticket; /* the format's own */
 };

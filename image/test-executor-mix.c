@@ -13,6 +13,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "image/cipher.h"
 #include "image/executor.h"
 #include "image/fake-format.h"
 #include "image/flaky-store.h"
@@ -73,14 +74,20 @@ static bool is_taken(uint64_t offset, uint64_t length)
 	return false;
 }
 
-/* What the whole clusters of a discard become; the rest stays. */
+/*
+ * What the whole clusters of a discard become; the rest stays. An encrypted
+ * image may keep what lies there.
+ */
 static void discard_model(uint64_t offset, uint64_t length)
 {
 	uint64_t start = align_up(offset, FAKE_CLUSTER_BYTES);
 	uint64_t end = align_down(offset + length, FAKE_CLUSTER_BYTES);
 
-	if (start < end)
-		memset(model + start, 0, end - start);
+	if (start >= end)
+		return;
+	memset(model + start, 0, end - start);
+	if (image->cipher)
+		memset(unknown + start, true, end - start);
 }
 
 static bool agrees(const char *got, uint64_t offset, uint64_t length)
@@ -103,9 +110,11 @@ static void check_or_apply(struct slot *slot)
 		break;
 	case EXECUTOR_WRITE:
 		memcpy(at, slot->data, request->length);
+		memset(unknown + request->offset, false, request->length);
 		break;
 	case EXECUTOR_ZERO:
 		memset(at, 0, request->length);
+		memset(unknown + request->offset, false, request->length);
 		break;
 	case EXECUTOR_DISCARD:
 		discard_model(request->offset, request->length);
@@ -250,6 +259,7 @@ static void make_image(struct store *store, struct store *backing_store,
 	static char content[BACKING_SIZE];
 	struct image *backing = NULL;
 
+	memset(unknown, false, sizeof(unknown));
 	make_model();
 	if (backing_store) {
 		memset(content, 'b', sizeof(content));
@@ -355,6 +365,142 @@ static void two_threads_on_tmpfs_agree_with_the_model(void **state)
 	check_mix(file("/dev/shm", false), file("/dev/shm", false), 2, 3000);
 }
 
+static int done_result;
+
+static void count_done(struct executor_request *request, int result)
+{
+	done_result = result;
+}
+
+static struct image_cipher *key(unsigned number, bool by_host)
+{
+	const struct cipher_spec spec = {
+		.algorithm = number % 2 ? CIPHER_AES_128 : CIPHER_AES_256,
+		.mode = number % 2 ? CIPHER_CBC : CIPHER_XTS,
+		.iv = CIPHER_PLAIN64,
+	};
+	uint8_t bytes[CIPHER_MAX_KEY_BYTES];
+	struct image_cipher *cipher = NULL;
+
+	for (unsigned i = 0; i < sizeof(bytes); i++)
+		bytes[i] = number + i;
+	assert_int_equal(image_cipher_new(&spec, bytes, by_host, &cipher, NULL),
+			 0);
+	return cipher;
+}
+
+/* Image and backing image with a key each, counted in different ways. */
+static void check_encrypted_mix(struct store *store, struct store *backing,
+				unsigned threads, unsigned requests)
+{
+	make_image(store, backing, 4711);
+	fake_encrypt(image, key(1, true));
+	if (backing)
+		fake_encrypt(image->backing, key(2, false));
+	run_workers(threads, requests, 8);
+	check_counts(store->fd >= 0);
+	assert_int_equal(image_close(image), 0);
+}
+
+static void encrypted_mixes_agree_with_the_model(void **state)
+{
+	check_encrypted_mix(memory(), memory(), 1, 4000);
+	check_encrypted_mix(file("/dev/shm", false), file("/dev/shm", false), 1,
+			    4000);
+	check_encrypted_mix(file("/var/tmp", false), file("/var/tmp", false), 1,
+			    400);
+	check_encrypted_mix(file("/dev/shm", true), file("/dev/shm", true), 1,
+			    1500);
+	check_encrypted_mix(file("/dev/shm", false), NULL, 2, 3000);
+}
+
+/* Positions that follow the guest, at the top of the chain. */
+static void
+an_encrypted_mix_by_guest_position_agrees_with_the_model(void **state)
+{
+	make_image(file("/dev/shm", false), NULL, 99);
+	fake_encrypt(image, key(4, false));
+	run_workers(1, 4000, 8);
+	check_counts(true);
+	assert_int_equal(image_close(image), 0);
+}
+
+static void nothing_of_an_encrypted_image_lies_plain_in_its_store(void **state)
+{
+	static char marker[64] = "a line that nobody else may read in the file";
+	struct store *store = memory();
+	struct iovec iov = {marker, sizeof(marker)};
+	struct executor_request request = {
+		.op = EXECUTOR_WRITE,
+		.offset = FAKE_CLUSTER_BYTES + 100,
+		.length = sizeof(marker),
+		.iov = &iov,
+		.iov_count = 1,
+		.done = count_done,
+	};
+	const struct executor_config config = {.depth = 4};
+	struct executor *executor;
+	struct loop *loop;
+
+	make_image(store, NULL, 4711);
+	fake_encrypt(image, key(1, true));
+	assert_int_equal(loop_new(64, &loop), 0);
+	assert_int_equal(executor_new(loop, image, &config, &executor), 0);
+	done_result = 1;
+	executor_submit(executor, &request);
+	while (executor_in_flight(executor) > 0)
+		assert_true(loop_wait(loop, 2 * NS_PER_SECOND) > 0);
+	assert_int_equal(done_result, 0);
+	executor_free(executor);
+	assert_null(memmem(store_memory_data(store), store->size_bytes, marker,
+			   20));
+	loop_free(loop);
+	assert_int_equal(image_close(image), 0);
+}
+
+/* Without the key: an error, and the store as it was. */
+static void a_locked_image_is_neither_read_nor_written(void **state)
+{
+	struct store *store = memory();
+	char data[FAKE_CLUSTER_BYTES] = "untouched";
+	struct iovec iov = {data, sizeof(data)};
+	const struct executor_config config = {.depth = 4};
+	struct image_cipher *cipher = NULL;
+	struct executor *executor;
+	struct loop *loop;
+	unsigned refused = 0;
+
+	make_image(store, NULL, 4711);
+	assert_int_equal(image_cipher_new_locked(&cipher), 0);
+	image->cipher = cipher;
+	assert_int_equal(loop_new(64, &loop), 0);
+	assert_int_equal(executor_new(loop, image, &config, &executor), 0);
+	for (unsigned i = 0; i < 120; i++) {
+		struct executor_request request = {
+			.op = i % 2 ? EXECUTOR_READ : EXECUTOR_WRITE,
+			.offset = i / 2 * FAKE_CLUSTER_BYTES,
+			.length = sizeof(data),
+			.iov = &iov,
+			.iov_count = 1,
+			.done = count_done,
+		};
+
+		done_result = 1;
+		executor_submit(executor, &request);
+		while (executor_in_flight(executor) > 0)
+			assert_true(loop_wait(loop, 2 * NS_PER_SECOND) > 0);
+		if (!(i % 2))
+			assert_int_equal(done_result, -EACCES);
+		refused += done_result == -EACCES;
+	}
+	assert_true(refused > 60);
+	executor_free(executor);
+	assert_null(memmem(store_memory_data(store), store->size_bytes,
+			   "untouched", 9));
+	loop_free(loop);
+	assert_int_equal(image_close(image), 0);
+}
+
 /*
  * Four fills, all there are, whose reads of the backing image all have to wait
  * for its metadata: they must not then wait for a fill.
@@ -428,6 +574,12 @@ int main(void)
 		cmocka_unit_test(a_mix_with_o_direct_agrees_with_the_model),
 		cmocka_unit_test(two_threads_on_memory_agree_with_the_model),
 		cmocka_unit_test(two_threads_on_tmpfs_agree_with_the_model),
+		cmocka_unit_test(encrypted_mixes_agree_with_the_model),
+		cmocka_unit_test(
+			an_encrypted_mix_by_guest_position_agrees_with_the_model),
+		cmocka_unit_test(
+			nothing_of_an_encrypted_image_lies_plain_in_its_store),
+		cmocka_unit_test(a_locked_image_is_neither_read_nor_written),
 		cmocka_unit_test(reads_of_fills_need_no_fill),
 		cmocka_unit_test(empty_pools_are_waited_for),
 		cmocka_unit_test(failing_stores_fail_requests_and_nothing_else),

@@ -143,7 +143,10 @@ static int find_target(struct qcow2 *q, struct target *t,
 	return 0;
 }
 
-/* A new place that reads as zeroes already needs no copying: map it now. */
+/*
+ * A new place that reads as zeroes already needs no copying: map it now. Not
+ * where it would be zeroes that were decrypted.
+ */
 static void map_at_once(struct qcow2 *q, const struct target *t,
 			const struct qcow2_run *run, struct image_extent *ret)
 {
@@ -208,7 +211,8 @@ static int replace(struct qcow2 *q, struct target *t, struct image_extent *ret)
 		if (err)
 			return err;
 	}
-	if (run.reads_zero && t->frees == 0 && t->zero_count >= run.count)
+	if (run.reads_zero && !q->image.cipher && t->frees == 0 &&
+	    t->zero_count >= run.count)
 		map_at_once(q, t, &run, ret);
 	else
 		hand_out(q, t, &run, ret);
