@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Decompression of one cluster. A codec keeps what the libraries need between
- * calls, so that none of them allocates; it belongs to one thread.
+ * Compression and decompression of one cluster. A codec keeps what the
+ * libraries need between calls, so that none of them allocates once a kind and
+ * level were used; it belongs to one thread.
  */
 #ifndef IMAGE_CODEC_H
 #define IMAGE_CODEC_H
@@ -27,5 +28,27 @@ void codec_free(struct codec *codec);
 int codec_decompress(struct codec *codec, enum image_codec kind,
 		     const void *from, size_t from_bytes, void *to,
 		     size_t to_bytes);
+
+/* The levels that QEMU uses, and how far one may go. */
+enum {
+	CODEC_DEFAULT_LEVEL = 0,
+	CODEC_MAX_DEFLATE_LEVEL = 9,
+	CODEC_MAX_ZSTD_LEVEL = 19,
+	CODEC_SLACK_BYTES = 8, /* of the output that a stream leaves unused */
+};
+
+/* The highest level of @kind; 0 for a codec that is none. */
+int codec_max_level(enum image_codec kind);
+
+/*
+ * Compresses @bytes of @from at @level (clamped, or CODEC_DEFAULT_LEVEL) to
+ * @to, where deflate and zstd streams are such that QEMU can read them: of
+ * DEFLATE no distance exceeds 4 KiB. 0 and *@ret_bytes; IMAGE_E_NO_SPACE if the
+ * stream does not fit in @to_bytes less CODEC_SLACK_BYTES; IMAGE_E_UNSUPPORTED
+ * for a codec that is none; -ENOMEM.
+ */
+int codec_compress(struct codec *codec, enum image_codec kind, int level,
+		   const void *from, size_t bytes, void *to, size_t to_bytes,
+		   size_t *ret_bytes);
 
 #endif

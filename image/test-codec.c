@@ -106,6 +106,53 @@ static void a_codec_that_is_none_is_refused(void **state)
 			 IMAGE_E_UNSUPPORTED);
 }
 
+static void what_is_compressed_comes_back(void **state)
+{
+	for (size_t k = 0; k < ARRAY_SIZE(kinds); k++)
+		for (int level = 0; level <= 20; level++) {
+			size_t bytes = 0;
+
+			assert_int_equal(codec_compress(codec, kinds[k], level,
+							cluster, CLUSTER,
+							stream, CLUSTER,
+							&bytes),
+					 0);
+			assert_in_range(bytes, 1, CLUSTER - 1);
+			memset(out, 0, sizeof(out));
+			assert_int_equal(codec_decompress(codec, kinds[k],
+							  stream, bytes, out,
+							  CLUSTER),
+					 0);
+			assert_memory_equal(out, cluster, CLUSTER);
+		}
+}
+
+static void a_stream_that_does_not_fit_is_said_to(void **state)
+{
+	for (size_t k = 0; k < ARRAY_SIZE(kinds); k++) {
+		size_t bytes = 0, unchanged = 77;
+
+		assert_int_equal(codec_compress(codec, kinds[k], 0, cluster,
+						CLUSTER, stream, CLUSTER,
+						&bytes),
+				 0);
+		for (size_t room = 0; room < bytes; room += 1 + room / 2) {
+			/* On the heap: a sanitizer sees one byte over. */
+			char *small = malloc(room + 1);
+
+			assert_int_equal(codec_compress(codec, kinds[k], 0,
+							cluster, CLUSTER, small,
+							room, &unchanged),
+					 IMAGE_E_NO_SPACE);
+			free(small);
+		}
+		assert_int_equal(unchanged, 77);
+	}
+	assert_int_equal(codec_compress(codec, IMAGE_CODEC_NONE, 0, cluster, 10,
+					stream, 100, &(size_t){0}),
+			 IMAGE_E_UNSUPPORTED);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -113,6 +160,8 @@ int main(void)
 		cmocka_unit_test(a_stream_of_another_length_is_refused),
 		cmocka_unit_test(a_stream_cut_anywhere_is_refused),
 		cmocka_unit_test(a_codec_that_is_none_is_refused),
+		cmocka_unit_test(what_is_compressed_comes_back),
+		cmocka_unit_test(a_stream_that_does_not_fit_is_said_to),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
