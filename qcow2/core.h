@@ -62,7 +62,7 @@ struct qcow2_free {
 /* What a flush plan has to do when it ends. */
 struct qcow2_plan_state {
 	bool out;
-	bool header;	    /* it writes the header */
+	bool clears_autoclear;
 	bool moves_table;   /* the header names the new refcount table */
 	uint64_t resize_to; /* or 0 */
 	uint32_t frees;	    /* of qcow2.frees, whose mapping it clears */
@@ -84,7 +84,8 @@ struct qcow2 {
 	struct qcow2_memtable l1;
 	struct qcow2_memtable reftable;
 	uint8_t *head;	      /* the first slice of the file, as on disk */
-	bool autoclear_stale; /* to be cleared on disk before any write */
+	bool autoclear_stale; /* to be cleared on disk before any change */
+	bool autoclear_now;   /* a change waits for that */
 
 	/* Allocation; all in clusters. */
 	uint64_t free_hint;   /* none is free below */

@@ -5,13 +5,12 @@
 #include <stdlib.h>
 
 #include "base/bytes.h"
-#include "qcow2/header.h"
+#include "qcow2/header-layout.h"
 #include "qcow2/refcount.h"
 
 enum {
 	DEFAULT_CLUSTER_BITS = 16,
 	DEFAULT_REFCOUNT_ORDER = 4,
-	HEADER_BYTES = sizeof(struct qcow2_wire_header),
 };
 
 /* Where everything lies, in clusters: header, table, blocks, L1, in a row. */
@@ -25,17 +24,6 @@ struct layout {
 	uint64_t blocks;
 	uint64_t l1_clusters;
 	uint64_t total;
-};
-
-static const struct qcow2_wire_feature feature_names[] = {
-	{QCOW2_FEATURE_INCOMPATIBLE, 0, "dirty bit"},
-	{QCOW2_FEATURE_INCOMPATIBLE, 1, "corrupt bit"},
-	{QCOW2_FEATURE_INCOMPATIBLE, 2, "external data file"},
-	{QCOW2_FEATURE_INCOMPATIBLE, 3, "compression type"},
-	{QCOW2_FEATURE_INCOMPATIBLE, 4, "extended L2 entries"},
-	{QCOW2_FEATURE_COMPATIBLE, 0, "lazy refcounts"},
-	{QCOW2_FEATURE_AUTOCLEAR, 0, "bitmaps"},
-	{QCOW2_FEATURE_AUTOCLEAR, 1, "raw external data"},
 };
 
 static int check_options(const struct qcow2_create_options *o, struct layout *l,
@@ -72,6 +60,13 @@ static int check_options(const struct qcow2_create_options *o, struct layout *l,
 		return store_fail(ret_error, -EINVAL,
 				  "qcow2: a backing format without a backing "
 				  "file");
+	if ((o->backing_name &&
+	     strlen(o->backing_name) > QCOW2_MAX_BACKING_NAME) ||
+	    (o->backing_format &&
+	     strlen(o->backing_format) > QCOW2_MAX_BACKING_FORMAT))
+		return store_fail(ret_error, -EINVAL,
+				  "qcow2: the backing file's name or format is "
+				  "too long");
 	if (o->size_bytes > INT64_MAX)
 		return store_fail(ret_error, -EINVAL,
 				  "qcow2: the size is too large");
@@ -107,75 +102,40 @@ static int lay_out(struct layout *l, char **ret_error)
 	return 0;
 }
 
-static size_t put_extension(uint8_t *at, uint32_t type, const void *data,
-			    size_t length)
-{
-	put_be32(at, type);
-	put_be32(at + 4, length);
-	memcpy(at + 8, data, length);
-	return 8 + align_up(length, 8);
-}
-
-/* The optional rest of the first cluster. */
-static int fill_extensions(const struct layout *l, uint8_t *head,
-			   char **ret_error)
+static int fill_header(const struct layout *l, uint8_t *cluster,
+		       char **ret_error)
 {
 	const struct qcow2_create_options *o = l->o;
-	size_t size = (size_t)1 << l->cluster_bits;
-	size_t at = l->version == 2 ? QCOW2_HEADER_BYTES_V2 : HEADER_BYTES;
-	size_t format = o->backing_format ? strlen(o->backing_format) : 0;
-	size_t name = o->backing_name ? strlen(o->backing_name) : 0;
-	size_t wanted = at + 8 + name;
-
-	if (format)
-		wanted += 8 + align_up(format, 8);
-	if (name > QCOW2_MAX_BACKING_NAME ||
-	    format > QCOW2_MAX_BACKING_FORMAT || wanted > size)
-		return store_fail(ret_error, -EINVAL,
-				  "qcow2: the backing file's name or format is "
-				  "too long");
-	if (format)
-		at += put_extension(head + at, QCOW2_EXT_BACKING_FORMAT,
-				    o->backing_format, format);
-	if (l->version == 3 && wanted + 8 + sizeof(feature_names) <= size)
-		at += put_extension(head + at, QCOW2_EXT_FEATURE_NAMES,
-				    feature_names, sizeof(feature_names));
-	at += 8;
-	if (name) {
-		struct qcow2_wire_header *h = (void *)head;
-
-		memcpy(head + at, o->backing_name, name);
-		h->backing_file_offset = htobe64(at);
-		h->backing_file_size = htobe32(name);
-	}
-	return 0;
-}
-
-static void fill_header(const struct layout *l, uint8_t *head)
-{
-	struct qcow2_wire_header h = {
-		.magic = htobe32(QCOW2_MAGIC),
-		.version = htobe32(l->version),
-		.cluster_bits = htobe32(l->cluster_bits),
-		.size = htobe64(l->o->size_bytes),
-		.l1_size = htobe32(l->l1_entries),
-		.l1_table_offset =
-			htobe64((1 + l->reftable_clusters + l->blocks)
-				<< l->cluster_bits),
-		.refcount_table_offset =
-			htobe64(UINT64_C(1) << l->cluster_bits),
-		.refcount_table_clusters = htobe32(l->reftable_clusters),
-		.refcount_order = htobe32(l->refcount_order),
-		.header_length = htobe32(HEADER_BYTES),
-		.compression_type = l->o->compression,
+	/* The names are borrowed. */
+	struct qcow2_header h = {
+		.version = l->version,
+		.cluster_bits = l->cluster_bits,
+		.refcount_order = l->refcount_order,
+		.compression = o->compression,
+		.size_bytes = o->size_bytes,
+		.l1_offset = (1 + l->reftable_clusters + l->blocks)
+			     << l->cluster_bits,
+		.l1_entries = l->l1_entries,
+		.reftable_offset = UINT64_C(1) << l->cluster_bits,
+		.reftable_clusters = l->reftable_clusters,
+		.backing_name = (char *)o->backing_name,
+		.backing_format = (char *)o->backing_format,
 	};
+	size_t size = (size_t)1 << l->cluster_bits;
+	int err;
 
-	if (l->o->compression != QCOW2_COMPRESSION_ZLIB)
-		h.incompatible_features = htobe64(QCOW2_INCOMPAT_COMPRESSION);
-	if (l->o->lazy_refcounts)
-		h.compatible_features = htobe64(QCOW2_COMPAT_LAZY_REFCOUNTS);
-	memcpy(head, &h,
-	       l->version == 2 ? (size_t)QCOW2_HEADER_BYTES_V2 : sizeof(h));
+	if (o->compression != QCOW2_COMPRESSION_ZLIB)
+		h.incompatible |= QCOW2_INCOMPAT_COMPRESSION;
+	if (o->lazy_refcounts)
+		h.compatible |= QCOW2_COMPAT_LAZY_REFCOUNTS;
+	memset(cluster, 0, size);
+	err = qcow2_header_lay_out(&h, cluster, size);
+	if (err == -ENOSPC)
+		return store_fail(ret_error, -EINVAL,
+				  "qcow2: the backing file's name and format "
+				  "are too long for clusters of %zu bytes",
+				  size);
+	return err;
 }
 
 static int write_refcounts(struct store *store, const struct layout *l,
@@ -230,9 +190,7 @@ static int write_all(struct store *store, const struct layout *l,
 	size_t size = (size_t)1 << l->cluster_bits;
 	int err = 0;
 
-	memset(cluster, 0, size);
-	fill_header(l, cluster);
-	err = fill_extensions(l, cluster, ret_error);
+	err = fill_header(l, cluster, ret_error);
 	if (err == 0 && store->can_grow)
 		err = store_resize(store, 0);
 	if (err == 0)
@@ -244,10 +202,9 @@ static int write_all(struct store *store, const struct layout *l,
 	if (err)
 		return err;
 	/* The header comes last: without it this is no image. */
-	memset(cluster, 0, size);
-	fill_header(l, cluster);
-	(void)fill_extensions(l, cluster, ret_error);
-	err = store_write(store, 0, cluster, size);
+	err = fill_header(l, cluster, ret_error);
+	if (err == 0)
+		err = store_write(store, 0, cluster, size);
 	return err ? err : store_flush(store);
 }
 

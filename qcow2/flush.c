@@ -3,8 +3,9 @@
  * The plan that makes what happened so far stable, in the order that keeps an
  * image whole at every instant of a crash:
  *
+ *	0. the header loses autoclear bits, before a first change BARRIER
  *	1. the space of clusters given up is punched out (nothing refers to
- *	   them), the file gets its length, the header loses autoclear bits;
+ *	   them), the file gets its length;
  *	2. refcounts, raised ones and those that may fall	BARRIER
  *	3. refcount table entries, or the whole table elsewhere	BARRIER
  *	4. the header, if the table moved			BARRIER
@@ -39,7 +40,8 @@ struct draft {
 	size_t count;
 	uint8_t *buffer;
 	size_t used;
-	bool wrote; /* since the last barrier */
+	bool changes; /* there is metadata to write */
+	bool wrote;   /* since the last barrier */
 };
 
 static struct image_step *add_step(struct draft *d, enum image_step_kind kind,
@@ -112,7 +114,6 @@ static void add_table_blocks(struct draft *d,
 static void add_header(struct draft *d)
 {
 	add_write(d, 0, d->q->head, (size_t)1 << d->q->slice_bits);
-	d->q->plan.header = true;
 }
 
 static void put_header_table(struct qcow2 *q, uint64_t offset, uint64_t bytes)
@@ -163,18 +164,28 @@ static void add_punches(struct draft *d)
 	q->plan.punches = q->punch_count;
 }
 
+/* Whoever wrote these features must not believe in them after a change. */
+static void add_autoclear(struct draft *d)
+{
+	struct qcow2 *q = d->q;
+
+	put_be64(q->head +
+			 offsetof(struct qcow2_wire_header, autoclear_features),
+		 q->header.autoclear & QCOW2_AUTOCLEAR_KEPT);
+	add_header(d);
+	if (d->changes)
+		add_barrier(d, true);
+	q->plan.clears_autoclear = true;
+}
+
 static void add_all(struct draft *d)
 {
 	struct qcow2 *q = d->q;
 
+	if (q->autoclear_stale && (q->autoclear_now || d->changes))
+		add_autoclear(d);
 	add_punches(d);
 	add_resize(d);
-	if (q->autoclear_stale) {
-		put_be64(q->head + offsetof(struct qcow2_wire_header,
-					    autoclear_features),
-			 0);
-		add_header(d);
-	}
 	add_slices(d, QCOW2_SLICE_REFCOUNT);
 	add_barrier(d, true);
 	if (q->regrow.placed)
@@ -211,7 +222,7 @@ static int reserve(struct draft *d)
 int qcow2_flush_begin(struct image *image, struct image_plan *ret_plan)
 {
 	struct qcow2 *q = qcow2_of(image);
-	struct draft d = {.q = q};
+	struct draft d = {.q = q, .changes = qcow2_is_dirty(image)};
 	int err;
 
 	if (q->plan.out)
@@ -242,12 +253,16 @@ static void table_has_moved(struct qcow2 *q)
 	q->regrow.placed = false;
 	q->reftable.offset = q->regrow.first << q->cluster_bits;
 	q->reftable.placed = q->reftable.bytes;
+	q->header.reftable_offset = q->reftable.offset;
+	q->header.reftable_clusters = q->reftable.bytes >> q->cluster_bits;
 }
 
 static void plan_succeeded(struct qcow2 *q)
 {
-	if (q->plan.header)
-		q->autoclear_stale = false;
+	if (q->plan.clears_autoclear) {
+		q->autoclear_stale = q->autoclear_now = false;
+		q->header.autoclear &= QCOW2_AUTOCLEAR_KEPT;
+	}
 	if (q->plan.moves_table)
 		table_has_moved(q);
 	if (q->plan.resize_to) {

@@ -63,6 +63,24 @@ struct qcow2_wire_feature {
 
 static_assert(sizeof(struct qcow2_wire_feature) == 48, "feature name");
 
+/* "Bitmaps extension". */
+struct qcow2_wire_bitmaps {
+	uint32_t nb_bitmaps;
+	uint32_t reserved;
+	uint64_t directory_size;
+	uint64_t directory_offset;
+} __attribute__((packed));
+
+static_assert(sizeof(struct qcow2_wire_bitmaps) == 24, "bitmaps extension");
+
+/* "Full disk encryption header pointer". */
+struct qcow2_wire_encryption {
+	uint64_t offset;
+	uint64_t length;
+};
+
+static_assert(sizeof(struct qcow2_wire_encryption) == 16, "encryption");
+
 enum {
 	QCOW2_MAGIC = 0x514649fb,
 	QCOW2_HEADER_BYTES_V2 = 72,
@@ -76,6 +94,12 @@ enum {
 	QCOW2_MAX_SNAPSHOTS = 65536,
 	QCOW2_MAX_BACKING_NAME = 1023,
 	QCOW2_MAX_BACKING_FORMAT = 15,
+	QCOW2_MAX_DATA_NAME = 1023,
+	QCOW2_MAX_BITMAPS = 65535,
+	QCOW2_MAX_BITMAP_DIRECTORY_BYTES = 1024 * QCOW2_MAX_BITMAPS,
+	/* Eight key slots of LUKS take 2 MiB. */
+	QCOW2_MAX_CRYPT_BYTES = 64 << 20,
+	QCOW2_MIN_EXTENDED_L2_CLUSTER_BITS = 14,
 };
 
 enum qcow2_crypt_method {
@@ -105,6 +129,8 @@ enum qcow2_feature_type {
 #define QCOW2_COMPAT_LAZY_REFCOUNTS (UINT64_C(1) << 0)
 #define QCOW2_AUTOCLEAR_BITMAPS	    (UINT64_C(1) << 0)
 #define QCOW2_AUTOCLEAR_RAW_DATA    (UINT64_C(1) << 1)
+/* What stays true of an image that is changed here: not cleared. */
+#define QCOW2_AUTOCLEAR_KEPT UINT64_C(0)
 
 /* Extension types. */
 #define QCOW2_EXT_END		 UINT32_C(0)
@@ -113,6 +139,8 @@ enum qcow2_feature_type {
 #define QCOW2_EXT_BITMAPS	 UINT32_C(0x23852875)
 #define QCOW2_EXT_ENCRYPTION	 UINT32_C(0x0537be77)
 #define QCOW2_EXT_DATA_FILE	 UINT32_C(0x44415441)
+/* Ours: nothing is in it. See qcow2/header-write.c. */
+#define QCOW2_EXT_FILLER UINT32_C(0x726c6667)
 
 /* "Cluster mapping": L1 and L2 entries. Bits 1-8 and 56-61 are reserved. */
 #define QCOW2_COPIED	  (UINT64_C(1) << 63) /* refcount is exactly one */

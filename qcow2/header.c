@@ -8,26 +8,16 @@
 
 #include "base/bytes.h"
 #include "image/image.h"
+#include "qcow2/header-extensions.h"
 
 /* What O_DIRECT may ask of a buffer. */
 static const size_t ALIGNMENT = 4096;
 
-/* The first cluster, and the part of it where extensions may lie. */
-struct head {
-	struct store *store;
-	struct qcow2_wire_header wire; /* still big-endian */
-	uint8_t *bytes;
-	size_t size;
-	size_t header_bytes;
-	char **ret_error;
-};
+#define FIELD  QCOW2_HEAD_FIELD
+#define refuse qcow2_head_refuse
 
-#define FIELD(head, bits, name)                       \
-	get_be##bits((const uint8_t *)&(head)->wire + \
-		     offsetof(struct qcow2_wire_header, name))
-
-__attribute__((format(printf, 3, 4))) static int
-refuse(const struct head *head, int outcome, const char *format, ...)
+int qcow2_head_refuse(const struct qcow2_head *head, int outcome,
+		      const char *format, ...)
 {
 	char reason[256];
 	va_list args;
@@ -50,9 +40,9 @@ uint64_t qcow2_l1_entries_for(uint64_t size_bytes, unsigned cluster_bits)
 	       ((size_bytes & ((UINT64_C(1) << bits) - 1)) != 0);
 }
 
-/* A table of @length bytes at @offset: aligned, and inside the file. */
-static int check_table(const struct head *head, const struct qcow2_header *h,
-		       const char *what, uint64_t offset, uint64_t length)
+int qcow2_head_check_table(const struct qcow2_head *head,
+			   const struct qcow2_header *h, const char *what,
+			   uint64_t offset, uint64_t length)
 {
 	uint64_t cluster = UINT64_C(1) << h->cluster_bits;
 	uint64_t file = head->store->size_bytes;
@@ -74,7 +64,7 @@ static int check_table(const struct head *head, const struct qcow2_header *h,
 	return 0;
 }
 
-static int parse_geometry(const struct head *head, struct qcow2_header *h)
+static int parse_geometry(const struct qcow2_head *head, struct qcow2_header *h)
 {
 	uint64_t needed;
 
@@ -111,7 +101,8 @@ static int parse_geometry(const struct head *head, struct qcow2_header *h)
 	return 0;
 }
 
-static int check_tables(const struct head *head, const struct qcow2_header *h)
+static int check_tables(const struct qcow2_head *head,
+			const struct qcow2_header *h, enum qcow2_header_use use)
 {
 	uint64_t l1_bytes = align_up(h->l1_entries * UINT64_C(8),
 				     UINT64_C(1) << h->cluster_bits);
@@ -119,58 +110,29 @@ static int check_tables(const struct head *head, const struct qcow2_header *h)
 				  << h->cluster_bits;
 	int err;
 
-	err = check_table(head, h, "L1 table", h->l1_offset,
-			  h->l1_entries * UINT64_C(8));
+	err = qcow2_head_check_table(head, h, "L1 table", h->l1_offset,
+				     h->l1_entries * UINT64_C(8));
 	if (err == 0)
-		err = check_table(head, h, "refcount table", h->reftable_offset,
-				  reftable_bytes);
+		err = qcow2_head_check_table(head, h, "refcount table",
+					     h->reftable_offset,
+					     reftable_bytes);
 	/* Each entry of the snapshot table has at least 40 bytes. */
 	if (err == 0)
-		err = check_table(head, h, "snapshot table",
-				  h->snapshot_count ? h->snapshots_offset : 0,
-				  h->snapshot_count * UINT64_C(40));
-	if (err == 0 && ranges_overlap(h->l1_offset, l1_bytes,
-				       h->reftable_offset, reftable_bytes))
+		err = qcow2_head_check_table(
+			head, h, "snapshot table",
+			h->snapshot_count ? h->snapshots_offset : 0,
+			h->snapshot_count * UINT64_C(40));
+	if (err == 0 && use != QCOW2_HEADER_CHECK &&
+	    ranges_overlap(h->l1_offset, l1_bytes, h->reftable_offset,
+			   reftable_bytes))
 		err = refuse(head, IMAGE_E_CORRUPT,
 			     "the L1 table and the refcount table overlap");
 	return err;
 }
 
-/* The name of an unknown feature bit: from the image if it has one. */
-static void name_feature(const struct head *head, unsigned bit,
-			 char ret_name[64])
-{
-	size_t at = head->header_bytes;
-
-	snprintf(ret_name, 64, "incompatible feature bit %u", bit);
-	while (range_fits(at, 8, head->size)) {
-		uint32_t type = get_be32(head->bytes + at);
-		uint32_t length = get_be32(head->bytes + at + 4);
-		const uint8_t *entry = head->bytes + at + 8;
-
-		if (type == QCOW2_EXT_END || length > head->size - at - 8)
-			return;
-		for (uint32_t i = 0;
-		     type == QCOW2_EXT_FEATURE_NAMES && i < length / 48;
-		     i++, entry += 48)
-			if (entry[0] == QCOW2_FEATURE_INCOMPATIBLE &&
-			    entry[1] == bit && entry[2])
-				snprintf(ret_name, 64, "%.46s",
-					 (const char *)entry + 2);
-		at += 8 + align_up((uint64_t)length, 8);
-	}
-}
-
-/* What a person is told must be printable: the name came from the file. */
-static void make_printable(char *text)
-{
-	for (; *text; text++)
-		if (*text < ' ' || *text > '~')
-			*text = '?';
-}
-
-static int check_features(const struct head *head, const struct qcow2_header *h,
-			  bool writable)
+static int check_features(const struct qcow2_head *head,
+			  const struct qcow2_header *h,
+			  enum qcow2_header_use use)
 {
 	const uint64_t known = QCOW2_INCOMPAT_DIRTY | QCOW2_INCOMPAT_CORRUPT |
 			       QCOW2_INCOMPAT_DATA_FILE |
@@ -180,8 +142,7 @@ static int check_features(const struct head *head, const struct qcow2_header *h,
 	char name[64];
 
 	if (unknown) {
-		name_feature(head, __builtin_ctzll(unknown), name);
-		make_printable(name);
+		qcow2_head_name_feature(head, __builtin_ctzll(unknown), name);
 		return refuse(head, IMAGE_E_UNSUPPORTED,
 			      "it uses a feature that is not known here: %s",
 			      name);
@@ -193,11 +154,13 @@ static int check_features(const struct head *head, const struct qcow2_header *h,
 		return refuse(head, IMAGE_E_UNSUPPORTED,
 			      "extended L2 entries (subclusters) are not "
 			      "supported");
-	if (writable && (h->incompatible & QCOW2_INCOMPAT_CORRUPT))
+	if (use == QCOW2_HEADER_WRITE &&
+	    (h->incompatible & QCOW2_INCOMPAT_CORRUPT))
 		return refuse(head, IMAGE_E_UNSUPPORTED,
 			      "it is marked corrupt: open it read-only, or "
 			      "repair it (qemu-img check -r all)");
-	if (writable && (h->incompatible & QCOW2_INCOMPAT_DIRTY))
+	if (use == QCOW2_HEADER_WRITE &&
+	    (h->incompatible & QCOW2_INCOMPAT_DIRTY))
 		return refuse(head, IMAGE_E_UNSUPPORTED,
 			      "it was not closed cleanly and its refcounts may "
 			      "be wrong: open it read-only, or repair it "
@@ -205,7 +168,7 @@ static int check_features(const struct head *head, const struct qcow2_header *h,
 	return 0;
 }
 
-static int parse_version_3(struct head *head, struct qcow2_header *h)
+static int parse_version_3(struct qcow2_head *head, struct qcow2_header *h)
 {
 	uint64_t length = FIELD(head, 32, header_length);
 
@@ -215,6 +178,12 @@ static int parse_version_3(struct head *head, struct qcow2_header *h)
 			      "the header's length is %llu",
 			      (unsigned long long)length);
 	head->header_bytes = length;
+	h->additional_bytes = length - QCOW2_HEADER_BYTES_V3;
+	h->additional = malloc(h->additional_bytes + 1);
+	if (!h->additional)
+		return -ENOMEM;
+	memcpy(h->additional, head->bytes + QCOW2_HEADER_BYTES_V3,
+	       h->additional_bytes);
 	h->incompatible = FIELD(head, 64, incompatible_features);
 	h->compatible = FIELD(head, 64, compatible_features);
 	h->autoclear = FIELD(head, 64, autoclear_features);
@@ -224,7 +193,7 @@ static int parse_version_3(struct head *head, struct qcow2_header *h)
 	return 0;
 }
 
-static int check_version_3(const struct head *head,
+static int check_version_3(const struct qcow2_head *head,
 			   const struct qcow2_header *h)
 {
 	bool flagged = h->incompatible & QCOW2_INCOMPAT_COMPRESSION;
@@ -240,10 +209,36 @@ static int check_version_3(const struct head *head,
 		return refuse(head, IMAGE_E_UNSUPPORTED,
 			      "compression type %u is not known here",
 			      (unsigned)h->compression);
+	if ((h->autoclear & QCOW2_AUTOCLEAR_RAW_DATA) &&
+	    !(h->incompatible & QCOW2_INCOMPAT_DATA_FILE))
+		return refuse(head, IMAGE_E_CORRUPT,
+			      "a raw external data file, and none is used");
+	if ((h->incompatible & QCOW2_INCOMPAT_EXTENDED_L2) &&
+	    h->cluster_bits < QCOW2_MIN_EXTENDED_L2_CLUSTER_BITS)
+		return refuse(head, IMAGE_E_CORRUPT,
+			      "extended L2 entries want clusters of 16 KiB or "
+			      "more");
 	return 0;
 }
 
-static int parse_backing(const struct head *head, struct qcow2_header *h)
+/* What is encrypted and cannot be read is refused here. */
+static int check_encryption(const struct qcow2_head *head,
+			    struct qcow2_header *h)
+{
+	uint32_t method = FIELD(head, 32, crypt_method);
+
+	if (method > QCOW2_CRYPT_LUKS)
+		return refuse(head, IMAGE_E_UNSUPPORTED,
+			      "encryption method %u is not known here", method);
+	h->crypt_method = method;
+	if (method != QCOW2_CRYPT_NONE)
+		return refuse(head, IMAGE_E_UNSUPPORTED,
+			      "%s encryption is not supported",
+			      method == QCOW2_CRYPT_AES ? "AES" : "LUKS");
+	return 0;
+}
+
+static int parse_backing(const struct qcow2_head *head, struct qcow2_header *h)
 {
 	uint64_t offset = FIELD(head, 64, backing_file_offset);
 	uint32_t length = FIELD(head, 32, backing_file_size);
@@ -269,43 +264,9 @@ static int parse_backing(const struct head *head, struct qcow2_header *h)
 	return h->backing_name ? 0 : -ENOMEM;
 }
 
-static int parse_extensions(const struct head *head, struct qcow2_header *h)
+static int parse(struct qcow2_head *head, enum qcow2_header_use use,
+		 struct qcow2_header *h)
 {
-	uint64_t end = FIELD(head, 64, backing_file_offset);
-	size_t at = head->header_bytes;
-
-	if (end == 0)
-		end = head->size;
-	while (range_fits(at, 8, end)) {
-		uint32_t type = get_be32(head->bytes + at);
-		uint32_t length = get_be32(head->bytes + at + 4);
-
-		if (type == QCOW2_EXT_END)
-			break;
-		if (length > end - at - 8)
-			return refuse(head, IMAGE_E_CORRUPT,
-				      "header extension 0x%08x is too long "
-				      "(%u bytes)",
-				      type, length);
-		if (type == QCOW2_EXT_BACKING_FORMAT && !h->backing_format) {
-			if (length > QCOW2_MAX_BACKING_FORMAT)
-				return refuse(head, IMAGE_E_CORRUPT,
-					      "the backing file's format has a "
-					      "name of %u bytes",
-					      length);
-			h->backing_format =
-				strndup((char *)head->bytes + at + 8, length);
-			if (!h->backing_format)
-				return -ENOMEM;
-		}
-		at += 8 + align_up((uint64_t)length, 8);
-	}
-	return 0;
-}
-
-static int parse(struct head *head, bool writable, struct qcow2_header *h)
-{
-	uint32_t crypt = FIELD(head, 32, crypt_method);
 	int err = 0;
 
 	head->header_bytes = QCOW2_HEADER_BYTES_V2;
@@ -314,28 +275,23 @@ static int parse(struct head *head, bool writable, struct qcow2_header *h)
 		err = parse_version_3(head, h);
 	/* First: what we do not know may change the meaning of the rest. */
 	if (err == 0)
-		err = check_features(head, h, writable);
+		err = check_features(head, h, use);
 	if (err == 0)
 		err = check_version_3(head, h);
-	if (err == 0 && crypt != QCOW2_CRYPT_NONE)
-		err = refuse(head, IMAGE_E_UNSUPPORTED,
-			     crypt == QCOW2_CRYPT_AES
-				     ? "AES encryption is not supported"
-			     : crypt == QCOW2_CRYPT_LUKS
-				     ? "LUKS encryption is not supported"
-				     : "an unknown encryption method");
+	if (err == 0)
+		err = check_encryption(head, h);
 	if (err == 0)
 		err = parse_geometry(head, h);
 	if (err == 0)
-		err = check_tables(head, h);
+		err = check_tables(head, h, use);
 	if (err == 0)
 		err = parse_backing(head, h);
 	if (err == 0)
-		err = parse_extensions(head, h);
+		err = qcow2_head_parse_extensions(head, h);
 	return err;
 }
 
-static int read_head(struct head *head, struct qcow2_header *h)
+static int read_head(struct qcow2_head *head, struct qcow2_header *h)
 {
 	uint32_t cluster_bits;
 	int err;
@@ -375,16 +331,16 @@ static int read_head(struct head *head, struct qcow2_header *h)
 	return 0;
 }
 
-int qcow2_header_read(struct store *store, bool writable,
+int qcow2_header_read(struct store *store, enum qcow2_header_use use,
 		      struct qcow2_header *ret_header, char **ret_error)
 {
-	struct head head = {.store = store, .ret_error = ret_error};
+	struct qcow2_head head = {.store = store, .ret_error = ret_error};
 	struct qcow2_header h = {0};
 	int err;
 
 	err = read_head(&head, &h);
 	if (err == 0)
-		err = parse(&head, writable, &h);
+		err = parse(&head, use, &h);
 	free(head.bytes);
 	if (err != 0) {
 		qcow2_header_deinit(&h);
@@ -398,6 +354,9 @@ void qcow2_header_deinit(struct qcow2_header *header)
 {
 	free(header->backing_name);
 	free(header->backing_format);
-	header->backing_name = NULL;
-	header->backing_format = NULL;
+	free(header->data_name);
+	free(header->feature_names);
+	free(header->unknown);
+	free(header->additional);
+	*header = (struct qcow2_header){0};
 }

@@ -39,17 +39,28 @@ struct qcow2_header {
 	uint32_t bitmap_count;
 	uint64_t bitmap_directory_bytes;
 	uint64_t bitmap_directory_offset;
+	/* "Feature name table", as it is on disk; heap. */
+	uint8_t *feature_names;
+	size_t feature_names_bytes;
 	/* Extensions that are not known here, as they are on disk; heap. */
 	uint8_t *unknown;
 	size_t unknown_bytes;
+	/* The header itself from "Additional fields" on, the same way. */
+	uint8_t *additional;
+	size_t additional_bytes;
+};
+
+enum qcow2_header_use {
+	QCOW2_HEADER_READ,
+	QCOW2_HEADER_WRITE, /* what is marked dirty or corrupt is refused */
+	QCOW2_HEADER_CHECK, /* what a check can mend is let through */
 };
 
 /*
  * Reads and checks the header in @store. 0, a negative errno, IMAGE_E_CORRUPT
- * or IMAGE_E_UNSUPPORTED; *@ret_error says why, to be freed. For writing
- * (@writable) an image that is marked dirty or corrupt is refused.
+ * or IMAGE_E_UNSUPPORTED; *@ret_error says why, to be freed.
  */
-int qcow2_header_read(struct store *store, bool writable,
+int qcow2_header_read(struct store *store, enum qcow2_header_use use,
 		      struct qcow2_header *ret_header, char **ret_error);
 
 void qcow2_header_deinit(struct qcow2_header *header);

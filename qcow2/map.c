@@ -140,9 +140,10 @@ int qcow2_map(struct image *image, enum image_op op, uint64_t offset,
 	/* offset + length fits: they lie inside the image. */
 	ask.clusters =
 		qcow2_cluster_of(q, offset + length - 1) - ask.cluster + 1;
-	if (op != IMAGE_READ && q->autoclear_stale)
+	if (op != IMAGE_READ && q->autoclear_stale) {
+		q->autoclear_now = true;
 		err = qcow2_answer_full(q, ret);
-	else if (op == IMAGE_READ)
+	} else if (op == IMAGE_READ)
 		err = qcow2_map_read(q, &ask, ret);
 	else if (op == IMAGE_WRITE)
 		err = qcow2_map_write(q, &ask, ret);

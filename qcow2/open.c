@@ -59,6 +59,21 @@ static int init_cache(struct qcow2 *q, uint64_t bytes)
 	return metacache_init(&q->cache, bytes, slice);
 }
 
+/* The header keeps its own, to be written from. */
+static int copy_names(struct qcow2 *q)
+{
+	const struct qcow2_header *h = &q->header;
+
+	if (h->backing_name)
+		q->image.backing_name = strdup(h->backing_name);
+	if (h->backing_format)
+		q->image.backing_format = strdup(h->backing_format);
+	return (h->backing_name && !q->image.backing_name) ||
+			       (h->backing_format && !q->image.backing_format)
+		       ? -ENOMEM
+		       : 0;
+}
+
 static int load(struct qcow2 *q, const struct image_open_options *o)
 {
 	const struct qcow2_header *h = &q->header;
@@ -68,11 +83,12 @@ static int load(struct qcow2 *q, const struct image_open_options *o)
 	q->image.size_bytes = h->size_bytes;
 	q->image.cluster_bytes = qcow2_cluster_bytes(q);
 	q->image.read_only = o->read_only;
-	q->image.backing_name = h->backing_name;
-	q->image.backing_format = h->backing_format;
-	q->header.backing_name = q->header.backing_format = NULL;
-	q->autoclear_stale = !o->read_only && h->autoclear != 0;
+	q->autoclear_stale =
+		!o->read_only && (h->autoclear & ~QCOW2_AUTOCLEAR_KEPT) != 0;
 
+	err = copy_names(q);
+	if (err)
+		return err;
 	err = read_table(q, &q->l1, h->l1_offset, h->l1_entries * UINT64_C(8));
 	if (err == 0)
 		err = read_table(q, &q->reftable, h->reftable_offset,
@@ -110,6 +126,13 @@ static void destroy(struct qcow2 *q)
 	free(q);
 }
 
+static enum qcow2_header_use header_use(const struct image_open_options *o)
+{
+	if (o->check)
+		return QCOW2_HEADER_CHECK;
+	return o->read_only ? QCOW2_HEADER_READ : QCOW2_HEADER_WRITE;
+}
+
 static int open_image(struct store *store, const struct image_open_options *o,
 		      struct image **ret_image, char **ret_error)
 {
@@ -119,7 +142,7 @@ static int open_image(struct store *store, const struct image_open_options *o,
 	if (!q)
 		return -ENOMEM;
 	image_init(&q->image, &qcow2_format, store);
-	err = qcow2_header_read(store, !o->read_only, &q->header, ret_error);
+	err = qcow2_header_read(store, header_use(o), &q->header, ret_error);
 	if (err == 0) {
 		err = load(q, o);
 		if (err)

@@ -33,7 +33,9 @@ static int read_header(struct store *store, bool writable,
 		       struct qcow2_header *ret_header, char **ret_error)
 {
 	*ret_error = NULL;
-	return qcow2_header_read(store, writable, ret_header, ret_error);
+	return qcow2_header_read(
+		store, writable ? QCOW2_HEADER_WRITE : QCOW2_HEADER_READ,
+		ret_header, ret_error);
 }
 
 /* Reading fails with @outcome, and the message has @words in it. */
