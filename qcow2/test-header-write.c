@@ -147,7 +147,7 @@ static void check_every_crash(struct scene *s, size_t from)
 	size_t bytes = s->recorder->size_bytes, since = 0;
 	uint8_t *flushed = malloc(bytes);
 
-	memcpy(flushed, s->log.start, bytes);
+	memcpy(flushed, s->log.file[0].start, bytes);
 	for (size_t i = 0; i <= s->log.count; i++) {
 		bool ends = i == s->log.count ||
 			    s->log.entries[i].kind == CRASH_FLUSH;

@@ -19,23 +19,14 @@
 #include "qcow2/sync-io.h"
 #include "tests/cmocka.h"
 #include "tests/images/crash-log.h"
+#include "tests/images/guest.h"
 #include "tests/images/qcow2-walk.h"
 
 enum {
 	KIB = 1 << 10,
-	SECTOR = 512,
-	MAX_SECTORS = 160,
-	MAX_ALLOWED = 24,
+	MAX_CHECKED = 4096,
 	CAPACITY = 96 << 20,
 	AREA_BYTES = JOURNAL_HEAD_BYTES + 96 * 16,
-};
-
-/* What a sector may read as: one stamp, or more while requests are open. */
-struct sector {
-	uint64_t stamps[MAX_ALLOWED];
-	unsigned count;
-	unsigned open;
-	bool mixed; /* by requests that were open at once */
 };
 
 struct scenario {
@@ -49,16 +40,10 @@ struct scenario {
 
 struct life {
 	const struct scenario *scenario;
-	struct image *image;
+	struct guest guest;
 	struct store *inner;
 	struct store store; /* calls @inner, and is killed at times */
 	struct crash_log log;
-	struct sector *sectors;
-	uint64_t sector_count;
-	uint64_t stamp;
-	uint64_t random;
-	unsigned depth;
-	bool flushing;
 	bool at_rest;
 	unsigned moments;
 	unsigned replayed; /* moments with records in the journal */
@@ -71,10 +56,7 @@ static struct life *life;
 
 static uint64_t pick(uint64_t below)
 {
-	life->random ^= life->random << 13;
-	life->random ^= life->random >> 7;
-	life->random ^= life->random << 17;
-	return (life->random >> 11) % below;
+	return guest_pick(&life->guest, below);
 }
 
 static struct image *open_store(struct store *store)
@@ -101,30 +83,21 @@ static uint64_t check_structure(struct store *store)
 	return walk.leaked;
 }
 
-static bool may_hold(const struct sector *sector, uint64_t stamp)
-{
-	for (unsigned i = 0; i < sector->count; i++)
-		if (sector->stamps[i] == stamp)
-			return true;
-	return false;
-}
-
 static void check_content(struct image *image)
 {
-	static uint8_t data[4096 * SECTOR];
+	static uint8_t data[MAX_CHECKED * GUEST_SECTOR];
+	const struct guest *guest = &life->guest;
 
-	assert_true(life->sector_count <= 4096);
-	if (sync_io_read(image, 0, data, life->sector_count * SECTOR) != 0)
+	assert_true(guest->sector_count <= MAX_CHECKED);
+	if (sync_io_read(image, 0, data, guest->sector_count * GUEST_SECTOR))
 		fail_msg("moment %u: %s", life->moments, image_error(image));
-	for (uint64_t i = 0; i < life->sector_count; i++) {
-		uint64_t stamp = get_le64(data + i * SECTOR);
+	for (uint64_t i = 0; i < guest->sector_count; i++) {
+		uint64_t stamp = guest_stamp(data + i * GUEST_SECTOR, i);
 
-		if (!may_hold(&life->sectors[i], stamp))
-			fail_msg(
-				"moment %u: sector %llu holds %llu, not %llu",
-				life->moments, (unsigned long long)i,
-				(unsigned long long)stamp,
-				(unsigned long long)life->sectors[i].stamps[0]);
+		if (!guest_may_hold(guest, i, stamp, 0, UINT64_MAX))
+			fail_msg("moment %u: sector %llu holds write %llu",
+				 life->moments, (unsigned long long)i,
+				 (unsigned long long)stamp);
 	}
 }
 
@@ -166,14 +139,15 @@ static void kill_replays(const struct crash_log *log, uint64_t bytes,
 	struct crash_state state;
 
 	crash_state_init(&state, log);
-	state.store.size_bytes = bytes;
+	state.file[0].store.size_bytes = bytes;
 	for (size_t i = 0; i <= log->count; i++) {
 		struct crash_log again;
 		struct store *store;
 
 		crash_state_set(&state, i, NULL);
-		store = store_of(&again, state.data, state.written_end,
-				 state.store.size_bytes);
+		store = store_of(&again, state.file[0].data,
+				 state.file[0].written_end,
+				 state.file[0].store.size_bytes);
 		go_on(store, area, true);
 		check_structure(store);
 		crash_log_release(store);
@@ -192,7 +166,7 @@ static void forge(uint8_t *area)
 {
 	struct journal_head *head = (struct journal_head *)area;
 	uint64_t count = head->end - head->first;
-	unsigned bits = life->image->cluster_bytes;
+	unsigned bits = life->guest.image->cluster_bytes;
 
 	for (unsigned n = 1 + pick(3); n > 0; n--) {
 		struct journal_record *r = record_in(
@@ -207,7 +181,7 @@ static void forge(uint8_t *area)
 			r->entry ^= UINT64_C(1) << pick(64);
 			break;
 		case 2:
-			r->cluster = pick(life->sector_count);
+			r->cluster = pick(life->guest.sector_count);
 			break;
 		case 3:
 			r->cluster ^= UINT64_C(1) << pick(64);
@@ -225,7 +199,7 @@ static void forge(uint8_t *area)
 			area[pick(AREA_BYTES)] ^= 1 << pick(8);
 			break;
 		default:
-			r->entry = life->random;
+			r->entry = life->guest.random;
 			r->cluster = pick(4);
 		}
 	}
@@ -274,22 +248,17 @@ static void look(const uint8_t *data, uint64_t data_bytes, uint64_t bytes)
 	sync_io_before_commit = hook;
 }
 
-static uint64_t content_end(void)
+/* As it would be found now. */
+static void look_now(void)
 {
-	uint64_t end = life->log.start_bytes;
-
-	for (size_t i = 0; i < life->log.count; i++)
-		if (life->log.entries[i].kind == CRASH_WRITE)
-			end = MAX(end, life->log.entries[i].offset +
-					       life->log.entries[i].length);
-	return end;
+	look(crash_log_data(life->inner), crash_log_end(&life->log, 0),
+	     life->inner->size_bytes);
 }
 
 static void maybe_look(void)
 {
 	if (pick(life->scenario->one_in) == 0)
-		look(crash_log_data(life->inner), content_end(),
-		     life->inner->size_bytes);
+		look_now();
 }
 
 static int killed_read(struct store *store, uint64_t offset, void *ret_data,
@@ -302,7 +271,7 @@ static int killed_read(struct store *store, uint64_t offset, void *ret_data,
 static int killed_write(struct store *store, uint64_t offset, const void *data,
 			size_t length)
 {
-	size_t half = align_down(length / 2, SECTOR);
+	size_t half = align_down(length / 2, GUEST_SECTOR);
 	int err;
 
 	maybe_look();
@@ -310,8 +279,7 @@ static int killed_write(struct store *store, uint64_t offset, const void *data,
 		assert_int_equal(store_write(life->inner, offset, data, half),
 				 0);
 		store->size_bytes = life->inner->size_bytes;
-		look(crash_log_data(life->inner), content_end(),
-		     life->inner->size_bytes);
+		look_now();
 	}
 	err = store_write(life->inner, offset, data, length);
 	store->size_bytes = life->inner->size_bytes;
@@ -354,164 +322,6 @@ static const struct store_ops killed_ops = {
 	.free = keep,
 };
 
-static void allow(struct sector *sector, uint64_t stamp)
-{
-	if (may_hold(sector, stamp))
-		return;
-	assert_true(sector->count < MAX_ALLOWED);
-	sector->stamps[sector->count++] = stamp;
-}
-
-static void begin(uint64_t first, uint64_t count, uint64_t stamp)
-{
-	for (uint64_t i = first; i < first + count; i++) {
-		allow(&life->sectors[i], stamp);
-		life->sectors[i].mixed |= life->sectors[i].open > 0;
-		life->sectors[i].open++;
-	}
-}
-
-/* Which of several that were open at once came last is the image's to say. */
-static uint64_t what_came_last(uint64_t at)
-{
-	uint8_t data[SECTOR];
-	uint64_t stamp;
-
-	assert_int_equal(sync_io_read(life->image, at * SECTOR, data, SECTOR),
-			 0);
-	stamp = get_le64(data);
-	assert_true(may_hold(&life->sectors[at], stamp));
-	return stamp;
-}
-
-/* Reported as done: from now on nothing else will do. */
-static void end(uint64_t first, uint64_t count, uint64_t stamp, int err)
-{
-	if (err != 0 && !((err == -EDEADLK || err == -EBUSY) && life->depth))
-		fail_msg("request failed: %d: %s", err,
-			 image_error(life->image));
-	for (uint64_t i = first; i < first + count; i++) {
-		struct sector *sector = &life->sectors[i];
-
-		sector->open--;
-		if (sector->open)
-			continue;
-		if (err == 0 && !sector->mixed)
-			sector->stamps[0] = stamp;
-		else
-			sector->stamps[0] = what_came_last(i);
-		sector->count = 1;
-		sector->mixed = false;
-	}
-}
-
-static void write_sectors(uint64_t first, uint64_t count)
-{
-	uint8_t data[MAX_SECTORS * SECTOR];
-	uint64_t stamp = ++life->stamp;
-
-	for (uint64_t i = 0; i < count * SECTOR; i += 8)
-		put_le64(data + i, stamp);
-	begin(first, count, stamp);
-	end(first, count, stamp,
-	    sync_io_write(life->image, first * SECTOR, data, count * SECTOR));
-}
-
-static void zero_sectors(uint64_t first, uint64_t count)
-{
-	begin(first, count, 0);
-	end(first, count, 0,
-	    sync_io_zero(life->image, first * SECTOR, count * SECTOR));
-}
-
-/* What was discarded reads as zeroes or as before, but always the same. */
-static void discard_sectors(uint64_t first, uint64_t count)
-{
-	uint8_t data[MAX_SECTORS * SECTOR];
-	int err;
-
-	begin(first, count, 0);
-	err = sync_io_discard(life->image, first * SECTOR, count * SECTOR);
-	assert_int_equal(
-		sync_io_read(life->image, first * SECTOR, data, count * SECTOR),
-		0);
-	for (uint64_t i = 0; i < count; i++)
-		end(first + i, 1, get_le64(data + i * SECTOR), err);
-}
-
-static void request(uint64_t most, bool small)
-{
-	uint64_t per_cluster = life->image->cluster_bytes / SECTOR;
-	uint64_t first = pick(life->sector_count);
-	uint64_t count = MIN(1 + pick(most), life->sector_count - first);
-	unsigned what = life->scenario->only_writes ? 0 : pick(8);
-
-	if (small)
-		count = MIN(count, per_cluster - first % per_cluster);
-	if (what < 5)
-		write_sectors(first, count);
-	else if (what == 5)
-		zero_sectors(first, count);
-	else
-		discard_sectors(first, count);
-}
-
-static void small_requests(void)
-{
-	life->depth++;
-	while (pick(3))
-		request(8, true);
-	life->depth--;
-}
-
-static int run_step(const struct image_step *step)
-{
-	switch (step->kind) {
-	case IMAGE_STEP_WRITE:
-		return store_write(step->store, step->offset, step->data,
-				   step->length);
-	case IMAGE_STEP_BARRIER:
-		return store_flush(step->store);
-	case IMAGE_STEP_RESIZE:
-		return store_resize(step->store, step->offset);
-	case IMAGE_STEP_PUNCH:
-		return store_punch(step->store, step->offset, step->length);
-	}
-	return -EINVAL;
-}
-
-static void slow_flush(void)
-{
-	size_t fails_at = pick(6) ? SIZE_MAX : pick(8);
-	struct image_plan plan;
-	int err = 0;
-
-	if (image_flush_begin(life->image, &plan) != 0)
-		return;
-	life->flushing = true; /* until one has succeeded */
-	for (size_t i = 0; i < plan.count && err == 0; i++) {
-		if (life->depth < 2 && pick(2))
-			small_requests();
-		err = i == fails_at ? -EIO : run_step(&plan.steps[i]);
-	}
-	image_flush_end(life->image, &plan, err);
-	life->flushing = err != 0;
-	if (err == 0 && life->depth == 0 && pick(2))
-		image_reclaim(life->image, image_flushes(life->image));
-}
-
-static void before_commit(void)
-{
-	if (life->depth || pick(4))
-		return;
-	life->depth++;
-	if (pick(2))
-		slow_flush();
-	else
-		small_requests();
-	life->depth--;
-}
-
 /* An image of which every third sector holds stamp 1. */
 static uint64_t prepare(const struct scenario *scenario, uint8_t *data)
 {
@@ -523,14 +333,8 @@ static uint64_t prepare(const struct scenario *scenario, uint8_t *data)
 	assert_int_equal(qcow2_create(store, &scenario->options, &error), 0);
 	if (scenario->snapshot) {
 		struct image *image = open_store(store);
-		uint8_t sector[SECTOR];
 
-		for (int b = 0; b < SECTOR; b += 8)
-			put_le64(sector + b, 1);
-		for (uint64_t i = 0; i < image->size_bytes / SECTOR; i += 3)
-			assert_int_equal(sync_io_write(image, i * SECTOR,
-						       sector, SECTOR),
-					 0);
+		guest_write_thirds(image);
 		image_close(image);
 	}
 	size = store->size_bytes;
@@ -547,49 +351,47 @@ static void be_born(const struct scenario *scenario, uint64_t seed)
 {
 	uint8_t *data = calloc(1, CAPACITY);
 	uint64_t size = prepare(scenario, data);
+	struct image *image;
 
-	*life = (struct life){
-		.scenario = scenario,
-		.sector_count = scenario->options.size_bytes / SECTOR,
-		.stamp = 1,
-		.random = seed,
-	};
-	life->sectors = calloc(life->sector_count, sizeof(*life->sectors));
-	for (uint64_t i = 0; i < life->sector_count; i++)
-		allow(&life->sectors[i], scenario->snapshot && i % 3 == 0);
+	*life = (struct life){.scenario = scenario};
 	/* A device has room from the start. */
 	life->inner = store_of(&life->log, data, size,
 			       scenario->block_device ? CAPACITY / 16 : size);
 	life->store = *life->inner;
 	life->store.ops = &killed_ops;
-	life->image = open_store(&life->store);
+	image = open_store(&life->store);
+	guest_init(&life->guest, image,
+		   scenario->options.size_bytes / GUEST_SECTOR, NULL, seed);
+	life->guest.only_writes = scenario->only_writes;
+	if (scenario->snapshot)
+		guest_know_thirds(&life->guest);
 	free(data);
-	assert_int_equal(
-		image_journal_attach(life->image, life->area, AREA_BYTES), 0);
+	assert_int_equal(image_journal_attach(image, life->area, AREA_BYTES),
+			 0);
 }
 
 static void live(const struct scenario *scenario, uint64_t seed)
 {
 	be_born(scenario, seed);
-	sync_io_before_commit = before_commit;
+	guest_interrupt(&life->guest);
 	for (unsigned i = 0; i < scenario->requests; i++) {
-		request(pick(8) ? 8 : MAX_SECTORS, false);
-		life->at_rest = !life->flushing;
+		guest_request(&life->guest, pick(8) ? 8 : GUEST_MAX_SECTORS,
+			      false);
+		life->at_rest = !life->guest.unflushed;
 		maybe_look();
 		life->at_rest = false;
 		if (pick(12) == 0)
-			slow_flush();
+			guest_flush_slowly(&life->guest);
 	}
-	sync_io_before_commit = NULL;
+	guest_interrupt(NULL);
 	/* A clean end leaves nothing to replay, and no leak. */
-	assert_int_equal(image_journal_detach(life->image), 0);
+	assert_int_equal(image_journal_detach(life->guest.image), 0);
 	life->replayed = 0;
-	look(crash_log_data(life->inner), content_end(),
-	     life->inner->size_bytes);
+	look_now();
 	assert_int_equal(life->replayed, 0);
-	image_close(life->image);
+	image_close(life->guest.image);
 	assert_int_equal(check_structure(life->inner), 0);
-	free(life->sectors);
+	guest_deinit(&life->guest);
 	crash_log_release(life->inner);
 	crash_log_deinit(&life->log);
 }
