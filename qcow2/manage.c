@@ -1,6 +1,40 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "qcow2/manage.h"
 
+#define CREATE IMAGE_OPTION_CREATE
+#define AMEND  IMAGE_OPTION_AMEND
+#define BOTH   (IMAGE_OPTION_CREATE | IMAGE_OPTION_AMEND)
+
+/* QEMU's names, so that nobody has to learn others. */
+static const struct image_option options[] = {
+	{"size", IMAGE_OPTION_SIZE, BOTH, "virtual disk size", NULL, NULL},
+	{"compat", IMAGE_OPTION_STRING, BOTH, "format version",
+	 "0.10|1.1|v2|v3", "1.1"},
+	{"backing_file", IMAGE_OPTION_STRING, BOTH, "file name of a base image",
+	 NULL, NULL},
+	{"backing_fmt", IMAGE_OPTION_STRING, BOTH, "format of the base image",
+	 NULL, NULL},
+	{"cluster_size", IMAGE_OPTION_SIZE, CREATE,
+	 "cluster size, 512 to 2M bytes", NULL, "65536"},
+	{"preallocation", IMAGE_OPTION_STRING, CREATE,
+	 "what is allocated beforehand", "off|metadata|falloc|full", "off"},
+	{"lazy_refcounts", IMAGE_OPTION_BOOL, BOTH,
+	 "allow others to postpone refcount updates", NULL, "off"},
+	{"refcount_bits", IMAGE_OPTION_NUMBER, BOTH,
+	 "width of a refcount in bits", NULL, "16"},
+	{"compression_type", IMAGE_OPTION_STRING, CREATE,
+	 "method of compressed clusters", "zlib|zstd", "zlib"},
+	{"compression_level", IMAGE_OPTION_NUMBER, CREATE,
+	 "effort spent on compressed clusters", NULL, NULL},
+	{NULL, IMAGE_OPTION_STRING, 0, NULL, NULL, NULL},
+};
+
 const struct image_manage qcow2_manage = {
-	.options = NULL,
+	.options = options,
+	.create = qcow2_create_image,
+	.measure = qcow2_measure,
+	.facts = qcow2_facts,
+	.amend = qcow2_amend,
+	.set_backing = qcow2_set_backing,
+	.make_empty = qcow2_make_empty,
 };

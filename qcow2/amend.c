@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Changing what an image was made with. Each option is a change of its own, and
+ * a crash between two leaves the first one made.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "qcow2/create-options.h"
+#include "qcow2/fill.h"
+#include "qcow2/free.h"
+#include "qcow2/header-write.h"
+#include "qcow2/manage.h"
+#include "qcow2/offline.h"
+#include "qcow2/table.h"
+
+/* Zero flags on their way out: version 2 has none. */
+struct sweep {
+	const struct image_amend_request *request;
+	uint64_t cluster; /* of the guest */
+	uint64_t clusters;
+	bool fill; /* found one that has to be written */
+};
+
+static int clear_zero(struct qcow2 *q, struct sweep *s,
+		      struct image_extent *ret)
+{
+	struct metacache_block *refs[2];
+	struct qcow2_l2 l2;
+	uint64_t entry;
+	int err = qcow2_l2_own(q, s->cluster, ret, &l2);
+
+	if (err)
+		return err;
+	entry = qcow2_l2_get(&l2, 0);
+	metacache_pin(&q->cache, l2.slice);
+	if (!qcow2_has_room(q) || !qcow2_free_has_room(q, 2))
+		err = qcow2_answer_full(q, ret);
+	if (err == 0)
+		err = qcow2_free_prepare(q, entry, ret, refs);
+	if (err == 0) {
+		qcow2_free_entry(q, entry, refs);
+		qcow2_l2_set(q, l2.slice, l2.index, s->cluster, 0);
+	}
+	metacache_unpin(&q->cache, l2.slice);
+	return err;
+}
+
+/* Without a backing image nothing shows through a cluster that is not there. */
+static int sweep_step(struct qcow2 *q, void *opaque, struct image_extent *ret)
+{
+	struct sweep *s = opaque;
+
+	while (s->cluster < s->clusters && !s->fill) {
+		enum qcow2_cluster_kind kind;
+		struct qcow2_l2 l2;
+		int err = qcow2_l2_find(q, s->cluster, ret, &l2);
+
+		if (err)
+			return err;
+		if (!l2.slice) {
+			s->cluster += l2.count;
+			continue;
+		}
+		kind = qcow2_entry_kind(q, qcow2_l2_get(&l2, 0));
+		if (kind == QCOW2_CORRUPT_ENTRY)
+			return qcow2_corrupt_entry(q, s->cluster,
+						   qcow2_l2_get(&l2, 0));
+		if (kind == QCOW2_ZERO_PLAIN || kind == QCOW2_ZERO_ALLOCATED) {
+			s->fill = q->image.backing_name != NULL;
+			if (s->fill)
+				break;
+			err = clear_zero(q, s, ret);
+			if (err)
+				return err;
+		}
+		s->cluster++;
+	}
+	return 0;
+}
+
+static int remove_zero_flags(struct qcow2 *q,
+			     const struct image_amend_request *request)
+{
+	uint64_t cluster = qcow2_cluster_bytes(q);
+	struct sweep s = {
+		.request = request,
+		.clusters = div_round_up(q->image.size_bytes, cluster),
+	};
+	int err = 0;
+
+	while (err == 0 && s.cluster < s.clusters) {
+		err = qcow2_offline_run(q, sweep_step, &s);
+		if (err || !s.fill)
+			break;
+		err = qcow2_fill_zeroes(
+			q, s.cluster << q->cluster_bits,
+			MIN(cluster, q->image.size_bytes -
+					     (s.cluster << q->cluster_bits)),
+			false);
+		s.fill = false;
+		s.cluster++;
+		if (request->progress)
+			request->progress(request->opaque, s.cluster,
+					  s.clusters);
+	}
+	return err ? err : qcow2_settle(q);
+}
+
+static int refuse(struct qcow2 *q, const char *why)
+{
+	return image_set_error(&q->image, -ENOTSUP,
+			       "version 2 (compat=0.10) cannot have %s", why);
+}
+
+static int check_downgrade(struct qcow2 *q)
+{
+	const struct qcow2_header *h = &q->header;
+
+	if (h->refcount_order != 4)
+		return refuse(q, "refcounts of other than 16 bits");
+	if (h->incompatible & QCOW2_INCOMPAT_DATA_FILE)
+		return refuse(q, "an external data file");
+	if (h->incompatible & QCOW2_INCOMPAT_EXTENDED_L2)
+		return refuse(q, "extended L2 entries");
+	if (h->incompatible & QCOW2_INCOMPAT_COMPRESSION)
+		return refuse(q, "clusters compressed with zstd");
+	if (h->incompatible & ~QCOW2_INCOMPAT_DIRTY)
+		return refuse(q, "incompatible features");
+	if (h->snapshot_count)
+		return refuse(q, "the zero clusters that snapshots may have; "
+				 "delete the snapshots first");
+	if (h->bitmap_count)
+		return refuse(q, "bitmaps; remove them first");
+	return 0;
+}
+
+static int change_header(struct qcow2 *q, const struct qcow2_header *wanted)
+{
+	struct qcow2_header before = q->header;
+	int err;
+
+	q->header = *wanted;
+	err = qcow2_header_update(q);
+	if (err)
+		q->header = before;
+	return err;
+}
+
+static int set_version(struct qcow2 *q, unsigned version,
+		       const struct image_amend_request *request)
+{
+	struct qcow2_header wanted = q->header;
+	int err = 0;
+
+	if (version == q->header.version)
+		return 0;
+	if (version < 3)
+		err = check_downgrade(q);
+	if (err == 0 && version < 3)
+		err = remove_zero_flags(q, request);
+	if (err)
+		return err;
+	wanted = q->header;
+	wanted.version = version;
+	wanted.incompatible = wanted.compatible = wanted.autoclear = 0;
+	return change_header(q, &wanted);
+}
+
+static int set_lazy(struct qcow2 *q, bool lazy)
+{
+	struct qcow2_header wanted = q->header;
+
+	if (lazy && q->header.version < 3)
+		return image_set_error(&q->image, -EINVAL,
+				       "lazy_refcounts want compat=1.1 or "
+				       "newer");
+	if (lazy)
+		wanted.compatible |= QCOW2_COMPAT_LAZY_REFCOUNTS;
+	else
+		wanted.compatible &= ~QCOW2_COMPAT_LAZY_REFCOUNTS;
+	if (wanted.compatible == q->header.compatible)
+		return 0;
+	return change_header(q, &wanted);
+}
+
+static int amend_version(struct qcow2 *q,
+			 const struct image_amend_request *request)
+{
+	const struct image_options *o = request->options;
+	const char *compat = image_options_string(o, "compat", NULL);
+	bool lazy = image_options_bool(o, "lazy_refcounts",
+				       q->header.compatible &
+					       QCOW2_COMPAT_LAZY_REFCOUNTS);
+	unsigned version =
+		compat ? qcow2_version_of(compat) : q->header.version;
+	int err;
+
+	if (version < 3 && lazy &&
+	    image_options_string(o, "lazy_refcounts", NULL))
+		return refuse(q, "lazy refcounts");
+	err = set_version(q, version, request);
+	return err || version < 3 ? err : set_lazy(q, lazy);
+}
+
+static int amend_backing(struct qcow2 *q, const struct image_options *o)
+{
+	const char *name = image_options_string(o, "backing_file", NULL);
+	const char *format = image_options_string(o, "backing_fmt", NULL);
+
+	if (!name && !format)
+		return 0;
+	return qcow2_set_backing(&q->image, name ? name : q->image.backing_name,
+				 format ? format : q->image.backing_format);
+}
+
+static int amend_size(struct qcow2 *q, const struct image_options *o)
+{
+	uint64_t bytes = image_options_number(o, "size", q->image.size_bytes);
+
+	if (bytes == q->image.size_bytes)
+		return 0;
+	return image_resize(&q->image, bytes, IMAGE_PREALLOCATION_OFF);
+}
+
+static int amend_refcounts(struct qcow2 *q, const struct image_options *o)
+{
+	uint64_t now = UINT64_C(1) << q->header.refcount_order;
+
+	if (image_options_number(o, "refcount_bits", now) == now)
+		return 0;
+	return image_set_error(&q->image, -ENOTSUP,
+			       "refcounts of another width want a new image: "
+			       "convert it");
+}
+
+int qcow2_amend(struct image *image, const struct image_amend_request *request)
+{
+	struct qcow2 *q = qcow2_of(image);
+	int err = qcow2_settle(q);
+
+	if (err == 0)
+		err = amend_refcounts(q, request->options);
+	if (err == 0)
+		err = amend_version(q, request);
+	if (err == 0)
+		err = amend_backing(q, request->options);
+	if (err == 0)
+		err = amend_size(q, request->options);
+	if (err == 0 && request->progress)
+		request->progress(request->opaque, 1, 1);
+	return err;
+}

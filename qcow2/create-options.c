@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "qcow2/create-options.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/bytes.h"
+
+unsigned qcow2_version_of(const char *compat)
+{
+	return strcmp(compat, "0.10") == 0 || strcmp(compat, "v2") == 0 ? 2 : 3;
+}
+
+static int check(const struct qcow2_create_options *o,
+		 enum image_preallocation preallocation, char **ret_error)
+{
+	if (!is_power_of_two(o->cluster_bytes) ||
+	    o->cluster_bytes < 1u << QCOW2_MIN_CLUSTER_BITS ||
+	    o->cluster_bytes > 1u << QCOW2_MAX_CLUSTER_BITS)
+		return store_fail(ret_error, -EINVAL,
+				  "qcow2: cluster_size must be a power of two "
+				  "from 512 to 2M");
+	if (!is_power_of_two(o->refcount_bits) || o->refcount_bits > 64)
+		return store_fail(ret_error, -EINVAL,
+				  "qcow2: refcount_bits must be a power of two "
+				  "and not above 64");
+	if (o->version < 3 && o->refcount_bits != 16)
+		return store_fail(ret_error, -EINVAL,
+				  "qcow2: refcount_bits other than 16 want "
+				  "compat=1.1 or newer");
+	if (o->version < 3 && o->lazy_refcounts)
+		return store_fail(ret_error, -EINVAL,
+				  "qcow2: lazy_refcounts want compat=1.1 or "
+				  "newer");
+	if (o->version < 3 && o->compression != QCOW2_COMPRESSION_ZLIB)
+		return store_fail(ret_error, -EINVAL,
+				  "qcow2: compression_type=zstd wants "
+				  "compat=1.1 or newer");
+	if (o->backing_name && preallocation != IMAGE_PREALLOCATION_OFF)
+		return store_fail(ret_error, -EINVAL,
+				  "qcow2: what is preallocated would hide the "
+				  "backing file: one or the other");
+	if (o->backing_format && !o->backing_name)
+		return store_fail(ret_error, -EINVAL,
+				  "qcow2: a backing format without a backing "
+				  "file");
+	return 0;
+}
+
+int qcow2_create_options_take(const struct image_create_request *request,
+			      struct qcow2_create_options *ret_options,
+			      enum image_preallocation *ret_preallocation,
+			      char **ret_error)
+{
+	const struct image_options *given = request->options;
+	const char *type =
+		image_options_string(given, "compression_type", "zlib");
+	uint64_t cluster = image_options_number(given, "cluster_size", 65536);
+	uint64_t bits = image_options_number(given, "refcount_bits", 16);
+	struct qcow2_create_options o = {
+		.size_bytes = request->size_bytes
+				      ? request->size_bytes
+				      : image_options_number(given, "size", 0),
+		.version = qcow2_version_of(
+			image_options_string(given, "compat", "1.1")),
+		.cluster_bytes = (uint32_t)MIN(cluster, UINT64_C(1) << 31),
+		.refcount_bits = (unsigned)MIN(bits, UINT64_C(128)),
+		.compression = strcmp(type, "zstd") == 0
+				       ? QCOW2_COMPRESSION_ZSTD
+				       : QCOW2_COMPRESSION_ZLIB,
+		.lazy_refcounts =
+			image_options_bool(given, "lazy_refcounts", false),
+		.backing_name = image_options_string(given, "backing_file",
+						     request->backing_name),
+		.backing_format = image_options_string(given, "backing_fmt",
+						       request->backing_format),
+	};
+	int err = image_preallocation_parse(
+		image_options_string(given, "preallocation", "off"),
+		ret_preallocation);
+
+	if (err == 0)
+		err = check(&o, *ret_preallocation, ret_error);
+	if (err == 0)
+		*ret_options = o;
+	return err;
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "qcow2/free.h"
+#include "qcow2/header-write.h"
+#include "qcow2/manage.h"
+#include "qcow2/offline.h"
+
+/* Neighbours are given back as one. */
+struct run {
+	struct qcow2 *q;
+	uint64_t first; /* host clusters */
+	uint64_t count;
+};
+
+static int end_run(struct run *run)
+{
+	const struct qcow2 *q = run->q;
+	uint64_t first = run->first, count = run->count;
+
+	run->count = 0;
+	if (count == 0)
+		return 0;
+	return qcow2_offline_give_back(run->q, first << q->cluster_bits,
+				       count << q->cluster_bits);
+}
+
+static int add_run(struct run *run, uint64_t first, uint64_t count)
+{
+	int err = 0;
+
+	if (count == 0)
+		return 0;
+	if (run->count && run->first + run->count == first) {
+		run->count += count;
+		return 0;
+	}
+	err = end_run(run);
+	run->first = first;
+	run->count = count;
+	return err;
+}
+
+static int give_back_table(struct run *run, uint64_t offset, uint8_t *table)
+{
+	struct qcow2 *q = run->q;
+	uint64_t bytes = qcow2_cluster_bytes(q);
+	int err;
+
+	if (offset == 0)
+		return 0;
+	err = store_read(q->image.store, offset, table, bytes);
+	for (uint64_t i = 0; i < bytes && err == 0; i += 8) {
+		uint64_t first = 0;
+		uint32_t count =
+			qcow2_entry_clusters(q, get_be64(table + i), &first);
+
+		err = add_run(run, first, count);
+	}
+	if (err == 0)
+		err = add_run(run, qcow2_cluster_of(q, offset), 1);
+	return err;
+}
+
+/* The header names the empty table: what the old one had is nobody's. */
+static int give_back_all(struct qcow2 *q, const struct qcow2_memtable *old)
+{
+	uint8_t *table =
+		aligned_alloc(4096, align_up(qcow2_cluster_bytes(q), 4096));
+	struct run run = {.q = q};
+	int err = 0;
+
+	if (!table)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < old->entries && err == 0; i++)
+		err = give_back_table(
+			&run, qcow2_memtable_get(old, i) & QCOW2_OFFSET_MASK,
+			table);
+	free(table);
+	if (err == 0)
+		err = end_run(&run);
+	if (err == 0)
+		err = qcow2_offline_give_back(q, old->offset, old->placed);
+	return err ? err : qcow2_settle(q);
+}
+
+/* A table without entries on disk, stably, and in memory. */
+static int make_table(struct qcow2 *q, struct qcow2_memtable *ret)
+{
+	int err = qcow2_memtable_init(ret, q->l1.bytes, q->l1.block_bytes);
+
+	if (err == 0)
+		err = qcow2_offline_take(q, ret->bytes, &ret->offset);
+	ret->placed = ret->bytes;
+	if (err == 0)
+		err = store_write(q->image.store, ret->offset, ret->data,
+				  ret->bytes);
+	return err ? err : qcow2_offline_stable(q);
+}
+
+int qcow2_make_empty(struct image *image)
+{
+	struct qcow2 *q = qcow2_of(image);
+	struct qcow2_memtable table = {0}, old = q->l1;
+	int err = qcow2_settle(q);
+
+	if (err || q->l1.bytes == 0)
+		return err;
+	err = make_table(q, &table);
+	if (err == 0) {
+		q->header.l1_offset = table.offset;
+		err = qcow2_header_update(q);
+		if (err)
+			q->header.l1_offset = old.offset;
+	}
+	if (err) {
+		qcow2_memtable_deinit(&table);
+		return err;
+	}
+	q->l1 = table;
+	err = give_back_all(q, &old);
+	qcow2_memtable_deinit(&old);
+	return err;
+}

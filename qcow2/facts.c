@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "qcow2/core.h"
+#include "qcow2/manage.h"
+
+static int add_bool(struct image_facts *facts, const char *name, bool value)
+{
+	return image_facts_add(facts, name, IMAGE_FACT_BOOL, "%s",
+			       value ? "true" : "false");
+}
+
+/* What version 2 has no way to say is not mentioned of it. */
+static int add_features(const struct qcow2_header *h, struct image_facts *facts)
+{
+	int err = 0;
+
+	if (h->incompatible & QCOW2_INCOMPAT_DATA_FILE) {
+		err = image_facts_add(facts, "data-file", IMAGE_FACT_STRING,
+				      "%s", h->data_name ? h->data_name : "");
+		if (err == 0)
+			err = add_bool(facts, "data-file-raw",
+				       h->autoclear & QCOW2_AUTOCLEAR_RAW_DATA);
+	}
+	if (err == 0)
+		err = add_bool(facts, "extended-l2",
+			       h->incompatible & QCOW2_INCOMPAT_EXTENDED_L2);
+	if (err == 0)
+		err = add_bool(facts, "lazy-refcounts",
+			       h->compatible & QCOW2_COMPAT_LAZY_REFCOUNTS);
+	if (err == 0)
+		err = add_bool(facts, "corrupt",
+			       h->incompatible & QCOW2_INCOMPAT_CORRUPT);
+	return err;
+}
+
+int qcow2_facts(struct image *image, struct image_facts *ret)
+{
+	const struct qcow2_header *h = &qcow2_of(image)->header;
+	struct image_facts facts = {0};
+	int err = image_facts_add(&facts, "compat", IMAGE_FACT_STRING, "%s",
+				  h->version < 3 ? "0.10" : "1.1");
+
+	if (err == 0 && h->version >= 3)
+		err = add_features(h, &facts);
+	if (err == 0)
+		err = image_facts_add(&facts, "refcount-bits",
+				      IMAGE_FACT_NUMBER, "%u",
+				      1u << h->refcount_order);
+	if (err == 0)
+		err = image_facts_add(
+			&facts, "compression-type", IMAGE_FACT_STRING, "%s",
+			h->compression == QCOW2_COMPRESSION_ZSTD ? "zstd"
+								 : "zlib");
+	if (err) {
+		image_facts_deinit(&facts);
+		return err;
+	}
+	*ret = facts;
+	return 0;
+}

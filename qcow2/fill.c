@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "qcow2/fill.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "image/open.h"
+
+enum {
+	CHUNK_BYTES = 1 << 20,
+	/* Answers in a row that let nothing go on. */
+	MAX_VAIN = 64,
+};
+
+static int write_zeroes(struct store *store, uint64_t offset, uint64_t length)
+{
+	uint8_t *zeroes;
+	int err = store_zero(store, offset, length);
+
+	if (err != -ENOTSUP)
+		return err;
+	zeroes = aligned_alloc(4096, CHUNK_BYTES);
+	if (!zeroes)
+		return -ENOMEM;
+	memset(zeroes, 0, CHUNK_BYTES);
+	err = 0;
+	while (length > 0 && err == 0) {
+		size_t chunk = MIN(length, (uint64_t)CHUNK_BYTES);
+
+		err = store_write(store, offset, zeroes, chunk);
+		offset += chunk;
+		length -= chunk;
+	}
+	free(zeroes);
+	return err;
+}
+
+/* A write that really is one: the space is to be taken. */
+static int write_through(struct store *store, uint64_t offset, uint64_t length)
+{
+	static const uint8_t zeroes[65536] __attribute__((aligned(4096)));
+	int err = 0;
+
+	while (length > 0 && err == 0) {
+		size_t chunk = MIN(length, (uint64_t)sizeof(zeroes));
+
+		err = store_write(store, offset, zeroes, chunk);
+		offset += chunk;
+		length -= chunk;
+	}
+	return err;
+}
+
+static int fill_extent(struct qcow2 *q, const struct image_extent *e,
+		       bool written)
+{
+	bool allocate = e->kind == IMAGE_ALLOCATE;
+	uint64_t length = e->length + (allocate ? e->head_bytes : 0) +
+			  (allocate ? e->tail_bytes : 0);
+	int err = 0;
+
+	if (written)
+		err = write_through(e->store, e->host_offset, length);
+	else if (allocate && !e->reads_zero)
+		err = write_zeroes(e->store, e->host_offset, length);
+	if (!allocate)
+		return err;
+	return image_commit(&q->image, e, err) ?: err;
+}
+
+int qcow2_fill_zeroes(struct qcow2 *q, uint64_t offset, uint64_t length,
+		      bool written)
+{
+	unsigned vain = 0;
+
+	while (length > 0) {
+		struct image_extent e;
+		int err = image_map(&q->image, IMAGE_WRITE, offset, length, &e);
+
+		if (err)
+			return err;
+		if (e.length == 0 && vain++ == MAX_VAIN)
+			return -EBUSY;
+		if (e.kind == IMAGE_NEED) {
+			err = store_read(e.store, e.host_offset, e.buffer,
+					 e.host_bytes);
+			image_provide(&q->image, &e, err);
+		} else if (e.length == 0) {
+			err = image_flush_sync(&q->image);
+		} else {
+			err = fill_extent(q, &e, written);
+			vain = 0;
+		}
+		if (err)
+			return err;
+		offset += e.length;
+		length -= e.length;
+	}
+	return 0;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Guest clusters that are to have a host cluster each, of zeroes, while nothing
+ * else is under way: for preallocation, and where the zero flag must not be.
+ */
+#ifndef QCOW2_FILL_H
+#define QCOW2_FILL_H
+
+#include "qcow2/core.h"
+
+/*
+ * Guest bytes [offset, offset + length), whole clusters or up to the image's
+ * end, get host clusters, and zeroes in them; with @written also where these
+ * read as zeroes already. 0, a negative errno or IMAGE_E_*.
+ */
+int qcow2_fill_zeroes(struct qcow2 *q, uint64_t offset, uint64_t length,
+		      bool written);
+
+#endif

@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Making, measuring and amending images, beside QEMU's own tool doing the same.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "image/manage.h"
+#include "image/open.h"
+#include "qcow2/qcow2.h"
+#include "tests/cmocka.h"
+#include "tests/images/scratch.h"
+
+static const char writes[] = "-c 'write -P 1 0 256k' -c 'write -z 64k 64k' "
+			     "-c 'write -P 2 1M 100k' -c 'write -z -u 1M 64k' "
+			     "-c 'write -P 9 3M 512'";
+
+static void parse(struct image_options *options, const char *text)
+{
+	char *error = NULL;
+
+	*options = (struct image_options){0};
+	if (image_options_parse(options, text, &error))
+		fail_msg("%s", error);
+}
+
+static int create(const char *name, const char *text, uint64_t size,
+		  const char *backing, char **ret_error)
+{
+	struct image_options options;
+	struct image_create_request request = {
+		.path = name,
+		.size_bytes = size,
+		.options = &options,
+		.backing_name = backing,
+		.backing_format = backing ? "qcow2" : NULL,
+	};
+	int err;
+
+	*ret_error = NULL;
+	parse(&options, text);
+	assert_int_equal(
+		store_create_file(name, true, &request.store, ret_error), 0);
+	err = image_create(&qcow2_format, &request, ret_error);
+	store_free(request.store);
+	image_options_deinit(&options);
+	return err;
+}
+
+static void must_create(const char *name, const char *text, uint64_t size,
+			const char *backing)
+{
+	char *error;
+
+	if (create(name, text, size, backing, &error))
+		fail_msg("%s: %s", text, error ? error : "");
+}
+
+static struct image *open_named(const char *name)
+{
+	static const char *const allowed[] = {".", NULL};
+	const struct image_open_request request = {
+		.path = name,
+		.format = "qcow2",
+		.cache_bytes = 1,
+		.allowed = allowed,
+	};
+	struct image *image = NULL;
+	char *error = NULL;
+
+	if (image_open(&request, &image, &error, NULL))
+		fail_msg("%s: %s", name, error ? error : "");
+	return image;
+}
+
+static void assert_clean(const char *name)
+{
+	scratch_must("qemu-img check -f qcow2 %s", name);
+	if (!strstr(scratch_output(), "No errors were found"))
+		fail_msg("%s: %s", name, scratch_output());
+}
+
+/* What QEMU says of the format, but for sizes and names. */
+static void info(const char *name, char *ret, size_t size)
+{
+	scratch_must("qemu-img info -U --output=json %s | "
+		     "grep -v 'filename\\|actual-size\\|dirty-flag'",
+		     name);
+	snprintf(ret, size, "%s", scratch_output());
+}
+
+static const char *const option_sets[] = {
+	"compat=1.1",
+	"compat=0.10",
+	"compat=v3,cluster_size=512",
+	"compat=v2,cluster_size=2M",
+	"cluster_size=4k,refcount_bits=1",
+	"cluster_size=1k,refcount_bits=64",
+	"lazy_refcounts=on,refcount_bits=8",
+	"compression_type=zstd",
+	"preallocation=metadata",
+	"preallocation=metadata,compat=0.10,cluster_size=512",
+	"preallocation=metadata,cluster_size=2M",
+	"preallocation=falloc",
+	"preallocation=full,cluster_size=4k",
+};
+
+static void what_is_made_is_what_qemu_makes(void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(option_sets); i++) {
+		char ours[8192], theirs[8192];
+
+		must_create("a.qcow2", option_sets[i], (4 << 20) + 512, NULL);
+		assert_clean("a.qcow2");
+		info("a.qcow2", ours, sizeof(ours));
+		scratch_must("rm -f b.qcow2 && qemu-img create -q -f qcow2 "
+			     "-o %s b.qcow2 4194816",
+			     option_sets[i]);
+		info("b.qcow2", theirs, sizeof(theirs));
+		assert_string_equal(ours, theirs);
+		scratch_must("qemu-img compare a.qcow2 b.qcow2");
+		scratch_must("qemu-io -f qcow2 %s a.qcow2", writes);
+		assert_clean("a.qcow2");
+	}
+}
+
+static void what_is_preallocated_is_mapped(void **state)
+{
+	static const char *const how[] = {"metadata", "falloc", "full"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(how); i++) {
+		char text[64];
+
+		snprintf(text, sizeof(text), "preallocation=%s", how[i]);
+		must_create("a.qcow2", text, 4 << 20, NULL);
+		scratch_must("qemu-img map --output=json a.qcow2");
+		/* One run of data from the first byte to the last. */
+		assert_non_null(
+			strstr(scratch_output(), "\"length\": 4194304"));
+		assert_non_null(strstr(scratch_output(), "\"data\": true"));
+		if (i > 0)
+			scratch_must("[ $(stat -c '%%b*%%B' a.qcow2 | sed "
+				     "'s/^/$((/;s/$/))/' | (read e; eval echo "
+				     "$e)) -ge 4194304 ]");
+	}
+}
+
+static void what_does_not_go_together_is_said(void **state)
+{
+	static const struct {
+		const char *options;
+		const char *words;
+	} all[] = {
+		{"cluster_size=100", "cluster_size"},
+		{"cluster_size=256", "cluster_size"},
+		{"cluster_size=4M", "cluster_size"},
+		{"refcount_bits=3", "refcount_bits"},
+		{"refcount_bits=128", "refcount_bits"},
+		{"compat=0.10,refcount_bits=8", "refcount_bits"},
+		{"compat=0.10,lazy_refcounts=on", "lazy_refcounts"},
+		{"compat=0.10,compression_type=zstd", "compression_type"},
+		{"backing_file=b,preallocation=metadata", "backing file"},
+		{"backing_fmt=raw", "backing format"},
+		{"comapt=1.1", "compat"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+		char *error;
+
+		assert_int_equal(create("a.qcow2", all[i].options, 1 << 20,
+					NULL, &error),
+				 -EINVAL);
+		if (!error || !strstr(error, all[i].words))
+			fail_msg("%s: %s", all[i].options, error);
+		free(error);
+	}
+}
+
+/* The numbers after "required size:" and "fully allocated size:". */
+static void their_measure(uint64_t ret[2])
+{
+	const char *text = strstr(scratch_output(), "required size:");
+	const char *full = strstr(scratch_output(), "fully allocated size:");
+
+	assert_non_null(text);
+	assert_non_null(full);
+	ret[0] = strtoull(text + strlen("required size:"), NULL, 10);
+	ret[1] = strtoull(full + strlen("fully allocated size:"), NULL, 10);
+}
+
+static void compare_measures(const char *text, uint64_t size,
+			     struct image *source, const char *name)
+{
+	struct image_options options;
+	const struct image_create_request request = {.size_bytes = size,
+						     .options = &options};
+	struct image_measure ours;
+	uint64_t theirs[2];
+	char *error = NULL;
+
+	parse(&options, text);
+	if (image_measure(&qcow2_format, &request, source, &ours, &error))
+		fail_msg("%s: %s", text, error);
+	if (name)
+		scratch_must("qemu-img measure -O qcow2 -o %s %s", text, name);
+	else
+		scratch_must("qemu-img measure -O qcow2 -o %s --size %llu",
+			     text, (unsigned long long)size);
+	their_measure(theirs);
+	if (ours.required != theirs[0] || ours.fully_allocated != theirs[1])
+		fail_msg("%s, %llu: %llu and %llu, not %s", text,
+			 (unsigned long long)size,
+			 (unsigned long long)ours.required,
+			 (unsigned long long)ours.fully_allocated,
+			 scratch_output());
+	image_options_deinit(&options);
+}
+
+static void measures_are_qemus(void **state)
+{
+	static const char *const sets[] = {
+		"cluster_size=512",
+		"cluster_size=64k",
+		"cluster_size=2M",
+		"cluster_size=4k,refcount_bits=64",
+		"cluster_size=64k,refcount_bits=1",
+		"cluster_size=64k,compat=0.10,preallocation=full",
+	};
+	static const uint64_t sizes[] = {
+		512,
+		65536,
+		(1 << 20) + 512,
+		123456512,
+		UINT64_C(1) << 30,
+		UINT64_C(1) << 36,
+	};
+	struct image *image;
+
+	scratch_must("rm -f t.qcow2 && qemu-img create -q -f qcow2 t.qcow2 8M "
+		     "&& qemu-io -f qcow2 %s t.qcow2",
+		     writes);
+	image = open_named("t.qcow2");
+	for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
+		for (size_t s = 0; s < ARRAY_SIZE(sizes); s++)
+			compare_measures(sets[i], sizes[s], NULL, NULL);
+		compare_measures(sets[i], 0, image, "-U t.qcow2");
+	}
+	assert_int_equal(image_close(image), 0);
+}
+
+static void facts_are_qemus(void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(option_sets); i++) {
+		struct image_facts facts;
+		struct image *image;
+
+		must_create("a.qcow2", option_sets[i], 1 << 20, NULL);
+		scratch_must("qemu-img info --output=json a.qcow2");
+		image = open_named("a.qcow2");
+		assert_int_equal(image_facts(image, &facts), 0);
+		for (size_t f = 0; f < facts.count; f++) {
+			const struct image_fact *fact = &facts.facts[f];
+			bool quoted = fact->kind == IMAGE_FACT_STRING;
+			char line[128];
+
+			snprintf(line, sizeof(line), "\"%s\": %s%s%s",
+				 fact->name, quoted ? "\"" : "", fact->value,
+				 quoted ? "\"" : "");
+			if (!strstr(scratch_output(), line))
+				fail_msg("%s: %s", line, scratch_output());
+		}
+		image_facts_deinit(&facts);
+		assert_int_equal(image_close(image), 0);
+	}
+}
+
+/* An image on a base, with snapshots if @snapshots, and the same as raw. */
+static void make_rich(const char *options, bool snapshots)
+{
+	scratch_must("rm -f base.qcow2 r.qcow2 && "
+		     "qemu-img create -q -f qcow2 base.qcow2 4M && "
+		     "qemu-io -f qcow2 -c 'write -P 5 0 4M' base.qcow2 && "
+		     "qemu-img create -q -f qcow2 -o %s -b base.qcow2 -F qcow2 "
+		     "r.qcow2 5M && qemu-io -f qcow2 %s r.qcow2",
+		     options, writes);
+	if (snapshots)
+		scratch_must("qemu-img snapshot -c s r.qcow2 && "
+			     "qemu-io -f qcow2 -c 'write -P 7 2M 90k' r.qcow2");
+	scratch_must("qemu-img convert -O raw r.qcow2 before.raw");
+}
+
+static void an_emptied_image_shows_its_base_and_leaks_nothing(void **state)
+{
+	static const char *const sets[] = {
+		"compat=1.1",
+		"compat=0.10",
+		"cluster_size=512",
+		"cluster_size=2M,refcount_bits=64",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
+		struct image *image;
+
+		make_rich(sets[i], i % 2);
+		image = open_named("r.qcow2");
+		assert_int_equal(image_make_empty(image), 0);
+		assert_int_equal(image_close(image), 0);
+		assert_clean("r.qcow2");
+		scratch_must("qemu-img compare base.qcow2 r.qcow2");
+		if (i % 2)
+			scratch_must("qemu-img snapshot -a s r.qcow2");
+		assert_clean("r.qcow2");
+	}
+}
+
+static void a_backing_file_is_named_anew_and_left_alone(void **state)
+{
+	struct image *image;
+
+	make_rich("compat=1.1", false);
+	scratch_must("cp base.qcow2 other-base-with-a-longer-name.qcow2");
+	image = open_named("r.qcow2");
+	assert_int_equal(image_set_backing(image,
+					   "other-base-with-a-longer-name."
+					   "qcow2",
+					   "qcow2"),
+			 0);
+	assert_int_equal(image_close(image), 0);
+	assert_clean("r.qcow2");
+	scratch_must("rm base.qcow2 && qemu-img compare r.qcow2 before.raw");
+	image = open_named("r.qcow2");
+	assert_int_equal(image_set_backing(image, NULL, NULL), 0);
+	assert_null(image->backing_name);
+	assert_int_equal(image_close(image), 0);
+	scratch_must("qemu-img info r.qcow2");
+	assert_null(strstr(scratch_output(), "backing"));
+}
+
+static int amend(const char *name, const char *text)
+{
+	struct image *image = open_named(name);
+	struct image_options options;
+	const struct image_amend_request request = {.options = &options};
+	int err;
+
+	parse(&options, text);
+	err = image_amend(image, &request);
+	image_options_deinit(&options);
+	assert_int_equal(image_close(image), 0);
+	return err;
+}
+
+static void amending_keeps_content_and_structure(void **state)
+{
+	static const struct {
+		const char *made;
+		const char *amended;
+		const char *says;
+	} all[] = {
+		{"compat=1.1", "compat=0.10", "compat: 0.10"},
+		{"compat=0.10", "compat=1.1", "compat: 1.1"},
+		{"compat=1.1,cluster_size=512", "compat=v2", "compat: 0.10"},
+		{"compat=0.10", "compat=v3,lazy_refcounts=on",
+		 "lazy refcounts: true"},
+		{"lazy_refcounts=on", "compat=0.10", "compat: 0.10"},
+		{"lazy_refcounts=on", "lazy_refcounts=off",
+		 "lazy refcounts: false"},
+		{"compat=1.1", "backing_file=./base.qcow2",
+		 "backing file: ./base.qcow2"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+		make_rich(all[i].made, false);
+		assert_int_equal(amend("r.qcow2", all[i].amended), 0);
+		assert_clean("r.qcow2");
+		scratch_must("qemu-img info r.qcow2");
+		if (!strstr(scratch_output(), all[i].says))
+			fail_msg("%s: %s", all[i].amended, scratch_output());
+		scratch_must("qemu-img compare r.qcow2 before.raw");
+		/* And without a base, where zeroes need no room. */
+		scratch_must("qemu-img create -q -f qcow2 -o %s t.qcow2 4M && "
+			     "qemu-io -f qcow2 %s t.qcow2 && "
+			     "qemu-img convert -O raw t.qcow2 before.raw",
+			     all[i].made, writes);
+		if (strstr(all[i].amended, "backing"))
+			continue;
+		assert_int_equal(amend("t.qcow2", all[i].amended), 0);
+		assert_clean("t.qcow2");
+		scratch_must("qemu-img compare t.qcow2 before.raw");
+	}
+}
+
+static void what_version_2_cannot_say_is_not_amended_away(void **state)
+{
+	static const char *const sets[] = {
+		"refcount_bits=8",
+		"compression_type=zstd",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
+		make_rich(sets[i], false);
+		assert_int_equal(amend("r.qcow2", "compat=0.10"), -ENOTSUP);
+		scratch_must("qemu-img compare r.qcow2 before.raw");
+	}
+	make_rich("compat=1.1", true);
+	assert_int_equal(amend("r.qcow2", "compat=0.10"), -ENOTSUP);
+	assert_int_equal(amend("r.qcow2", "refcount_bits=8"), -ENOTSUP);
+	assert_int_equal(amend("r.qcow2", "cluster_size=4k"), -EINVAL);
+	assert_clean("r.qcow2");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_is_made_is_what_qemu_makes),
+		cmocka_unit_test(what_is_preallocated_is_mapped),
+		cmocka_unit_test(what_does_not_go_together_is_said),
+		cmocka_unit_test(measures_are_qemus),
+		cmocka_unit_test(facts_are_qemus),
+		cmocka_unit_test(
+			an_emptied_image_shows_its_base_and_leaks_nothing),
+		cmocka_unit_test(a_backing_file_is_named_anew_and_left_alone),
+		cmocka_unit_test(amending_keeps_content_and_structure),
+		cmocka_unit_test(what_version_2_cannot_say_is_not_amended_away),
+	};
+	int failed;
+
+	scratch_enter("qemu-img");
+	image_register_format(&qcow2_format);
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	scratch_leave();
+	return failed;
+}
