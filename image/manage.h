@@ -157,7 +157,7 @@ enum image_bitmap_action {
 struct image_bitmap_change {
 	enum image_bitmap_action action;
 	const char *name;
-	uint32_t granularity_bytes; /* ADD; 0: the default of 64 KiB */
+	uint32_t granularity_bytes; /* ADD; 0: the format's default */
 	bool disabled;		    /* ADD */
 	struct image *source;	    /* MERGE; NULL: this image */
 	const char *source_name;    /* MERGE */

@@ -13,7 +13,8 @@ int qcow2_answer_busy(struct image_extent *ret)
 int qcow2_answer_full(struct qcow2 *q, struct image_extent *ret)
 {
 	bool helps = q->cache.dirty_count || q->free_count || q->punch_count ||
-		     q->regrow.placed || q->autoclear_stale;
+		     q->regrow.placed || q->autoclear_stale ||
+		     q->bitmaps.must_mark;
 
 	if (q->plan.out || !helps)
 		return qcow2_answer_busy(ret);

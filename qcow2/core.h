@@ -16,6 +16,7 @@
 #include "image/image.h"
 #include "image/journal.h"
 #include "image/metacache.h"
+#include "qcow2/bitmap.h"
 #include "qcow2/format.h"
 #include "qcow2/header.h"
 #include "qcow2/memtable.h"
@@ -63,6 +64,7 @@ struct qcow2_free {
 struct qcow2_plan_state {
 	bool out;
 	bool clears_autoclear;
+	bool marks_bitmaps;
 	bool moves_table;   /* the header names the new refcount table */
 	uint64_t resize_to; /* or 0 */
 	uint32_t frees;	    /* of qcow2.frees, whose mapping it clears */
@@ -130,6 +132,8 @@ struct qcow2 {
 	} copy;
 
 	struct qcow2_plan_state plan;
+
+	struct qcow2_bitmaps bitmaps;
 };
 
 static inline struct qcow2 *qcow2_of(struct image *image)

@@ -3,7 +3,8 @@
  * The plan that makes what happened so far stable, in the order that keeps an
  * image whole at every instant of a crash:
  *
- *	0. the header loses autoclear bits, before a first change BARRIER
+ *	0. the header loses autoclear bits and bitmaps are marked in use,
+ *	   before a first change					BARRIER
  *	1. the space of clusters given up is punched out (nothing refers to
  *	   them), the file gets its length;
  *	2. refcounts, raised ones and those that may fall	BARRIER
@@ -173,9 +174,16 @@ static void add_autoclear(struct draft *d)
 			 offsetof(struct qcow2_wire_header, autoclear_features),
 		 q->header.autoclear & QCOW2_AUTOCLEAR_KEPT);
 	add_header(d);
-	if (d->changes)
-		add_barrier(d, true);
 	q->plan.clears_autoclear = true;
+}
+
+static void add_bitmap_marks(struct draft *d)
+{
+	struct qcow2 *q = d->q;
+
+	if (!q->plan.marks_bitmaps)
+		return;
+	add_table_blocks(d, &q->bitmaps.directory);
 }
 
 static void add_all(struct draft *d)
@@ -184,6 +192,9 @@ static void add_all(struct draft *d)
 
 	if (q->autoclear_stale && (q->autoclear_now || d->changes))
 		add_autoclear(d);
+	add_bitmap_marks(d);
+	if (d->changes)
+		add_barrier(d, false);
 	add_punches(d);
 	add_resize(d);
 	add_slices(d, QCOW2_SLICE_REFCOUNT);
@@ -203,6 +214,7 @@ static int reserve(struct draft *d)
 {
 	struct qcow2 *q = d->q;
 	size_t blocks = (size_t)q->cache.dirty_count + q->l1.dirty_count +
+			q->bitmaps.directory.dirty_count +
 			(q->regrow.placed ? qcow2_memtable_blocks(&q->reftable)
 					  : q->reftable.dirty_count) +
 			2;
@@ -233,10 +245,13 @@ int qcow2_flush_begin(struct image *image, struct image_plan *ret_plan)
 	q->plan = (struct qcow2_plan_state){
 		.out = true,
 		.frees = q->free_count,
+		.marks_bitmaps = q->bitmaps.directory.dirty_count != 0,
 	};
 	metacache_start_writing(&q->cache);
 	qcow2_memtable_start_writing(&q->l1);
 	qcow2_memtable_start_writing(&q->reftable);
+	if (q->plan.marks_bitmaps)
+		qcow2_memtable_start_writing(&q->bitmaps.directory);
 	add_all(&d);
 	*ret_plan = (struct image_plan){
 		.steps = d.steps,
@@ -263,6 +278,8 @@ static void plan_succeeded(struct qcow2 *q)
 		q->autoclear_stale = q->autoclear_now = false;
 		q->header.autoclear &= QCOW2_AUTOCLEAR_KEPT;
 	}
+	if (q->plan.marks_bitmaps)
+		qcow2_bitmaps_marked(q);
 	if (q->plan.moves_table)
 		table_has_moved(q);
 	if (q->plan.resize_to) {
@@ -281,6 +298,8 @@ void qcow2_flush_end(struct image *image, struct image_plan *plan, int result)
 	metacache_end_writing(&q->cache, failed);
 	qcow2_memtable_end_writing(&q->l1, failed);
 	qcow2_memtable_end_writing(&q->reftable, failed);
+	if (q->plan.marks_bitmaps)
+		qcow2_memtable_end_writing(&q->bitmaps.directory, failed);
 	if (!failed)
 		plan_succeeded(q);
 	else if (q->plan.moves_table)

@@ -130,7 +130,7 @@ enum qcow2_feature_type {
 #define QCOW2_AUTOCLEAR_BITMAPS	    (UINT64_C(1) << 0)
 #define QCOW2_AUTOCLEAR_RAW_DATA    (UINT64_C(1) << 1)
 /* What stays true of an image that is changed here: not cleared. */
-#define QCOW2_AUTOCLEAR_KEPT UINT64_C(0)
+#define QCOW2_AUTOCLEAR_KEPT QCOW2_AUTOCLEAR_BITMAPS
 
 /* Extension types. */
 #define QCOW2_EXT_END		 UINT32_C(0)
@@ -153,5 +153,35 @@ enum qcow2_feature_type {
 #define QCOW2_REFTABLE_RESERVED UINT64_C(0x1ff)
 /* No cluster lies at or past this offset: offsets have 56 bits. */
 #define QCOW2_HOST_LIMIT (UINT64_C(1) << 56)
+
+/* "Bitmap directory": an entry; extra data, the name and padding to 8 follow. */
+struct qcow2_wire_bitmap {
+	uint64_t table_offset;
+	uint32_t table_entries;
+	uint32_t flags;
+	uint8_t type;
+	uint8_t granularity_bits;
+	uint16_t name_bytes;
+	uint32_t extra_bytes;
+};
+
+static_assert(sizeof(struct qcow2_wire_bitmap) == 24, "bitmap");
+
+enum {
+	QCOW2_BITMAP_DIRTY_TRACKING = 1, /* the one type there is */
+
+	QCOW2_MIN_BITMAP_GRANULARITY_BITS = 9,
+	QCOW2_MAX_BITMAP_GRANULARITY_BITS = 31,
+	QCOW2_MAX_BITMAP_NAME = 1023,
+	QCOW2_MAX_BITMAP_BYTES = 512 << 20, /* of one, in whole clusters */
+};
+
+#define QCOW2_BITMAP_IN_USE	      (UINT32_C(1) << 0)
+#define QCOW2_BITMAP_AUTO	      (UINT32_C(1) << 1)
+#define QCOW2_BITMAP_EXTRA_COMPATIBLE (UINT32_C(1) << 2)
+#define QCOW2_BITMAP_FLAGS_RESERVED   UINT32_C(0xfffffff8)
+/* "Bitmap table": an entry. */
+#define QCOW2_BITMAP_ALL_ONES	    UINT64_C(1)
+#define QCOW2_BITMAP_ENTRY_RESERVED UINT64_C(0xff000000000001fe)
 
 #endif

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "qcow2/manage.h"
 
+#include "qcow2/bitmap.h"
+
 #define CREATE IMAGE_OPTION_CREATE
 #define AMEND  IMAGE_OPTION_AMEND
 #define BOTH   (IMAGE_OPTION_CREATE | IMAGE_OPTION_AMEND)
@@ -37,4 +39,8 @@ const struct image_manage qcow2_manage = {
 	.amend = qcow2_amend,
 	.set_backing = qcow2_set_backing,
 	.make_empty = qcow2_make_empty,
+	.bitmap_list = qcow2_bitmap_list,
+	.bitmap_change = qcow2_bitmap_change,
+	.bitmap_next = qcow2_bitmap_next,
+	.bitmap_set = qcow2_bitmap_set,
 };

@@ -124,6 +124,15 @@ int qcow2_map_read(struct qcow2 *q, const struct qcow2_ask *ask,
 	return 0;
 }
 
+/* What the image says of its content has to go, stably, before that changes. */
+static int prepare_first_change(struct qcow2 *q, struct image_extent *ret)
+{
+	q->autoclear_now = q->autoclear_stale;
+	if (q->bitmaps.must_mark)
+		qcow2_bitmaps_mark(q);
+	return qcow2_answer_full(q, ret);
+}
+
 int qcow2_map(struct image *image, enum image_op op, uint64_t offset,
 	      uint64_t length, struct image_extent *ret)
 {
@@ -140,14 +149,15 @@ int qcow2_map(struct image *image, enum image_op op, uint64_t offset,
 	/* offset + length fits: they lie inside the image. */
 	ask.clusters =
 		qcow2_cluster_of(q, offset + length - 1) - ask.cluster + 1;
-	if (op != IMAGE_READ && q->autoclear_stale) {
-		q->autoclear_now = true;
-		err = qcow2_answer_full(q, ret);
-	} else if (op == IMAGE_READ)
+	if (op != IMAGE_READ && (q->autoclear_stale || q->bitmaps.must_mark))
+		err = prepare_first_change(q, ret);
+	else if (op == IMAGE_READ)
 		err = qcow2_map_read(q, &ask, ret);
 	else if (op == IMAGE_WRITE)
 		err = qcow2_map_write(q, &ask, ret);
 	else
 		err = qcow2_map_zero(q, &ask, ret);
+	if (err == 0 && op != IMAGE_READ)
+		qcow2_bitmaps_follow(q, offset, ret->length);
 	return err == QCOW2_ANSWERED ? 0 : err;
 }

@@ -109,6 +109,8 @@ static int load(struct qcow2 *q, const struct image_open_options *o)
 		err = init_cache(q, o->cache_bytes);
 	if (err == 0)
 		qcow2_alloc_init(q);
+	if (err == 0)
+		err = qcow2_bitmaps_open(q, !o->read_only && !o->check);
 	return err;
 }
 
@@ -117,6 +119,7 @@ static void destroy(struct qcow2 *q)
 	metacache_deinit(&q->cache);
 	qcow2_memtable_deinit(&q->l1);
 	qcow2_memtable_deinit(&q->reftable);
+	qcow2_bitmaps_deinit(q);
 	qcow2_header_deinit(&q->header);
 	free(q->copy.data);
 	free(q->punches);
@@ -183,9 +186,10 @@ int qcow2_settle(struct qcow2 *q)
 static void close_image(struct image *image)
 {
 	struct qcow2 *q = qcow2_of(image);
-	uint64_t end = q->end_cluster << q->cluster_bits;
+	uint64_t end;
 
-	if (!image->read_only && qcow2_settle(q) == 0 && q->grown) {
+	if (!image->read_only && qcow2_settle(q) == 0 &&
+	    qcow2_bitmaps_store(q) == 0 && q->grown) {
 		end = MAX(q->end_cluster << q->cluster_bits, q->open_bytes);
 		(void)store_resize(image->store, end);
 	}

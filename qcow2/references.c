@@ -179,6 +179,14 @@ static int mark_snapshots(struct marker *m)
 	return 0;
 }
 
+static int mark_bitmap_range(void *opaque, uint64_t offset, uint64_t bytes)
+{
+	struct marker *m = opaque;
+
+	mark_bytes(m->q, m->suspects, offset, bytes);
+	return 0;
+}
+
 int qcow2_mark_contents(struct qcow2 *q, struct qcow2_suspects *suspects)
 {
 	struct marker m = {
@@ -194,6 +202,8 @@ int qcow2_mark_contents(struct qcow2 *q, struct qcow2_suspects *suspects)
 	err = mark_l1_table(&m, q->l1.data, q->l1.entries);
 	if (err == 0)
 		err = mark_snapshots(&m);
+	if (err == 0)
+		err = qcow2_bitmaps_ranges(q, mark_bitmap_range, &m);
 	free(m.table);
 	return err;
 }

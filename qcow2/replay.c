@@ -357,10 +357,10 @@ static int run(struct replay *r)
 		return err;
 	drop_done(r);
 	/*
-	 * Autoclear bits are cleared on disk before the first change: whoever
-	 * set them has written to the image since.
+	 * Autoclear bits are cleared and bitmaps marked on disk before the first
+	 * change: whoever undid that has written to the image since.
 	 */
-	if (r->count && r->q->autoclear_stale)
+	if (r->count && (r->q->autoclear_stale || r->q->bitmaps.must_mark))
 		return image_set_error(
 			&r->q->image, IMAGE_E_CORRUPT,
 			"the journal has changes from before another program "
