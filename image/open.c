@@ -105,12 +105,14 @@ static int open_link(const struct link *link, struct image **ret_image,
 	const struct image_open_options options = {
 		.read_only = link->read_only,
 		.cache_bytes = request->cache_bytes,
+		.check = request->check && !link->above,
 	};
 	const struct store_file_options file = {
 		.read_only = link->read_only,
 		.direct = request->direct,
 		.offset = link->above ? 0 : request->offset,
 		.length = link->above ? 0 : request->length,
+		.no_lock = request->share,
 		/* Links were resolved and judged: none may come in between. */
 		.no_links = link->above != NULL,
 	};

@@ -43,6 +43,8 @@ struct image_open_request {
 	 */
 	const char *const *allowed;
 	bool no_backing; /* leave image->backing NULL */
+	bool check;	 /* of @path: see image_open_options */
+	bool share;	 /* take no locks: others may have the files open */
 };
 
 /*

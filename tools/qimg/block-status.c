@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/qimg/block-status.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+
+/* Asks until no block of metadata is missing. */
+static int map_read(struct image *image, uint64_t offset, uint64_t length,
+		    struct image_extent *ret)
+{
+	for (;;) {
+		int err = image_map(image, IMAGE_READ, offset, length, ret);
+
+		if (err || ret->kind != IMAGE_NEED)
+			return err;
+		err = store_read(ret->store, ret->host_offset, ret->buffer,
+				 ret->host_bytes);
+		image_provide(image, ret, err);
+		if (err)
+			return err;
+	}
+}
+
+/* A hole of the file: it need not be read to be known. */
+static void look_for_holes(struct block_status *s)
+{
+	const struct store *store = s->store;
+	uint64_t begin = store->fd_offset + s->host_offset;
+	off_t data, hole;
+
+	if (store->fd < 0)
+		return;
+	data = lseek(store->fd, (off_t)begin, SEEK_DATA);
+	if (data < 0 && errno != ENXIO)
+		return;
+	if (data < 0 || (uint64_t)data > begin) {
+		s->zero = true;
+		s->data = false;
+		if (data >= 0)
+			s->length = MIN(s->length, (uint64_t)data - begin);
+		return;
+	}
+	hole = lseek(store->fd, (off_t)begin, SEEK_HOLE);
+	if (hole >= 0 && (uint64_t)hole > begin)
+		s->length = MIN(s->length, (uint64_t)hole - begin);
+}
+
+static void describe(const struct image *image,
+		     const struct image_extent *extent, struct block_status *s)
+{
+	s->length = extent->length;
+	s->file = image->store->name;
+	switch (extent->kind) {
+	case IMAGE_DATA:
+		s->present = s->data = s->has_offset = true;
+		s->host_offset = extent->host_offset;
+		s->store = extent->store;
+		s->file = extent->store->name;
+		if (extent->cipher)
+			s->has_offset = false;
+		else
+			look_for_holes(s);
+		break;
+	case IMAGE_COMPRESSED:
+		s->present = s->data = s->compressed = true;
+		break;
+	case IMAGE_ZEROES:
+		s->present = s->zero = true;
+		break;
+	default:
+		break;
+	}
+}
+
+int block_status_of_layer(struct image *image, uint64_t offset, uint64_t length,
+			  struct block_status *ret)
+{
+	struct image_extent extent;
+	int err = map_read(image, offset, length, &extent);
+
+	*ret = (struct block_status){.offset = offset};
+	if (err == 0)
+		describe(image, &extent, ret);
+	return err;
+}
+
+int block_status_next(struct image *image, uint64_t offset, uint64_t length,
+		      struct block_status *ret)
+{
+	unsigned depth = 0;
+
+	for (;; image = image->backing, depth++) {
+		int err = block_status_of_layer(image, offset, length, ret);
+
+		ret->depth = depth;
+		if (err || ret->present)
+			return err;
+		length = ret->length;
+		if (!image->backing) {
+			ret->zero = true;
+			ret->depth = 0;
+			return 0;
+		}
+		if (offset >= image->backing->size_bytes) {
+			/* Past its end the backing image reads as zeroes. */
+			ret->zero = true;
+			ret->present = true;
+			ret->depth = depth + 1;
+			return 0;
+		}
+		length = MIN(length, image->backing->size_bytes - offset);
+	}
+}
+
+bool block_status_joins(const struct block_status *now,
+			const struct block_status *next)
+{
+	return now->depth == next->depth && now->present == next->present &&
+	       now->zero == next->zero && now->data == next->data &&
+	       now->has_offset == next->has_offset &&
+	       now->compressed == next->compressed &&
+	       (!now->has_offset ||
+		(now->store == next->store &&
+		 now->host_offset + now->length == next->host_offset));
+}

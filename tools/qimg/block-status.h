@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a range of guest bytes is made of, found without reading it: along the
+ * backing chain, and in raw files by the file system's map of holes.
+ */
+#ifndef QIMG_BLOCK_STATUS_H
+#define QIMG_BLOCK_STATUS_H
+
+#include "image/image.h"
+
+struct block_status {
+	uint64_t offset; /* guest bytes */
+	uint64_t length;
+	unsigned depth;	 /* images below the top one */
+	bool present;	 /* some image of the chain says what it is */
+	bool zero;	 /* reads as zeroes */
+	bool data;	 /* is stored */
+	bool has_offset; /* and lies as it is at @host_offset of @file */
+	bool compressed;
+	uint64_t host_offset;
+	const char *file; /* lives as long as the image */
+	struct store *store;
+};
+
+/*
+ * Of [offset, offset + length), inside the image and not empty: what its first
+ * ret->length bytes are. Synchronous reads of metadata only. 0, a negative
+ * errno or IMAGE_E_*.
+ */
+int block_status_next(struct image *image, uint64_t offset, uint64_t length,
+		      struct block_status *ret);
+
+/* The same of @image alone: what it leaves to its backing is not present. */
+int block_status_of_layer(struct image *image, uint64_t offset, uint64_t length,
+			  struct block_status *ret);
+
+/* True if @next, which begins where @now ends, goes on in the same way. */
+bool block_status_joins(const struct block_status *now,
+			const struct block_status *next);
+
+#endif

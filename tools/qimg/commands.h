@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The sub-commands, each in the file of its name. */
+#ifndef QIMG_COMMANDS_H
+#define QIMG_COMMANDS_H
+
+#include "tools/qimg/cli.h"
+
+extern const struct cli_command qimg_amend;
+extern const struct cli_command qimg_bitmap;
+extern const struct cli_command qimg_check;
+extern const struct cli_command qimg_create;
+extern const struct cli_command qimg_info;
+extern const struct cli_command qimg_map;
+extern const struct cli_command qimg_resize;
+extern const struct cli_command qimg_snapshot;
+
+#endif

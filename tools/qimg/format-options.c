@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/qimg/format-options.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "image/open.h"
+#include "tools/qimg/spec.h"
+
+bool format_is_help(const char *options)
+{
+	for (const char *at = options; *at;) {
+		size_t length = strcspn(at, ",");
+
+		if ((length == 4 && strncmp(at, "help", 4) == 0) ||
+		    (length == 1 && *at == '?'))
+			return true;
+		at += length + (at[length] == ',');
+	}
+	return false;
+}
+
+void format_print_help(const struct image_format *format, unsigned uses)
+{
+	static const char *const kinds[] = {"str", "bool (on/off)", "num",
+					    "size"};
+	const struct image_option *table =
+		format->manage ? format->manage->options : NULL;
+
+	printf(uses == IMAGE_OPTION_AMEND ? "Amend options for '%s':\n"
+					  : "Supported options:\n",
+	       format->name);
+	for (; table && table->name; table++) {
+		char left[64];
+
+		if (!(table->uses & uses))
+			continue;
+		snprintf(left, sizeof(left), "%s=<%s>", table->name,
+			 kinds[table->kind]);
+		printf("  %-25s - %s", left, table->help);
+		if (table->choices)
+			printf(" (%s)", table->choices);
+		printf("\n");
+	}
+}
+
+/* Takes @name out of the options. */
+static int take(struct image_options *options, const char *name, char **ret)
+{
+	for (size_t i = 0; i < options->count; i++) {
+		struct image_setting *setting = &options->settings[i];
+
+		if (strcmp(setting->name, name) != 0)
+			continue;
+		free(*ret);
+		*ret = setting->value;
+		free(setting->name);
+		*setting = options->settings[--options->count];
+		return 0;
+	}
+	return 0;
+}
+
+static int parse_options(const struct cli *cli, struct format_request *r)
+{
+	char *error = NULL;
+
+	for (size_t i = 0; i < cli->count; i++) {
+		const struct cli_argument *a = &cli->arguments[i];
+
+		if (a->key != 'o')
+			continue;
+		if (format_is_help(a->value)) {
+			format_print_help(r->format, IMAGE_OPTION_CREATE);
+			return 0;
+		}
+		if (image_options_parse(&r->options, a->value, &error)) {
+			cli_error("%s: %s", r->format->name,
+				  error ? error : "out of memory");
+			free(error);
+			return 1;
+		}
+	}
+	return -1;
+}
+
+static int check_options(struct format_request *r)
+{
+	char *error = NULL;
+	int err = image_options_check(
+		&r->options,
+		r->format->manage ? r->format->manage->options : NULL,
+		IMAGE_OPTION_CREATE, &error);
+
+	if (err == 0)
+		return -1;
+	cli_error("%s: %s", r->format->name, error ? error : "out of memory");
+	free(error);
+	return 1;
+}
+
+int format_request_parse(const struct cli *cli, const char *name,
+			 struct format_request *ret)
+{
+	struct format_request r = {0};
+	const char *backing = cli_value(cli, 'b');
+	int status;
+
+	r.format = image_find_format(name ? name : "raw");
+	if (!r.format)
+		return cli_error("Unknown file format '%s'", name);
+	status = parse_options(cli, &r);
+	if (status == -1)
+		status = check_options(&r);
+	if (!backing)
+		backing = cli_value(cli, 'B');
+	if (status == -1) {
+		take(&r.options, "backing_file", &r.backing_name);
+		take(&r.options, "backing_fmt", &r.backing_format);
+		if (backing) {
+			free(r.backing_name);
+			r.backing_name = strdup(backing);
+		}
+		if (cli_value(cli, 'F')) {
+			free(r.backing_format);
+			r.backing_format = strdup(cli_value(cli, 'F'));
+		}
+		if (r.backing_format && !image_find_format(r.backing_format))
+			status = cli_error("Unknown backing file format '%s'",
+					   r.backing_format);
+	}
+	if (status != -1) {
+		format_request_deinit(&r);
+		return status;
+	}
+	*ret = r;
+	return -1;
+}
+
+void format_request_deinit(struct format_request *request)
+{
+	image_options_deinit(&request->options);
+	free(request->backing_name);
+	free(request->backing_format);
+}
+
+/* What is there already and is no regular file is written in place. */
+static bool is_special(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && !S_ISREG(st.st_mode);
+}
+
+static int fill(const struct format_request *request, struct store *store,
+		const char *named)
+{
+	const struct image_create_request create = {
+		.store = store,
+		.path = named,
+		.size_bytes = request->size_bytes,
+		.options = &request->options,
+		.backing_name = request->backing_name,
+		.backing_format = request->backing_format,
+		.secrets = qimg_secrets(),
+	};
+	char *error = NULL;
+	int err = image_create(request->format, &create, &error);
+
+	if (err == 0)
+		err = store_flush(store);
+	if (err)
+		cli_error("%s: %s", named,
+			  error	    ? error
+			  : err < 0 ? strerror(-err)
+				    : "the image cannot be made");
+	free(error);
+	return err ? 1 : 0;
+}
+
+int format_create(const struct format_request *request, const char *path,
+		  const char *named)
+{
+	const struct store_file_options in_place = {0};
+	bool special = is_special(path);
+	struct store *store = NULL;
+	char *error = NULL, *temporary = NULL;
+	int status, err;
+
+	if (!special &&
+	    asprintf(&temporary, "%s.%d.new", path, (int)getpid()) < 0)
+		return cli_error("out of memory");
+	if (special)
+		err = store_open_file(path, &in_place, &store, &error);
+	else
+		err = store_create_file(temporary, false, &store, &error);
+	if (err) {
+		status = cli_error("%s: %s", path,
+				   error ? error : strerror(-err));
+	} else {
+		status = fill(request, store, named);
+		store_free(store);
+		if (!special && status == 0 && rename(temporary, path) < 0)
+			status = cli_error("%s: %s", path, strerror(errno));
+		if (!special && status)
+			(void)unlink(temporary);
+	}
+	free(error);
+	free(temporary);
+	return status;
+}

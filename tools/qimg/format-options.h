@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The format and options of an image that is to be made: -f or -O, -o, -b, -F. */
+#ifndef QIMG_FORMAT_OPTIONS_H
+#define QIMG_FORMAT_OPTIONS_H
+
+#include "image/manage.h"
+#include "tools/qimg/cli.h"
+
+struct format_request {
+	const struct image_format *format;
+	struct image_options options; /* without backing_file, backing_fmt */
+	char *backing_name;	      /* or NULL */
+	char *backing_format;	      /* or NULL */
+	uint64_t size_bytes;	      /* 0: to be set by the caller */
+};
+
+/*
+ * Of @cli's -o, and -b or -B, -F; @name of the format, NULL: raw. -1 if all is
+ * well; else the program's exit status, after a message or "-o help".
+ */
+int format_request_parse(const struct cli *cli, const char *name,
+			 struct format_request *ret);
+void format_request_deinit(struct format_request *request);
+
+/* "-o help" of a format; @uses: IMAGE_OPTION_CREATE or _AMEND. */
+void format_print_help(const struct image_format *format, unsigned uses);
+bool format_is_help(const char *options);
+
+/*
+ * Makes the image at @path: under a temporary name beside it, which is renamed
+ * when the image is whole, unless it is a device. Exit status; on failure
+ * nothing is left. @named: what the image's own fields should see as its path.
+ */
+int format_create(const struct format_request *request, const char *path,
+		  const char *named);
+
+#endif

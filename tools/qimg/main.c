@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * qimg: makes, converts, checks and repairs disk images. Registers the formats
+ * and runs the sub-command that is named.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "image/open.h"
+#include "image/option.h"
+#include "qcow2/qcow2.h"
+#include "tools/qimg/commands.h"
+
+static const struct cli_command *const commands[] = {
+	&qimg_amend, &qimg_bitmap, &qimg_check,	 &qimg_create,
+	&qimg_info,  &qimg_map,	   &qimg_resize, &qimg_snapshot,
+};
+
+enum {
+	COMMANDS = sizeof(commands) / sizeof(*commands),
+};
+
+static const struct cli_command *find_command(const char *name)
+{
+	for (size_t i = 0; i < COMMANDS; i++)
+		if (strcmp(commands[i]->name, name) == 0)
+			return commands[i];
+	return NULL;
+}
+
+static int unknown_command(const char *name)
+{
+	const char *names[COMMANDS + 1];
+	const char *nearest;
+
+	for (size_t i = 0; i < COMMANDS; i++)
+		names[i] = commands[i]->name;
+	names[COMMANDS] = NULL;
+	nearest = image_nearest_name(name, names);
+	if (nearest)
+		return cli_error("Command not found: %s; did you mean \"%s\"?",
+				 name, nearest);
+	return cli_error("Command not found: %s; '%s --help' lists those there "
+			 "are",
+			 name, cli_program);
+}
+
+static void print_help(void)
+{
+	printf("usage: %s COMMAND [OPTIONS] ...\n\n"
+	       "Makes, converts, checks and repairs disk images.\n\n",
+	       cli_program);
+	for (size_t i = 0; i < COMMANDS; i++)
+		printf("  %-10s %s\n", commands[i]->name, commands[i]->summary);
+	printf("\n'%s COMMAND --help' lists the options of one.\n"
+	       "\nSupported formats: qcow2 raw\n",
+	       cli_program);
+}
+
+int main(int argc, char **argv)
+{
+	static struct cli cli;
+	const struct cli_command *command;
+	const char *slash = strrchr(argv[0], '/');
+	int status;
+
+	cli_program = slash ? slash + 1 : argv[0];
+	image_register_format(&qcow2_format);
+	if (argc < 2)
+		return cli_error("Not enough arguments; try '%s --help'",
+				 cli_program);
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+		print_help();
+		return 0;
+	}
+	if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
+		printf("qimg version %s (Ringline)\n", RINGLINE_VERSION);
+		return 0;
+	}
+	command = find_command(argv[1]);
+	if (!command)
+		return unknown_command(argv[1]);
+	if (cli_parse(&cli, command, argc - 1, argv + 1, &status))
+		return status;
+	status = command->run(&cli);
+	if (fflush(stdout) || ferror(stdout))
+		return cli_error("standard output cannot be written");
+	return status;
+}

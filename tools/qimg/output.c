@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/qimg/output.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "tools/qimg/spec.h"
+
+const char *output_size(uint64_t bytes, char ret[OUTPUT_SIZE_CHARS])
+{
+	static const char *const units[] = {"B",   "KiB", "MiB", "GiB",
+					    "TiB", "PiB", "EiB"};
+	unsigned unit = 0;
+	double value = (double)bytes;
+
+	/* What three digits would round up to 1000 belongs to the next. */
+	while (value >= 999.5 && unit < 6) {
+		value /= 1024;
+		unit++;
+	}
+	snprintf(ret, OUTPUT_SIZE_CHARS, "%0.3g %s", value, units[unit]);
+	return ret;
+}
+
+int output_format(const struct cli *cli)
+{
+	const char *name = cli_value(cli, QIMG_OUTPUT);
+
+	if (!name || strcmp(name, "human") == 0)
+		return 0;
+	if (strcmp(name, "json") == 0)
+		return 1;
+	cli_error("--output must be used with human or json as argument.");
+	return -1;
+}
+
+/*
+ * QEMU prints the members of an object in the order of its hash table: by this
+ * function of the name, modulo 512 (qobject/qdict.c).
+ */
+static unsigned member_order(const char *name)
+{
+	uint32_t hash = 0x238f13af * (uint32_t)strlen(name);
+
+	for (unsigned i = 0; name[i]; i++)
+		hash += (uint32_t)(uint8_t)name[i] << (i * 5 % 24);
+	return (1103515243 * hash + 12345) % 512;
+}
+
+struct member {
+	const char *name;
+	json_t *value;
+	unsigned order;
+	int age;
+};
+
+static int compare_members(const void *a, const void *b)
+{
+	const struct member *x = a, *y = b;
+
+	if (x->order != y->order)
+		return x->order < y->order ? -1 : 1;
+	return y->age - x->age;
+}
+
+static void print_value(const json_t *value, int depth);
+
+static void print_object(const json_t *object, int depth)
+{
+	size_t count = json_object_size(object), i = 0;
+	struct member *members = calloc(count + 1, sizeof(*members));
+	const char *name;
+	json_t *value;
+
+	if (!members)
+		abort();
+	json_object_foreach((json_t *)object, name, value)
+	{
+		members[i] = (struct member){name, value, member_order(name),
+					     (int)i};
+		i++;
+	}
+	qsort(members, count, sizeof(*members), compare_members);
+	printf("{\n");
+	for (i = 0; i < count; i++) {
+		printf("%*s\"%s\": ", (depth + 1) * 4, "", members[i].name);
+		print_value(members[i].value, depth + 1);
+		printf(i + 1 < count ? ",\n" : "\n");
+	}
+	printf("%*s}", depth * 4, "");
+	free(members);
+}
+
+static void print_value(const json_t *value, int depth)
+{
+	size_t i;
+	json_t *item;
+
+	if (json_is_object(value)) {
+		print_object(value, depth);
+	} else if (json_is_array(value)) {
+		printf("[\n");
+		json_array_foreach(value, i, item)
+		{
+			printf("%*s", (depth + 1) * 4, "");
+			print_value(item, depth + 1);
+			printf(i + 1 < json_array_size(value) ? ",\n" : "\n");
+		}
+		printf("%*s]", depth * 4, "");
+	} else {
+		char *text =
+			json_dumps(value, JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
+
+		printf("%s", text ? text : "null");
+		free(text);
+	}
+}
+
+void output_json(json_t *value)
+{
+	print_value(value, 0);
+	printf("\n");
+	json_decref(value);
+}
+
+/* How many dots lead to the fact: its groups. */
+static int depth_of(const struct image_fact *fact)
+{
+	int depth = 0;
+
+	for (const char *c = fact->name; *c; c++)
+		depth += *c == '.';
+	return depth;
+}
+
+static const char *last_part(const char *name)
+{
+	const char *dot = strrchr(name, '.');
+
+	return dot ? dot + 1 : name;
+}
+
+void output_facts(const struct image_facts *facts)
+{
+	for (size_t i = 0; i < facts->count; i++) {
+		const struct image_fact *fact = &facts->facts[i];
+		const char *name = last_part(fact->name);
+		bool numbered = *name >= '0' && *name <= '9';
+
+		printf("%*s%s", 4 * (depth_of(fact) + 1), "",
+		       numbered ? "[" : "");
+		for (const char *c = name; *c; c++)
+			putchar(*c == '-' ? ' ' : *c);
+		printf("%s:%s%s\n", numbered ? "]" : "",
+		       fact->kind == IMAGE_FACT_GROUP ? "" : " ", fact->value);
+	}
+}
+
+static json_t *fact_value(const struct image_fact *fact)
+{
+	switch (fact->kind) {
+	case IMAGE_FACT_STRING:
+		return json_string(fact->value);
+	case IMAGE_FACT_BOOL:
+		return json_boolean(strcmp(fact->value, "true") == 0);
+	case IMAGE_FACT_NUMBER:
+		return json_integer(strtoll(fact->value, NULL, 10));
+	case IMAGE_FACT_GROUP:
+		return json_object();
+	}
+	return NULL;
+}
+
+/* Members named 0, 1, … make an array. */
+static void put(json_t **into, const char *name, json_t *value)
+{
+	if (*name < '0' || *name > '9') {
+		json_object_set_new(*into, name, value);
+		return;
+	}
+	json_array_append_new(*into, value);
+}
+
+json_t *output_facts_json(const struct image_facts *facts)
+{
+	json_t *levels[8] = {json_object()};
+
+	for (size_t i = 0; i < facts->count; i++) {
+		const struct image_fact *fact = &facts->facts[i];
+		int depth = depth_of(fact);
+		json_t *value;
+
+		if (depth >= 7)
+			continue;
+		value = fact_value(fact);
+		/* An array is known by its first member. */
+		if (fact->kind == IMAGE_FACT_GROUP && i + 1 < facts->count &&
+		    strcmp(last_part(facts->facts[i + 1].name), "0") == 0) {
+			json_decref(value);
+			value = json_array();
+		}
+		put(&levels[depth], last_part(fact->name), value);
+		levels[depth + 1] = value;
+	}
+	return levels[0];
+}
+
+static void print_date(const struct image_snapshot *snapshot)
+{
+	time_t seconds = (time_t)snapshot->date_seconds;
+	char text[32] = "";
+	struct tm tm;
+
+	if (localtime_r(&seconds, &tm))
+		strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &tm);
+	printf("%19s", text);
+}
+
+void output_snapshots(const struct image_snapshots *snapshots)
+{
+	printf("%-10s%-17s%8s%20s%13s%11s\n", "ID", "TAG", "VM SIZE", "DATE",
+	       "VM CLOCK", "ICOUNT");
+	for (size_t i = 0; i < snapshots->count; i++) {
+		const struct image_snapshot *s = &snapshots->all[i];
+		uint64_t seconds = s->vm_clock_nanoseconds / 1000000000;
+		char size[OUTPUT_SIZE_CHARS], clock[64], icount[24] = "";
+
+		snprintf(clock, sizeof(clock), "%02" PRIu64 ":%02d:%02d.%03d",
+			 seconds / 3600, (int)(seconds / 60 % 60),
+			 (int)(seconds % 60),
+			 (int)(s->vm_clock_nanoseconds / 1000000 % 1000));
+		if (s->icount != UINT64_MAX)
+			snprintf(icount, sizeof(icount), "%" PRIu64, s->icount);
+		printf("%-9s %-16s %8s ", s->id, s->name,
+		       output_size(s->vm_state_bytes, size));
+		print_date(s);
+		printf("%13s%11s\n", clock, icount);
+	}
+}

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/qimg/spec.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "image/option.h"
+
+enum {
+	MAX_SECRETS = 16,
+	MAX_SECRET_BYTES = 1 << 20,
+};
+
+/* The user's own tool opens what the user's images name. */
+static const char *const everywhere[] = {"/", NULL};
+
+static struct image_secret secrets[MAX_SECRETS + 1];
+static size_t secret_count;
+
+bool qimg_cache_parse(const char *mode, struct qimg_cache *ret)
+{
+	static const struct {
+		const char *name;
+		struct qimg_cache cache;
+	} modes[] = {
+		{"none", {.direct = true}},
+		{"off", {.direct = true}},
+		{"directsync", {.direct = true, .writethrough = true}},
+		{"writeback", {0}},
+		{"writethrough", {.writethrough = true}},
+		{"unsafe", {.no_flush = true}},
+	};
+
+	for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++) {
+		if (strcmp(mode, modes[i].name) == 0) {
+			*ret = modes[i].cache;
+			return true;
+		}
+	}
+	cli_error("\"%s\" is no cache mode; there are none, writeback, "
+		  "writethrough, directsync and unsafe",
+		  mode);
+	return false;
+}
+
+/* @path's content; not to be written anywhere else. */
+static char *read_secret(const char *path, size_t *ret_bytes)
+{
+	FILE *file = fopen(path, "re");
+	char *data = malloc(MAX_SECRET_BYTES);
+	size_t bytes;
+
+	if (!file || !data) {
+		cli_error("%s: %s", path, strerror(file ? ENOMEM : errno));
+		if (file)
+			fclose(file);
+		free(data);
+		return NULL;
+	}
+	bytes = fread(data, 1, MAX_SECRET_BYTES, file);
+	fclose(file);
+	*ret_bytes = bytes;
+	return data;
+}
+
+static bool add_secret(const char *id, char *data, size_t bytes)
+{
+	if (secret_count == MAX_SECRETS) {
+		cli_error("more than %d secrets", MAX_SECRETS);
+		free(data);
+		return false;
+	}
+	secrets[secret_count++] = (struct image_secret){
+		.id = strdup(id),
+		.data = data,
+		.bytes = bytes,
+	};
+	return true;
+}
+
+static bool is_supported(const struct image_options *options, const char *text)
+{
+	const char *format = image_options_string(options, "format", "raw");
+
+	if (!image_options_bool(options, "secret", false)) {
+		cli_error("--object %s: only secrets are known: "
+			  "secret,id=ID,data=TEXT or file=PATH",
+			  text);
+		return false;
+	}
+	if (strcmp(format, "raw") != 0 ||
+	    image_options_string(options, "keyid", NULL)) {
+		cli_error("--object: secret %s: only format=raw without keyid "
+			  "is known",
+			  image_options_string(options, "id", "?"));
+		return false;
+	}
+	return true;
+}
+
+static bool add_object(const char *text)
+{
+	struct image_options options = {0};
+	const char *id, *data, *file;
+	char *error = NULL, *bytes = NULL;
+	size_t length = 0;
+	bool added = false;
+
+	if (image_options_parse(&options, text, &error)) {
+		cli_error("--object: %s", error ? error : "out of memory");
+		goto out;
+	}
+	if (!is_supported(&options, text))
+		goto out;
+	id = image_options_string(&options, "id", NULL);
+	data = image_options_string(&options, "data", NULL);
+	file = image_options_string(&options, "file", NULL);
+	if (!id || !data == !file) {
+		cli_error("--object secret: give it an id, and either data or "
+			  "file");
+		goto out;
+	}
+	if (file) {
+		bytes = read_secret(file, &length);
+	} else {
+		bytes = strdup(data);
+		length = strlen(data);
+	}
+	added = bytes && add_secret(id, bytes, length);
+out:
+	image_options_deinit(&options);
+	free(error);
+	return added;
+}
+
+bool qimg_secrets_add(const struct cli *cli)
+{
+	for (size_t i = 0; i < cli->count; i++)
+		if (cli->arguments[i].key == QIMG_OBJECT &&
+		    !add_object(cli->arguments[i].value))
+			return false;
+	return true;
+}
+
+const struct image_secret *qimg_secrets(void)
+{
+	return secrets;
+}
+
+/* A JSON object's values as settings: {"file": {"filename": x}} is file.filename. */
+static int flatten(struct image_options *options, const char *prefix,
+		   json_t *object)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach(object, key, value)
+	{
+		char name[256], number[32];
+		int err = 0;
+
+		snprintf(name, sizeof(name), "%s%s%s", prefix,
+			 *prefix ? "." : "", key);
+		if (json_is_object(value)) {
+			err = flatten(options, name, value);
+		} else if (json_is_integer(value)) {
+			snprintf(number, sizeof(number), "%lld",
+				 (long long)json_integer_value(value));
+			err = image_options_set(options, name, number);
+		} else if (json_is_boolean(value)) {
+			err = image_options_set(options, name,
+						json_is_true(value) ? "on"
+								    : "off");
+		} else if (json_is_string(value)) {
+			err = image_options_set(options, name,
+						json_string_value(value));
+		} else {
+			err = -EINVAL;
+		}
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static bool parse_json(struct image_options *options, const char *text)
+{
+	json_error_t error;
+	json_t *object = json_loads(text, JSON_REJECT_DUPLICATES, &error);
+	int err =
+		json_is_object(object) ? flatten(options, "", object) : -EINVAL;
+
+	if (!object)
+		cli_error("json:%s: %s", text, error.text);
+	else if (err)
+		cli_error("json:%s: a plain object of names and values is "
+			  "expected",
+			  text);
+	json_decref(object);
+	return err == 0;
+}
+
+/* What a name stands for, as settings; none for a plain path. */
+static bool parse_name(const char *name, bool image_opts,
+		       struct image_options *ret)
+{
+	char *error = NULL;
+
+	*ret = (struct image_options){0};
+	if (image_opts) {
+		if (image_options_parse(ret, name, &error) == 0)
+			return true;
+		cli_error("--image-opts: %s", error ? error : "out of memory");
+		free(error);
+		return false;
+	}
+	if (strncmp(name, "json:", 5) == 0)
+		return parse_json(ret, name + 5);
+	return true;
+}
+
+static const char *first_of(const struct image_options *options,
+			    const char *const *names)
+{
+	const char *value = NULL;
+
+	for (; !value && *names; names++)
+		value = image_options_string(options, *names, NULL);
+	return value;
+}
+
+static const char *filename_of(const struct image_options *options,
+			       const char *name)
+{
+	static const char *const names[] = {"file.filename", "filename",
+					    "file.file.filename", NULL};
+
+	if (options->count)
+		return first_of(options, names);
+	return strncmp(name, "file:", 5) == 0 ? name + 5 : name;
+}
+
+char *qimg_path(const char *name, bool image_opts)
+{
+	struct image_options options;
+	const char *path;
+	char *copy = NULL;
+
+	if (!parse_name(name, image_opts, &options))
+		return NULL;
+	path = filename_of(&options, name);
+	if (path)
+		copy = strdup(path);
+	else
+		cli_error("%s: names no file: file.filename is missing", name);
+	image_options_deinit(&options);
+	return copy;
+}
+
+/* Settings that change how the file is read beyond what we know. */
+static bool check_settings(const struct image_options *options,
+			   const char *name)
+{
+	static const char *const known[] = {"driver",
+					    "file.driver",
+					    "file.filename",
+					    "filename",
+					    "offset",
+					    "size",
+					    "encrypt.format",
+					    "encrypt.key-secret",
+					    "key-secret",
+					    "read-only",
+					    "file.locking",
+					    "cache.direct",
+					    "cache.no-flush",
+					    "discard",
+					    "detect-zeroes",
+					    "lazy-refcounts",
+					    "file.read-only",
+					    "backing.driver",
+					    "backing.file.filename",
+					    "backing.file.driver",
+					    NULL};
+
+	for (size_t i = 0; i < options->count; i++) {
+		const char *setting = options->settings[i].name;
+		const char *nearest;
+		bool found = false;
+
+		for (const char *const *k = known; *k && !found; k++)
+			found = strcmp(*k, setting) == 0;
+		if (found)
+			continue;
+		nearest = image_nearest_name(setting, known);
+		cli_error("%s: unknown setting \"%s\"%s%s%s", name, setting,
+			  nearest ? "; did you mean \"" : "",
+			  nearest ? nearest : "", nearest ? "\"?" : "");
+		return false;
+	}
+	return true;
+}
+
+static struct image *open_request(struct image_open_request *request,
+				  const struct qimg_open *open)
+{
+	struct image *image = NULL;
+	char *error = NULL;
+	int err = image_open(request, &image, &error, NULL);
+
+	if (err == 0)
+		return image;
+	cli_error("Could not open '%s': %s", open->name,
+		  error	    ? error
+		  : err < 0 ? strerror(-err)
+			    : "the image is corrupt");
+	free(error);
+	return NULL;
+}
+
+struct image *qimg_open(const struct qimg_open *open)
+{
+	static const char *const formats[] = {"driver", NULL};
+	struct image_options options;
+	struct image_open_request request = {
+		.read_only = open->read_only,
+		.direct = open->cache.direct,
+		.no_backing = open->no_backing,
+		.allowed = everywhere,
+
+		.check = open->check,
+		.share = open->share,
+
+	};
+	struct image *image = NULL;
+
+	if (!parse_name(open->name, open->image_opts, &options))
+		return NULL;
+	if (check_settings(&options, open->name)) {
+		request.path = filename_of(&options, open->name);
+		request.format = open->format ? open->format
+					      : first_of(&options, formats);
+		if (!request.format || strcmp(request.format, "file") == 0)
+			request.format = options.count && request.format
+						 ? "raw"
+						 : "probe";
+		request.offset = image_options_number(&options, "offset", 0);
+		request.length = image_options_number(&options, "size", 0);
+		if (!request.path)
+			cli_error("%s: names no file: file.filename is missing",
+				  open->name);
+		else if (strcmp(request.format, "probe") != 0 &&
+			 !image_find_format(request.format))
+			cli_error("Unknown driver '%s'", request.format);
+		else
+			image = open_request(&request, open);
+	}
+	image_options_deinit(&options);
+	return image;
+}
+
+bool qimg_close(struct image *image, const char *name)
+{
+	int err = image_close(image);
+
+	if (err)
+		cli_error("%s: what was changed could not be made stable: %s",
+			  name, err < 0 ? strerror(-err) : "corrupt");
+	return err == 0;
+}
+
+int qimg_image_error(struct image *image, const char *name, int err,
+		     const char *what)
+{
+	const char *why = image_error(image);
+
+	if (why && *why)
+		return cli_error("%s: %s: %s", name, what, why);
+	return cli_error("%s: %s: %s", name, what,
+			 err < 0 ? strerror(-err) : "the image is corrupt");
+}

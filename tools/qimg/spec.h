@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which image is meant: a path, "file:PATH", "json:{…}", or with --image-opts
+ * a list of "name=value"; how it is to be opened; and the secrets that were
+ * given with --object.
+ */
+#ifndef QIMG_SPEC_H
+#define QIMG_SPEC_H
+
+#include "image/open.h"
+#include "tools/qimg/cli.h"
+
+/* Keys of options that several sub-commands share. */
+enum {
+	QIMG_OBJECT = CLI_FIRST_KEY,
+	QIMG_IMAGE_OPTS,
+	QIMG_OUTPUT,
+	QIMG_FIRST_OWN_KEY,
+};
+
+#define QIMG_OPTION_OBJECT                                              \
+	{                                                               \
+		QIMG_OBJECT, "object", CLI_TEXT, "OBJECT",              \
+			"a secret: secret,id=ID,data=TEXT or file=PATH" \
+	}
+#define QIMG_OPTION_IMAGE_OPTS                                               \
+	{                                                                    \
+		QIMG_IMAGE_OPTS, "image-opts", CLI_FLAG, NULL,               \
+			"the image is given as driver=…,file.filename=…" \
+	}
+#define QIMG_OPTION_OUTPUT                                                   \
+	{                                                                    \
+		QIMG_OUTPUT, "output", CLI_OUTPUT, "FORMAT", "human or json" \
+	}
+#define QIMG_OPTION_FORMAT                                                 \
+	{                                                                  \
+		'f', NULL, CLI_FORMAT, "FORMAT",                           \
+			"the image's format (default: by its first bytes)" \
+	}
+#define QIMG_OPTION_QUIET                                           \
+	{                                                           \
+		'q', NULL, CLI_FLAG, NULL, "say nothing but errors" \
+	}
+#define QIMG_OPTION_SHARE                                         \
+	{                                                         \
+		'U', "force-share", CLI_FLAG, NULL,               \
+			"do not care if others have it open, too" \
+	}
+#define QIMG_OPTION_CACHE(letter)                                           \
+	{                                                                   \
+		letter, NULL, CLI_CACHE, "MODE",                            \
+			"none, writeback, writethrough, directsync, unsafe" \
+	}
+
+/* How caches are used, as -t and -T say. */
+struct qimg_cache {
+	bool direct;	   /* O_DIRECT */
+	bool writethrough; /* flush after each write */
+	bool no_flush;	   /* never flush */
+};
+
+/* False, with a message, for a mode that is none. */
+bool qimg_cache_parse(const char *mode, struct qimg_cache *ret);
+
+struct qimg_open {
+	const char *name;   /* as it was typed */
+	const char *format; /* -f, or NULL */
+	bool image_opts;
+	bool read_only;
+	bool no_backing;
+	bool check;  /* see image_open_options */
+	bool share;  /* -U */
+	bool no_key; /* metadata only: no secret is needed */
+	const char *snapshot;
+	struct qimg_cache cache;
+};
+
+/* Takes --object of @cli in. False, with a message. */
+bool qimg_secrets_add(const struct cli *cli);
+const struct image_secret *qimg_secrets(void);
+
+/* The image, or NULL with a message. */
+struct image *qimg_open(const struct qimg_open *open);
+
+/*
+ * The plain path that @name stands for: "file:" is taken off; that of a json:
+ * or --image-opts name is found in it. NULL, with a message, if it has none.
+ * To be freed.
+ */
+char *qimg_path(const char *name, bool image_opts);
+
+/* Closes; a message and false if what was written could not be made stable. */
+bool qimg_close(struct image *image, const char *name);
+
+/* "name: what: why" for the outcome of a call on @image. Returns 1. */
+int qimg_image_error(struct image *image, const char *name, int err,
+		     const char *what);
+
+#endif
