@@ -68,7 +68,8 @@ static int compare_members(const void *a, const void *b)
 
 static void print_value(const json_t *value, int depth);
 
-static void print_object(const json_t *object, int depth)
+/* Sorted; to be freed. */
+static struct member *members_of(const json_t *object)
 {
 	size_t count = json_object_size(object), i = 0;
 	struct member *members = calloc(count + 1, sizeof(*members));
@@ -84,8 +85,16 @@ static void print_object(const json_t *object, int depth)
 		i++;
 	}
 	qsort(members, count, sizeof(*members), compare_members);
+	return members;
+}
+
+static void print_object(const json_t *object, int depth)
+{
+	size_t count = json_object_size(object);
+	struct member *members = members_of(object);
+
 	printf("{\n");
-	for (i = 0; i < count; i++) {
+	for (size_t i = 0; i < count; i++) {
 		printf("%*s\"%s\": ", (depth + 1) * 4, "", members[i].name);
 		print_value(members[i].value, depth + 1);
 		printf(i + 1 < count ? ",\n" : "\n");
@@ -143,20 +152,50 @@ static const char *last_part(const char *name)
 	return dot ? dot + 1 : name;
 }
 
+static void print_lines(const json_t *value, int depth);
+
+static void print_line(const char *name, size_t index, const json_t *value,
+		       int depth)
+{
+	printf("%*s", 4 * depth, "");
+	if (!name)
+		printf("[%zu]", index);
+	for (; name && *name; name++)
+		putchar(*name == '-' ? ' ' : *name);
+	printf(":");
+	if (json_is_object(value) || json_is_array(value)) {
+		printf("\n");
+		print_lines(value, depth + 1);
+	} else if (json_is_string(value)) {
+		printf(" %s\n", json_string_value(value));
+	} else if (json_is_integer(value)) {
+		printf(" %lld\n", (long long)json_integer_value(value));
+	} else {
+		printf(" %s\n", json_is_true(value) ? "true" : "false");
+	}
+}
+
+static void print_lines(const json_t *value, int depth)
+{
+	size_t i;
+	json_t *item;
+
+	if (json_is_object(value)) {
+		struct member *members = members_of(value);
+
+		for (i = 0; i < json_object_size(value); i++)
+			print_line(members[i].name, 0, members[i].value, depth);
+		free(members);
+	}
+	json_array_foreach(value, i, item) print_line(NULL, i, item, depth);
+}
+
 void output_facts(const struct image_facts *facts)
 {
-	for (size_t i = 0; i < facts->count; i++) {
-		const struct image_fact *fact = &facts->facts[i];
-		const char *name = last_part(fact->name);
-		bool numbered = *name >= '0' && *name <= '9';
+	json_t *object = output_facts_json(facts);
 
-		printf("%*s%s", 4 * (depth_of(fact) + 1), "",
-		       numbered ? "[" : "");
-		for (const char *c = name; *c; c++)
-			putchar(*c == '-' ? ' ' : *c);
-		printf("%s:%s%s\n", numbered ? "]" : "",
-		       fact->kind == IMAGE_FACT_GROUP ? "" : " ", fact->value);
-	}
+	print_lines(object, 1);
+	json_decref(object);
 }
 
 static json_t *fact_value(const struct image_fact *fact)
