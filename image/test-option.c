@@ -15,7 +15,7 @@ static const struct image_option table[] = {
 	 "off|metadata|falloc|full", "off"},
 	{"refcount_bits", IMAGE_OPTION_NUMBER, IMAGE_OPTION_CREATE, "width",
 	 NULL, "16"},
-	{NULL},
+	{0},
 };
 
 static void expect_refused(const char *text, unsigned uses, const char *words)
