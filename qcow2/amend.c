@@ -12,6 +12,7 @@
 #include "qcow2/header-write.h"
 #include "qcow2/manage.h"
 #include "qcow2/offline.h"
+#include "qcow2/refcount-width.h"
 #include "qcow2/table.h"
 
 /* Zero flags on their way out: version 2 has none. */
@@ -226,12 +227,19 @@ static int amend_size(struct qcow2 *q, const struct image_options *o)
 static int amend_refcounts(struct qcow2 *q, const struct image_options *o)
 {
 	uint64_t now = UINT64_C(1) << q->header.refcount_order;
+	uint64_t bits = image_options_number(o, "refcount_bits", now);
 
-	if (image_options_number(o, "refcount_bits", now) == now)
+	if (bits == now)
 		return 0;
-	return image_set_error(&q->image, -ENOTSUP,
-			       "refcounts of another width want a new image: "
-			       "convert it");
+	if (!is_power_of_two(bits) || bits > 64)
+		return image_set_error(&q->image, -EINVAL,
+				       "refcount_bits must be a power of two "
+				       "and not above 64");
+	if (q->header.version < 3)
+		return image_set_error(&q->image, -EINVAL,
+				       "refcount_bits other than 16 want "
+				       "compat=1.1 or newer");
+	return qcow2_set_refcount_order(q, (unsigned)__builtin_ctzll(bits));
 }
 
 int qcow2_amend(struct image *image, const struct image_amend_request *request)
@@ -239,10 +247,13 @@ int qcow2_amend(struct image *image, const struct image_amend_request *request)
 	struct qcow2 *q = qcow2_of(image);
 	int err = qcow2_settle(q);
 
-	if (err == 0)
+	/* Either may be what makes the other possible. */
+	if (err == 0 && q->header.version >= 3)
 		err = amend_refcounts(q, request->options);
 	if (err == 0)
 		err = amend_version(q, request);
+	if (err == 0)
+		err = amend_refcounts(q, request->options);
 	if (err == 0)
 		err = amend_backing(q, request->options);
 	if (err == 0)

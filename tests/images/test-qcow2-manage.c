@@ -393,6 +393,43 @@ static void amending_keeps_content_and_structure(void **state)
 	}
 }
 
+static void refcounts_of_any_width_become_those_of_any_other(void **state)
+{
+	static const char *const clusters[] = {"512", "4k", "2M"};
+	static const unsigned widths[] = {16, 1, 64, 2, 32, 4, 8, 1, 16};
+
+	for (size_t c = 0; c < ARRAY_SIZE(clusters); c++) {
+		char text[64];
+
+		snprintf(text, sizeof(text), "cluster_size=%s", clusters[c]);
+		make_rich(text, false);
+		for (size_t i = 1; i < ARRAY_SIZE(widths); i++) {
+			snprintf(text, sizeof(text), "refcount_bits=%u",
+				 widths[i]);
+			assert_int_equal(amend("r.qcow2", text), 0);
+			assert_clean("r.qcow2");
+			scratch_must("qemu-img info r.qcow2");
+			snprintf(text, sizeof(text), "refcount bits: %u\n",
+				 widths[i]);
+			assert_non_null(strstr(scratch_output(), text));
+			scratch_must("qemu-img compare r.qcow2 before.raw");
+		}
+	}
+	/* A snapshot shares clusters: two references want two bits. */
+	make_rich("cluster_size=64k", true);
+	assert_int_equal(amend("r.qcow2", "refcount_bits=1"), -ERANGE);
+	assert_clean("r.qcow2");
+	assert_int_equal(amend("r.qcow2", "refcount_bits=2"), 0);
+	assert_clean("r.qcow2");
+	scratch_must("qemu-img compare r.qcow2 before.raw");
+	/* Each of the two may make the other possible. */
+	make_rich("compat=0.10", false);
+	assert_int_equal(amend("r.qcow2", "refcount_bits=8"), -EINVAL);
+	assert_int_equal(amend("r.qcow2", "compat=1.1,refcount_bits=8"), 0);
+	assert_int_equal(amend("r.qcow2", "compat=0.10,refcount_bits=16"), 0);
+	assert_clean("r.qcow2");
+}
+
 static void what_version_2_cannot_say_is_not_amended_away(void **state)
 {
 	static const char *const sets[] = {
@@ -407,7 +444,6 @@ static void what_version_2_cannot_say_is_not_amended_away(void **state)
 	}
 	make_rich("compat=1.1", true);
 	assert_int_equal(amend("r.qcow2", "compat=0.10"), -ENOTSUP);
-	assert_int_equal(amend("r.qcow2", "refcount_bits=8"), -ENOTSUP);
 	assert_int_equal(amend("r.qcow2", "cluster_size=4k"), -EINVAL);
 	assert_clean("r.qcow2");
 }
@@ -424,6 +460,8 @@ int main(void)
 			an_emptied_image_shows_its_base_and_leaks_nothing),
 		cmocka_unit_test(a_backing_file_is_named_anew_and_left_alone),
 		cmocka_unit_test(amending_keeps_content_and_structure),
+		cmocka_unit_test(
+			refcounts_of_any_width_become_those_of_any_other),
 		cmocka_unit_test(what_version_2_cannot_say_is_not_amended_away),
 	};
 	int failed;
