@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "base/bytes.h"
+#include "image/manage.h"
 
 static const struct image_format *formats[IMAGE_MAX_FORMATS] = {&raw_format};
 static size_t format_count = 1;
@@ -106,6 +107,7 @@ static int open_link(const struct link *link, struct image **ret_image,
 		.read_only = link->read_only,
 		.cache_bytes = request->cache_bytes,
 		.check = request->check && !link->above,
+		.snapshot = link->above ? NULL : request->snapshot,
 	};
 	const struct store_file_options file = {
 		.read_only = link->read_only,
@@ -124,6 +126,11 @@ static int open_link(const struct link *link, struct image **ret_image,
 	if (err < 0)
 		return err;
 	err = choose_format(link, store, &format, ret_error, ret_hint);
+	if (err == 0 && options.snapshot &&
+	    (!format->manage || !format->manage->snapshot_list))
+		err = store_fail(ret_error, -ENOTSUP,
+				 "%s: %s images have no snapshots", link->path,
+				 format->name);
 	if (err == 0)
 		err = format->open(store, &options, ret_image, ret_error);
 	if (err != 0) {

@@ -37,6 +37,7 @@ struct image_open_request {
 	uint64_t offset; /* a slice of the file: see store_file_options */
 	uint64_t length;
 	uint64_t cache_bytes;
+	const char *snapshot; /* of @path: see image_open_options */
 	/*
 	 * Files and folders that images may name; NULL-terminated, or NULL for
 	 * none. Messages call it --allow-file=PATH, as the programs do.

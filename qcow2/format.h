@@ -81,6 +81,21 @@ struct qcow2_wire_encryption {
 
 static_assert(sizeof(struct qcow2_wire_encryption) == 16, "encryption");
 
+/* "Snapshots": the part of a table entry that each has. */
+struct qcow2_wire_snapshot {
+	uint64_t l1_offset;
+	uint32_t l1_entries;
+	uint16_t id_bytes;
+	uint16_t name_bytes;
+	uint32_t date_seconds;
+	uint32_t date_nanoseconds;
+	uint64_t clock;
+	uint32_t state_bytes;
+	uint32_t extra_bytes;
+} __attribute__((packed));
+
+static_assert(sizeof(struct qcow2_wire_snapshot) == 40, "snapshot");
+
 enum {
 	QCOW2_MAGIC = 0x514649fb,
 	QCOW2_HEADER_BYTES_V2 = 72,
@@ -92,6 +107,8 @@ enum {
 	QCOW2_MAX_L1_BYTES = 32 << 20,
 	QCOW2_MAX_REFTABLE_BYTES = 8 << 20,
 	QCOW2_MAX_SNAPSHOTS = 65536,
+	QCOW2_MAX_SNAPSHOTS_BYTES = 64 << 20,
+	QCOW2_MAX_SNAPSHOT_EXTRA = 1024,
 	QCOW2_MAX_BACKING_NAME = 1023,
 	QCOW2_MAX_BACKING_FORMAT = 15,
 	QCOW2_MAX_DATA_NAME = 1023,

@@ -2,6 +2,7 @@
 #include "qcow2/manage.h"
 
 #include "qcow2/bitmap.h"
+#include "qcow2/snapshot.h"
 
 #define CREATE IMAGE_OPTION_CREATE
 #define AMEND  IMAGE_OPTION_AMEND
@@ -43,4 +44,8 @@ const struct image_manage qcow2_manage = {
 	.bitmap_change = qcow2_bitmap_change,
 	.bitmap_next = qcow2_bitmap_next,
 	.bitmap_set = qcow2_bitmap_set,
+	.snapshot_list = qcow2_snapshot_list,
+	.snapshot_create = qcow2_snapshot_create,
+	.snapshot_apply = qcow2_snapshot_apply,
+	.snapshot_delete = qcow2_snapshot_delete,
 };

@@ -8,6 +8,7 @@
 #include "qcow2/manage.h"
 #include "qcow2/offline.h"
 #include "qcow2/qcow2.h"
+#include "qcow2/snapshot.h"
 
 enum {
 	/* Flushes that closing may take: a free goes through three plans. */
@@ -80,6 +81,9 @@ static int load(struct qcow2 *q, const struct image_open_options *o)
 	int err;
 
 	set_geometry(q);
+	err = o->snapshot ? qcow2_snapshot_enter(q, o->snapshot) : 0;
+	if (err)
+		return err;
 	q->image.size_bytes = h->size_bytes;
 	q->image.cluster_bytes = qcow2_cluster_bytes(q);
 	q->image.read_only = o->read_only;
@@ -146,9 +150,16 @@ static int open_image(struct store *store, const struct image_open_options *o,
 		return -ENOMEM;
 	image_init(&q->image, &qcow2_format, store);
 	err = qcow2_header_read(store, header_use(o), &q->header, ret_error);
+	if (err == 0 && o->snapshot && !o->read_only)
+		err = store_fail(ret_error, -EROFS,
+				 "%s: a snapshot can only be opened read-only",
+				 store->name);
 	if (err == 0) {
 		err = load(q, o);
-		if (err)
+		if (err && q->image.error[0])
+			store_fail(ret_error, err, "%s: qcow2: %s", store->name,
+				   q->image.error);
+		else if (err)
 			store_fail(ret_error, err,
 				   "%s: the qcow2 tables cannot be read: %s",
 				   store->name, strerror(-err));

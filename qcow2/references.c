@@ -5,22 +5,8 @@
 #include <stdlib.h>
 
 #include "qcow2/free.h"
+#include "qcow2/snapshot-table.h"
 #include "qcow2/table.h"
-
-/* "Snapshots": the part of an entry that each has. */
-struct wire_snapshot {
-	uint64_t l1_offset;
-	uint32_t l1_entries;
-	uint16_t id_bytes;
-	uint16_t name_bytes;
-	uint32_t date_seconds;
-	uint32_t date_nanoseconds;
-	uint64_t clock;
-	uint32_t state_bytes;
-	uint32_t extra_bytes;
-} __attribute__((packed));
-
-static_assert(sizeof(struct wire_snapshot) == 40, "snapshot");
 
 struct marker {
 	struct qcow2 *q;
@@ -128,25 +114,20 @@ static int mark_l1_table(struct marker *m, const uint8_t *l1, uint32_t entries)
 	return err;
 }
 
-static int mark_snapshot(struct marker *m, const struct wire_snapshot *wire)
+static int mark_snapshot(struct marker *m, const struct qcow2_snapshot *s)
 {
 	struct qcow2 *q = m->q;
-	uint64_t offset = get_be64(&wire->l1_offset);
-	uint64_t bytes = get_be32(&wire->l1_entries) * UINT64_C(8);
+	uint64_t bytes = s->l1_entries * UINT64_C(8);
 	uint8_t *l1;
 	int err;
 
 	if (bytes == 0)
 		return 0;
-	if (bytes > QCOW2_MAX_L1_BYTES ||
-	    !range_fits(offset, bytes, q->image.store->size_bytes))
-		return qcow2_corrupt(q, "a snapshot's L1 table is not in the "
-					"file");
-	l1 = malloc(bytes);
+	l1 = aligned_alloc(4096, align_up(bytes, 4096));
 	if (!l1)
 		return -ENOMEM;
-	mark_bytes(q, m->suspects, offset, bytes);
-	err = store_read(q->image.store, offset, l1, bytes);
+	mark_bytes(q, m->suspects, s->l1_offset, bytes);
+	err = store_read(q->image.store, s->l1_offset, l1, bytes);
 	if (err == 0)
 		err = mark_l1_table(m, l1, bytes / 8);
 	free(l1);
@@ -156,27 +137,16 @@ static int mark_snapshot(struct marker *m, const struct wire_snapshot *wire)
 static int mark_snapshots(struct marker *m)
 {
 	struct qcow2 *q = m->q;
-	uint64_t at = q->header.snapshots_offset;
+	struct qcow2_snapshot_table table;
+	int err = qcow2_snapshot_table_read(q, &table);
 
-	for (uint32_t i = 0; i < q->header.snapshot_count; i++) {
-		struct wire_snapshot wire;
-		uint64_t bytes;
-		int err;
-
-		if (!range_fits(at, sizeof(wire), q->image.store->size_bytes))
-			return qcow2_corrupt(q, "the snapshot table is cut "
-						"off");
-		err = store_read(q->image.store, at, &wire, sizeof(wire));
-		if (err == 0)
-			err = mark_snapshot(m, &wire);
-		if (err)
-			return err;
-		bytes = sizeof(wire) + (uint64_t)get_be32(&wire.extra_bytes) +
-			get_be16(&wire.id_bytes) + get_be16(&wire.name_bytes);
-		mark_bytes(q, m->suspects, at, bytes);
-		at += align_up(bytes, 8);
-	}
-	return 0;
+	if (err)
+		return err;
+	mark_bytes(q, m->suspects, q->header.snapshots_offset, table.size);
+	for (uint32_t i = 0; i < table.count && err == 0; i++)
+		err = mark_snapshot(m, &table.all[i]);
+	qcow2_snapshot_table_deinit(&table);
+	return err;
 }
 
 static int mark_bitmap_range(void *opaque, uint64_t offset, uint64_t bytes)

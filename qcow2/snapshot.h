@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Internal snapshots: a copy of the L1 table, with a reference more to all that
+ * it reaches. See image/manage.h for what the calls do.
+ */
+#ifndef QCOW2_SNAPSHOT_H
+#define QCOW2_SNAPSHOT_H
+
+#include "image/manage.h"
+#include "qcow2/core.h"
+
+int qcow2_snapshot_list(struct image *image, struct image_snapshots *ret);
+int qcow2_snapshot_create(struct image *image, const char *name);
+int qcow2_snapshot_apply(struct image *image, const char *name);
+int qcow2_snapshot_delete(struct image *image, const char *name);
+
+/*
+ * For opening: the header in @q, read already, becomes that of the snapshot
+ * called @name: its size, its L1 table. -ENOENT, or as for any table, with
+ * image_error.
+ */
+int qcow2_snapshot_enter(struct qcow2 *q, const char *name);
+
+#endif
