@@ -46,12 +46,16 @@ static int give_back_table(struct run *run, uint64_t offset, uint8_t *table)
 {
 	struct qcow2 *q = run->q;
 	uint64_t bytes = qcow2_cluster_bytes(q);
+	bool wide = q->header.incompatible & QCOW2_INCOMPAT_EXTENDED_L2;
+	/* Clusters of an external data file are not counted. */
+	bool apart = q->header.incompatible & QCOW2_INCOMPAT_DATA_FILE;
 	int err;
 
 	if (offset == 0)
 		return 0;
 	err = store_read(q->image.store, offset, table, bytes);
-	for (uint64_t i = 0; i < bytes && err == 0; i += 8) {
+	for (uint64_t i = 0; !apart && i < bytes && err == 0;
+	     i += wide ? 16 : 8) {
 		uint64_t first = 0;
 		uint32_t count =
 			qcow2_entry_clusters(q, get_be64(table + i), &first);

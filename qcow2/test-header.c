@@ -160,6 +160,85 @@ static void an_extension_longer_than_its_cluster_is_refused(void **state)
 			  "of 100 bytes");
 }
 
+/* An extension of @length bytes in front of all others. */
+static uint8_t *add_extension(struct store *store, uint32_t type,
+			      uint32_t length)
+{
+	uint8_t *at = (uint8_t *)store_memory_data(store) +
+		      sizeof(struct qcow2_wire_header);
+	size_t bytes = 8 + align_up(length, 8);
+
+	/* The backing file's name lies behind the extensions. */
+	memmove(at + bytes, at, 1024);
+	put_be64((uint8_t *)store_memory_data(store) + AT(backing_file_offset),
+		 get_be64((uint8_t *)store_memory_data(store) +
+			  AT(backing_file_offset)) +
+			 bytes);
+	memset(at, 0, bytes);
+	put_be32(at, type);
+	put_be32(at + 4, length);
+	return at + 8;
+}
+
+static void expect_bitmaps_refused(uint32_t count, uint32_t reserved,
+				   uint64_t bytes, uint64_t offset,
+				   const char *words)
+{
+	struct store *store = sound_image(3);
+	uint8_t *e = add_extension(store, QCOW2_EXT_BITMAPS, 24);
+
+	put_be64((uint8_t *)store_memory_data(store) + AT(autoclear_features),
+		 QCOW2_AUTOCLEAR_BITMAPS);
+	put_be32(e, count);
+	put_be32(e + 4, reserved);
+	put_be64(e + 8, bytes);
+	put_be64(e + 16, offset);
+	expect_refusal(store, true, IMAGE_E_CORRUPT, words);
+}
+
+static void bitmap_directories_out_of_bounds_are_refused(void **state)
+{
+	expect_bitmaps_refused(0, 0, 32, 4096, "0 bitmaps");
+	expect_bitmaps_refused(65536, 0, 32, 4096, "65536 bitmaps");
+	expect_bitmaps_refused(1, 1, 32, 4096, "bitmaps");
+	expect_bitmaps_refused(1, 0, 0, 4096, "directory has 0 bytes");
+	expect_bitmaps_refused(1, 0, 1024 * 65535 + 1, 4096, "directory has");
+	expect_bitmaps_refused(1, 0, UINT64_MAX, 4096, "directory has");
+	expect_bitmaps_refused(1, 0, 32, 4097, "not aligned");
+	expect_bitmaps_refused(1, 0, 32, UINT64_MAX - 4095, "not inside");
+	expect_bitmaps_refused(1, 0, 32, UINT64_C(1) << 40, "not inside");
+	expect_bitmaps_refused(1, 0, 1024 * 65535, 4096, "not inside");
+}
+
+static void names_in_extensions_out_of_bounds_are_refused(void **state)
+{
+	struct store *store = sound_image(3);
+
+	memset(add_extension(store, QCOW2_EXT_DATA_FILE, 1024), 'x', 1024);
+	expect_refusal(store, true, IMAGE_E_CORRUPT, "at most 1023");
+	store = sound_image(3);
+	memcpy(add_extension(store, QCOW2_EXT_DATA_FILE, 8), "ab\0cdefg", 8);
+	expect_refusal(store, true, IMAGE_E_CORRUPT, "zero byte");
+	store = sound_image(3);
+	memcpy(add_extension(store, QCOW2_EXT_BACKING_FORMAT, 5), "qcow2", 5);
+	expect_refusal(store, true, IMAGE_E_CORRUPT, "twice");
+}
+
+static void what_a_check_can_mend_is_let_through_to_it(void **state)
+{
+	struct store *store = sound_image(3);
+	struct qcow2_header h;
+	char *error = NULL;
+
+	put_be64((uint8_t *)store_memory_data(store) +
+			 AT(incompatible_features),
+		 QCOW2_INCOMPAT_DIRTY | QCOW2_INCOMPAT_CORRUPT);
+	assert_int_equal(
+		qcow2_header_read(store, QCOW2_HEADER_CHECK, &h, &error), 0);
+	qcow2_header_deinit(&h);
+	store_free(store);
+}
+
 static void set_incompatible(struct store *store, uint64_t bits)
 {
 	put_be64((uint8_t *)store_memory_data(store) +
@@ -271,6 +350,9 @@ int main(void)
 		cmocka_unit_test(table_offsets_cve_2014_0147_are_refused),
 		cmocka_unit_test(
 			an_extension_longer_than_its_cluster_is_refused),
+		cmocka_unit_test(bitmap_directories_out_of_bounds_are_refused),
+		cmocka_unit_test(names_in_extensions_out_of_bounds_are_refused),
+		cmocka_unit_test(what_a_check_can_mend_is_let_through_to_it),
 		cmocka_unit_test(
 			unknown_features_are_refused_by_the_image_s_own_name),
 		cmocka_unit_test(features_not_built_are_refused_by_name),
