@@ -98,6 +98,24 @@ int image_map(struct image *image, enum image_op op, uint64_t offset,
 	return outcome;
 }
 
+int image_map_packed(struct image *image, uint64_t offset, uint32_t bytes,
+		     struct image_extent *ret_extent)
+{
+	int outcome;
+
+	if (!image->format->map_packed || image->codec == IMAGE_CODEC_NONE)
+		return -ENOTSUP;
+	if (offset >= image->size_bytes || offset % image->cluster_bytes != 0 ||
+	    bytes == 0 || bytes >= image->cluster_bytes)
+		return -EINVAL;
+	if (image->read_only)
+		return -EROFS;
+	pthread_mutex_lock(&image->lock);
+	outcome = image->format->map_packed(image, offset, bytes, ret_extent);
+	pthread_mutex_unlock(&image->lock);
+	return outcome;
+}
+
 void image_provide(struct image *image, const struct image_extent *need,
 		   int result)
 {

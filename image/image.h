@@ -233,6 +233,9 @@ struct image_format {
 
 	int (*map)(struct image *image, enum image_op op, uint64_t offset,
 		   uint64_t length, struct image_extent *ret_extent);
+	/* See image_map_packed. NULL: it takes no compressed clusters. */
+	int (*map_packed)(struct image *image, uint64_t offset, uint32_t bytes,
+			  struct image_extent *ret_extent);
 	void (*provide)(struct image *image, const struct image_extent *need,
 			int result);
 	int (*commit)(struct image *image, const struct image_extent *extent,
@@ -262,6 +265,7 @@ struct image {
 	const struct image_format *format;
 	uint64_t size_bytes;	/* as the guest sees it */
 	uint32_t cluster_bytes; /* allocation unit; 0: none (raw) */
+	enum image_codec codec; /* of compressed clusters; or NONE */
 	bool read_only;
 	struct store *store;	  /* the format's main store, owned */
 	struct store *data_store; /* where guest data lies; often == store */
@@ -304,6 +308,17 @@ int image_set_error(struct image *image, int outcome, const char *format, ...)
  */
 int image_map(struct image *image, enum image_op op, uint64_t offset,
 	      uint64_t length, struct image_extent *ret_extent);
+
+/*
+ * Room for the cluster at @offset (its first byte), which the caller has
+ * compressed with image->codec to @bytes, fewer than a cluster: IMAGE_ALLOCATE
+ * (write @host_bytes at @host_offset, then image_commit), NEED, BUSY or
+ * MUST_FLUSH as ever. The image's last cluster is compressed with zeroes past
+ * the image's end. -ENOTSUP where the image cannot hold compressed clusters.
+ * What does not become smaller is written as it is, through image_map.
+ */
+int image_map_packed(struct image *image, uint64_t offset, uint32_t bytes,
+		     struct image_extent *ret_extent);
 
 /* The metadata block of @need was read (@result 0), or could not be. */
 void image_provide(struct image *image, const struct image_extent *need,

@@ -41,15 +41,18 @@ enum qcow2_slice_kind {
 /* An IMAGE_ALLOCATE that was handed out and not committed. */
 struct qcow2_pending {
 	bool used;
-	uint32_t count; /* clusters */
-	uint64_t guest; /* first guest cluster */
-	uint64_t host;	/* first host cluster */
-	unsigned index; /* of the first entry in @l2 */
-	bool in_place;	/* the room was mapped already (zero flag) */
-	unsigned frees; /* queue places kept for the old clusters */
-	struct metacache_block *l2;	    /* pinned */
-	struct metacache_block *new_ref;    /* pinned; NULL if @in_place */
-	struct metacache_block *old_ref[2]; /* pinned, or NULL */
+	uint32_t count;	 /* clusters */
+	uint64_t guest;	 /* first guest cluster */
+	uint64_t host;	 /* first host cluster */
+	unsigned index;	 /* of the first entry in @l2 */
+	bool in_place;	 /* the room was mapped already (zero flag) */
+	uint64_t packed; /* the entry of a compressed cluster; or 0 */
+	unsigned frees;	 /* queue places kept for the old clusters */
+	struct metacache_block *l2;	     /* pinned */
+	struct metacache_block *new_ref;     /* pinned; NULL if @in_place */
+	struct metacache_block *new_ref_end; /* of a @packed one's second host
+					      * cluster; pinned, or NULL */
+	struct metacache_block *old_ref[2];  /* pinned, or NULL */
 };
 
 /* Host clusters that lose a reference each. @ref is pinned, and has them all. */
@@ -109,6 +112,9 @@ struct qcow2 {
 		uint64_t old_first;
 		uint32_t old_count;
 	} regrow;
+
+	/* Where the next compressed cluster goes, in a cluster begun; or 0. */
+	uint64_t pack_at;
 
 	struct qcow2_pending pending[QCOW2_MAX_PENDING];
 	unsigned pending_count;
@@ -234,9 +240,15 @@ static inline bool qcow2_has_backing(const struct qcow2 *q, uint64_t offset)
 	return !backing || offset < backing->size_bytes;
 }
 
+/* Of compressed clusters (packed.c): a flush begins; @cluster will be free. */
+void qcow2_packed_flush(struct qcow2 *q);
+void qcow2_packed_forget(struct qcow2 *q, uint64_t cluster);
+
 /* The driver's entry points, each in the file of its noun. */
 int qcow2_map(struct image *image, enum image_op op, uint64_t offset,
 	      uint64_t length, struct image_extent *ret);
+int qcow2_map_packed(struct image *image, uint64_t offset, uint32_t bytes,
+		     struct image_extent *ret);
 void qcow2_provide(struct image *image, const struct image_extent *need,
 		   int result);
 int qcow2_commit(struct image *image, const struct image_extent *extent,

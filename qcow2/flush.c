@@ -247,6 +247,7 @@ int qcow2_flush_begin(struct image *image, struct image_plan *ret_plan)
 		.frees = q->free_count,
 		.marks_bitmaps = q->bitmaps.directory.dirty_count != 0,
 	};
+	qcow2_packed_flush(q);
 	metacache_start_writing(&q->cache);
 	qcow2_memtable_start_writing(&q->l1);
 	qcow2_memtable_start_writing(&q->reftable);

@@ -114,6 +114,13 @@ static void queue_punch(struct qcow2 *q, struct metacache_block *ref,
 	};
 }
 
+static void give_up(struct qcow2 *q, struct metacache_block *ref,
+		    uint64_t cluster)
+{
+	qcow2_packed_forget(q, cluster);
+	queue_punch(q, ref, cluster);
+}
+
 static void drop_references(struct qcow2 *q, const struct qcow2_free *run)
 {
 	for (uint32_t i = 0; i < run->count; i++) {
@@ -123,7 +130,7 @@ static void drop_references(struct qcow2 *q, const struct qcow2_free *run)
 		if (count > 1)
 			qcow2_ref_set(q, run->ref, cluster, count - 1);
 		else if (count == 1)
-			queue_punch(q, run->ref, cluster);
+			give_up(q, run->ref, cluster);
 		else
 			(void)qcow2_corrupt(q,
 					    "host cluster %llu was freed twice",

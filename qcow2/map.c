@@ -80,9 +80,7 @@ static int map_compressed(struct qcow2 *q, const struct qcow2_ask *ask,
 		.host_bytes = bytes,
 		.cluster_bytes = qcow2_cluster_bytes(q),
 		.skip = ask->skip,
-		.codec = q->header.compression == QCOW2_COMPRESSION_ZSTD
-				 ? IMAGE_CODEC_ZSTD
-				 : IMAGE_CODEC_DEFLATE,
+		.codec = q->image.codec,
 	};
 	return 0;
 }

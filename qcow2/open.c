@@ -86,6 +86,9 @@ static int load(struct qcow2 *q, const struct image_open_options *o)
 		return err;
 	q->image.size_bytes = h->size_bytes;
 	q->image.cluster_bytes = qcow2_cluster_bytes(q);
+	q->image.codec = q->header.compression == QCOW2_COMPRESSION_ZSTD
+				 ? IMAGE_CODEC_ZSTD
+				 : IMAGE_CODEC_DEFLATE;
 	q->image.read_only = o->read_only;
 	q->autoclear_stale =
 		!o->read_only && (h->autoclear & ~QCOW2_AUTOCLEAR_KEPT) != 0;
@@ -213,6 +216,7 @@ const struct image_format qcow2_format = {
 	.open = open_image,
 	.close = close_image,
 	.map = qcow2_map,
+	.map_packed = qcow2_map_packed,
 	.provide = qcow2_provide,
 	.commit = qcow2_commit,
 	.flush_begin = qcow2_flush_begin,

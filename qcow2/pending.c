@@ -45,7 +45,9 @@ static void map_new_clusters(struct qcow2 *q, const struct qcow2_pending *p)
 		    qcow2_free_prepare(q, old, &unused, refs) == 0)
 			qcow2_free_entry(q, old, refs);
 		qcow2_l2_set(q, p->l2, p->index + i, p->guest + i,
-			     (p->host + i) << q->cluster_bits | QCOW2_COPIED);
+			     p->packed ? p->packed
+				       : (p->host + i) << q->cluster_bits |
+						 QCOW2_COPIED);
 	}
 }
 
@@ -54,6 +56,8 @@ static void remove_pending(struct qcow2 *q, struct qcow2_pending *p)
 	metacache_unpin(&q->cache, p->l2);
 	if (p->new_ref)
 		metacache_unpin(&q->cache, p->new_ref);
+	if (p->new_ref_end)
+		metacache_unpin(&q->cache, p->new_ref_end);
 	for (int i = 0; i < 2; i++)
 		if (p->old_ref[i])
 			metacache_unpin(&q->cache, p->old_ref[i]);
@@ -61,6 +65,15 @@ static void remove_pending(struct qcow2 *q, struct qcow2_pending *p)
 	q->pending_count--;
 	while (q->pending_top > 0 && !q->pending[q->pending_top - 1].used)
 		q->pending_top--;
+}
+
+/* The room of a compressed cluster, which shares its host clusters. */
+static void give_up_packed(struct qcow2 *q, const struct qcow2_pending *p)
+{
+	struct metacache_block *refs[2] = {
+		p->new_ref, p->new_ref_end ? p->new_ref_end : p->new_ref};
+
+	qcow2_free_entry(q, p->packed, refs);
 }
 
 int qcow2_commit(struct image *image, const struct image_extent *extent,
@@ -74,6 +87,8 @@ int qcow2_commit(struct image *image, const struct image_extent *extent,
 		q->image.journal->reserved -= p->count;
 	if (result == 0)
 		map_new_clusters(q, p);
+	else if (p->packed)
+		give_up_packed(q, p);
 	else if (!p->in_place)
 		qcow2_free_queue(q, p->new_ref, p->host, p->count);
 	remove_pending(q, p);

@@ -26,12 +26,16 @@ static int provide(struct image *image, const struct image_extent *need)
 	return err;
 }
 
-/* Maps, and does what must be done first, until there is a real answer. */
-static int map(struct image *image, enum image_op op, uint64_t offset,
-	       uint64_t length, struct image_extent *ret)
+/*
+ * Maps, and does what must be done first, until there is a real answer. With
+ * @packed, that many bytes of room for a compressed cluster.
+ */
+static int map_any(struct image *image, enum image_op op, uint64_t offset,
+		   uint64_t length, uint32_t packed, struct image_extent *ret)
 {
 	for (int i = 0; i < MAX_TRIES; i++) {
-		int err = image_map(image, op, offset, length, ret);
+		int err = packed ? image_map_packed(image, offset, packed, ret)
+				 : image_map(image, op, offset, length, ret);
 
 		if (err)
 			return err;
@@ -47,12 +51,28 @@ static int map(struct image *image, enum image_op op, uint64_t offset,
 	return -EDEADLK;
 }
 
+static int map(struct image *image, enum image_op op, uint64_t offset,
+	       uint64_t length, struct image_extent *ret)
+{
+	return map_any(image, op, offset, length, 0, ret);
+}
+
+/* Kept: making one takes longer than unpacking a small cluster. */
+static struct codec *the_codec(void)
+{
+	static struct codec *codec;
+
+	if (!codec && codec_new(&codec) < 0)
+		return NULL;
+	return codec;
+}
+
 static int read_compressed(const struct image_extent *extent, uint8_t *to)
 {
+	struct codec *codec = the_codec();
 	uint8_t *packed = malloc(extent->host_bytes);
 	uint8_t *plain = malloc(extent->cluster_bytes);
-	struct codec *codec = NULL;
-	int err = packed && plain ? codec_new(&codec) : -ENOMEM;
+	int err = packed && plain && codec ? 0 : -ENOMEM;
 
 	if (err == 0)
 		err = store_read(extent->store, extent->host_offset, packed,
@@ -63,7 +83,6 @@ static int read_compressed(const struct image_extent *extent, uint8_t *to)
 				       extent->cluster_bytes);
 	if (err == 0)
 		memcpy(to, plain + extent->skip, extent->length);
-	codec_free(codec);
 	free(plain);
 	free(packed);
 	return err;
@@ -200,6 +219,54 @@ int sync_io_write(struct image *image, uint64_t offset, const void *data,
 		  size_t length)
 {
 	return change(image, IMAGE_WRITE, offset, data, length);
+}
+
+static int write_stream(struct image *image, uint64_t offset,
+			const uint8_t *stream, uint32_t bytes)
+{
+	struct image_extent extent;
+	int err = map_any(image, IMAGE_WRITE, offset, 0, bytes, &extent);
+	int outcome;
+
+	if (err)
+		return err;
+	err = store_write(extent.store, extent.host_offset, stream, bytes);
+	if (sync_io_before_commit)
+		sync_io_before_commit();
+	outcome = image_commit(image, &extent, err);
+	return err ? err : outcome;
+}
+
+static int write_packed_cluster(struct image *image, struct codec *codec,
+				uint64_t offset, const void *data,
+				size_t length, uint8_t *padded, uint8_t *stream)
+{
+	size_t cluster = image->cluster_bytes, bytes;
+	int err;
+
+	memcpy(padded, data, length);
+	memset(padded + length, 0, cluster - length);
+	err = codec_compress(codec, image->codec, 0, padded, cluster, stream,
+			     cluster - 1 + CODEC_SLACK_BYTES, &bytes);
+	if (err == IMAGE_E_NO_SPACE)
+		return sync_io_write(image, offset, data, length);
+	return err ? err : write_stream(image, offset, stream, bytes);
+}
+
+int sync_io_write_packed(struct image *image, uint64_t offset, const void *data,
+			 size_t length)
+{
+	size_t cluster = image->cluster_bytes;
+	uint8_t *buffer = malloc(2 * cluster + CODEC_SLACK_BYTES);
+	struct codec *codec = the_codec();
+	int err = buffer && codec ? 0 : -ENOMEM;
+
+	for (size_t at = 0; at < length && err == 0; at += cluster)
+		err = write_packed_cluster(
+			image, codec, offset + at, (const uint8_t *)data + at,
+			MIN(cluster, length - at), buffer, buffer + cluster);
+	free(buffer);
+	return err;
 }
 
 int sync_io_zero(struct image *image, uint64_t offset, uint64_t length)

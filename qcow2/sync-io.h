@@ -23,6 +23,12 @@ int sync_io_read(struct image *image, uint64_t offset, void *ret_data,
 		 size_t length);
 int sync_io_write(struct image *image, uint64_t offset, const void *data,
 		  size_t length);
+/*
+ * Whole clusters, but for the image's last one: each is compressed, and those
+ * that do not become smaller are written plainly.
+ */
+int sync_io_write_packed(struct image *image, uint64_t offset, const void *data,
+			 size_t length);
 int sync_io_zero(struct image *image, uint64_t offset, uint64_t length);
 int sync_io_discard(struct image *image, uint64_t offset, uint64_t length);
 

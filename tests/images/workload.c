@@ -60,14 +60,41 @@ static void pick_range(struct workload *work, uint64_t *ret_offset,
 	*ret_length = MIN(count, sectors - first) * SECTOR;
 }
 
-static void write_pattern(struct workload *work, uint64_t offset,
-			  uint64_t length)
+static void fill_pattern(struct workload *work, uint64_t offset,
+			 uint64_t length)
 {
 	uint8_t *data = work->model + offset;
 
 	for (uint64_t i = 0; i < length; i += 8)
 		put_le64(data + i, (uint64_t)++work->stamp << 32 | 1 | i << 8);
-	expect(work, sync_io_write(work->image, offset, data, length));
+}
+
+static void write_pattern(struct workload *work, uint64_t offset,
+			  uint64_t length)
+{
+	fill_pattern(work, offset, length);
+	expect(work, sync_io_write(work->image, offset, work->model + offset,
+				   length));
+}
+
+static bool takes_packed(const struct image *image)
+{
+	return image->codec != IMAGE_CODEC_NONE && !image->journal &&
+	       image->store == image->data_store && !image->cipher;
+}
+
+/* The whole clusters that the range touches. */
+static void write_packed(struct workload *work, uint64_t offset,
+			 uint64_t length)
+{
+	uint64_t cluster = work->image->cluster_bytes;
+	uint64_t end = align_up(offset + length, cluster);
+
+	offset = align_down(offset, cluster);
+	length = MIN(end, work->size_bytes) - offset;
+	fill_pattern(work, offset, length);
+	expect(work, sync_io_write_packed(work->image, offset,
+					  work->model + offset, length));
 }
 
 static void run_one(struct workload *work)
@@ -76,7 +103,9 @@ static void run_one(struct workload *work)
 	unsigned what = workload_random(work, 16);
 
 	pick_range(work, &offset, &length);
-	if (what < 10) {
+	if (what < 3 && takes_packed(work->image)) {
+		write_packed(work, offset, length);
+	} else if (what < 10) {
 		write_pattern(work, offset, length);
 	} else if (what < 13) {
 		memset(work->model + offset, 0, length);
