@@ -193,6 +193,7 @@ struct image_open_options {
 	 */
 	const char *snapshot;
 	const struct image_secret *secrets; /* of depth 0; or NULL */
+	bool no_key;			    /* see image_open_request */
 };
 
 /* What a format implements. Called with the image's lock held. */

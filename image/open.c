@@ -44,6 +44,7 @@ struct link {
 	const char *path;
 	const char *format; /* as image_open_request.format */
 	bool read_only;
+	unsigned depth;
 	struct image *above; /* that names it; NULL: the top */
 };
 
@@ -99,15 +100,30 @@ static int choose_format(const struct link *link, struct store *store,
 	return 0;
 }
 
+/* Those of the image at @depth; ends with one without data. */
+static void choose_secrets(const struct image_secret *secrets, unsigned depth,
+			   struct image_secret ret[IMAGE_MAX_SECRETS + 1])
+{
+	unsigned count = 0;
+
+	for (; secrets && secrets->data && count < IMAGE_MAX_SECRETS; secrets++)
+		if (secrets->depth == depth)
+			ret[count++] = *secrets;
+	ret[count] = (struct image_secret){0};
+}
+
 static int open_link(const struct link *link, struct image **ret_image,
 		     char **ret_error, char **ret_hint)
 {
 	const struct image_open_request *request = link->request;
+	struct image_secret secrets[IMAGE_MAX_SECRETS + 1];
 	const struct image_open_options options = {
 		.read_only = link->read_only,
 		.cache_bytes = request->cache_bytes,
 		.check = request->check && !link->above,
 		.snapshot = link->above ? NULL : request->snapshot,
+		.secrets = secrets,
+		.no_key = request->no_key,
 	};
 	const struct store_file_options file = {
 		.read_only = link->read_only,
@@ -122,6 +138,7 @@ static int open_link(const struct link *link, struct image **ret_image,
 	struct store *store;
 	int err;
 
+	choose_secrets(request->secrets, link->depth, secrets);
 	err = store_open_file(link->path, &file, &store, ret_error);
 	if (err < 0)
 		return err;
@@ -178,11 +195,13 @@ static int backing_format(const struct image_open_request *request,
 
 /* Opens what @above, the last of the chain that begins with @top, names. */
 static int open_backing(const struct image_open_request *request,
-			struct image *top, struct image *above,
+			struct image *top, struct image *above, unsigned depth,
 			char **ret_error)
 {
-	struct link link = {
-		.request = request, .read_only = true, .above = above};
+	struct link link = {.request = request,
+			    .read_only = true,
+			    .depth = depth,
+			    .above = above};
 	char *path = NULL;
 	int err;
 
@@ -217,7 +236,7 @@ static int open_chain(const struct image_open_request *request,
 					  "%s: the chain of backing files has "
 					  "more than %u images",
 					  last->store->name, IMAGE_MAX_CHAIN);
-		err = open_backing(request, top, last, ret_error);
+		err = open_backing(request, top, last, count, ret_error);
 		if (err != 0)
 			return err;
 		last = last->backing;

@@ -18,6 +18,7 @@ enum {
 	IMAGE_MAX_CHAIN = 64, /* images in a backing chain */
 	IMAGE_MAX_FORMATS = 16,
 	IMAGE_PROBE_BYTES = 2048,
+	IMAGE_MAX_SECRETS = 16, /* of one image */
 };
 
 /* Before any thread is started; from main.c only. */
@@ -46,6 +47,13 @@ struct image_open_request {
 	bool no_backing; /* leave image->backing NULL */
 	bool check;	 /* of @path: see image_open_options */
 	bool share;	 /* take no locks: others may have the files open */
+	/*
+	 * Of encrypted images in the chain; see struct image_secret. Without
+	 * one an image is refused, unless @no_key says that only its metadata
+	 * is of interest: then its data can be neither read nor written.
+	 */
+	const struct image_secret *secrets;
+	bool no_key;
 };
 
 /*
@@ -79,5 +87,6 @@ int image_resolve(const char *image_path, const char *name,
 		  char **ret_error);
 
 extern const struct image_format raw_format;
+extern const struct image_format luks_format; /* see image/luks.h */
 
 #endif
