@@ -2,6 +2,7 @@
 #include "qcow2/manage.h"
 
 #include "qcow2/bitmap.h"
+#include "qcow2/resize.h"
 #include "qcow2/snapshot.h"
 
 #define CREATE IMAGE_OPTION_CREATE
@@ -44,6 +45,7 @@ const struct image_manage qcow2_manage = {
 	.bitmap_change = qcow2_bitmap_change,
 	.bitmap_next = qcow2_bitmap_next,
 	.bitmap_set = qcow2_bitmap_set,
+	.resize = qcow2_resize,
 	.snapshot_list = qcow2_snapshot_list,
 	.snapshot_create = qcow2_snapshot_create,
 	.snapshot_apply = qcow2_snapshot_apply,

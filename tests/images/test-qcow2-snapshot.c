@@ -22,6 +22,7 @@ enum {
 	KIB = 1 << 10,
 	MIB = 1 << 20,
 	SECTOR = 512,
+	MAX_SIZE = 8 * MIB,
 	MAX_KEPT = 5,
 	STEPS = 10,
 };
@@ -212,15 +213,45 @@ static void delete_by(struct turns *t, bool ours, struct image *image)
 	t->kept[t->kept_count] = (struct disk){0};
 }
 
+/*
+ * What is new reads as zeroes, whatever was there once. QEMU, for its part,
+ * lets the rest of a last cluster show again: so its sizes are whole clusters.
+ */
+static void resize_by(struct turns *t, bool ours, struct image *image)
+{
+	uint64_t size = (1 + pick(t, 2 * t->now.size / SECTOR)) * SECTOR;
+	bool grows;
+
+	if (t->version_2 && t->kept_count)
+		return;
+	if (!ours)
+		size = align_up(size, 64 * KIB);
+	size = MIN(size, (uint64_t)MAX_SIZE);
+	grows = size > t->now.size;
+	t->now.data = realloc(t->now.data, size);
+	assert_non_null(t->now.data);
+	if (grows)
+		memset(t->now.data + t->now.size, 0, size - t->now.size);
+	t->now.size = size;
+	if (ours)
+		expect(image,
+		       image_resize(image, size, grows ? pick(t, 4) : 0));
+	else
+		scratch_must("qemu-img resize --shrink -f qcow2 %s %llu",
+			     IMAGE_NAME, (unsigned long long)size);
+}
+
 static void turn(struct turns *t)
 {
 	bool ours = pick(t, 2);
 	struct image *image = ours ? open_image(IMAGE_NAME, NULL, false) : NULL;
 
 	for (unsigned i = 1 + pick(t, ours ? 6 : 2); i > 0; i--) {
-		unsigned what = pick(t, 8);
+		unsigned what = pick(t, 9);
 
-		if (what < 4)
+		if (what == 8)
+			resize_by(t, ours, image);
+		else if (what < 4)
 			write_by(t, ours, image);
 		else if (what < 6)
 			create_by(t, ours, image);
