@@ -17,7 +17,17 @@ enum {
 	AT_REFTABLE_CLUSTERS = 56,
 	AT_SNAPSHOTS = 60,
 	AT_SNAPSHOT_TABLE = 64,
+	AT_INCOMPATIBLE = 72,
+	AT_AUTOCLEAR = 88,
 	AT_REFCOUNT_ORDER = 96,
+	AT_HEADER_LENGTH = 100,
+
+	DATA_FILE_BIT = 1 << 2,
+	EXTENDED_L2_BIT = 1 << 4,
+	BITMAPS_BIT = 1 << 0,
+
+	EXTENSION_BITMAPS = 0x23852875,
+	EXTENSION_ENCRYPTION = 0x0537be77,
 };
 
 #define OFFSET_BITS UINT64_C(0x00fffffffffffe00)
@@ -130,7 +140,7 @@ static int use_entry(struct qcow2_walk *w, uint64_t entry, bool active)
 		return use(w, "compressed data", offset,
 			   (sectors + 1) * 512 - offset % 512, entry);
 	}
-	if ((entry & OFFSET_BITS) == 0)
+	if ((entry & OFFSET_BITS) == 0 || w->data_file)
 		return 0;
 	return use(w, "data", entry & OFFSET_BITS, 1, entry);
 }
@@ -138,7 +148,8 @@ static int use_entry(struct qcow2_walk *w, uint64_t entry, bool active)
 static int use_l1(struct qcow2_walk *w, uint64_t offset, uint64_t entries,
 		  bool active)
 {
-	uint64_t per_table = UINT64_C(1) << (w->cluster_bits - 3);
+	uint64_t entry_bytes = w->extended_l2 ? 16 : 8;
+	uint64_t per_table = (UINT64_C(1) << w->cluster_bits) / entry_bytes;
 	int err = entries ? use(w, "L1 table", offset, entries * 8, 0) : 0;
 
 	for (uint64_t i = 0; i < entries && err == 0; i++) {
@@ -151,7 +162,8 @@ static int use_l1(struct qcow2_walk *w, uint64_t offset, uint64_t entries,
 			entry &= ~COPIED_BIT;
 		err = use(w, "L2 table", table, 1, entry);
 		for (uint64_t e = 0; e < per_table && err == 0; e++)
-			err = use_entry(w, get64(w, table + e * 8), active);
+			err = use_entry(w, get64(w, table + e * entry_bytes),
+					active);
 	}
 	return err;
 }
@@ -200,8 +212,77 @@ static int use_snapshots(struct qcow2_walk *w)
 	return err;
 }
 
+static int use_bitmap(struct qcow2_walk *w, uint64_t table, uint32_t entries)
+{
+	int err = entries ? use(w, "bitmap table", table, entries * UINT64_C(8),
+				0)
+			  : 0;
+
+	for (uint32_t i = 0; i < entries && err == 0; i++) {
+		uint64_t data = get64(w, table + i * 8) & OFFSET_BITS;
+
+		if (data)
+			err = use(w, "bitmap", data, 1, 0);
+	}
+	return err;
+}
+
+static int use_bitmaps(struct qcow2_walk *w, const uint8_t *extension)
+{
+	uint32_t count = get_be32(extension);
+	uint64_t bytes = get_be64(extension + 8);
+	uint64_t at = get_be64(extension + 16), end = at + bytes;
+	int err;
+
+	if (count == 0)
+		return 0;
+	if (!range_fits(at, bytes, w->size_bytes))
+		return PROBLEM(w, "bitmap directory not in the file");
+	err = use(w, "bitmap directory", at, bytes, 0);
+	for (; count && err == 0; count--) {
+		const uint8_t *entry = w->data + at;
+
+		if (!range_fits(at, 24, end))
+			return PROBLEM(w, "bitmap directory cut short");
+		err = use_bitmap(w, get_be64(entry), get_be32(entry + 8));
+		at += align_up(24 + get_be32(entry + 20) + get_be16(entry + 18),
+			       8);
+	}
+	return err;
+}
+
+/* What the header's extensions name. */
+static int use_extensions(struct qcow2_walk *w)
+{
+	uint64_t at, end = MIN(UINT64_C(1) << w->cluster_bits, w->size_bytes);
+	int err = 0;
+
+	at = get_be32(w->data + AT_VERSION) == 2
+		     ? 72
+		     : get_be32(w->data + AT_HEADER_LENGTH);
+	while (err == 0 && range_fits(at, 8, end)) {
+		const uint8_t *extension = w->data + at + 8;
+		uint32_t type = get_be32(w->data + at);
+		uint32_t bytes = get_be32(w->data + at + 4);
+
+		if (type == 0)
+			break;
+		if (!range_fits(at + 8, bytes, end))
+			return PROBLEM(w, "extension past the header");
+		if (type == EXTENSION_BITMAPS && bytes >= 24 &&
+		    (get_be64(w->data + AT_AUTOCLEAR) & BITMAPS_BIT))
+			err = use_bitmaps(w, extension);
+		if (type == EXTENSION_ENCRYPTION && bytes >= 16)
+			err = use(w, "encryption header", get_be64(extension),
+				  get_be64(extension + 8), 0);
+		at += 8 + align_up(bytes, 8);
+	}
+	return err;
+}
+
 static int parse(struct qcow2_walk *w)
 {
+	uint64_t features;
 	uint32_t bits;
 
 	if (w->size_bytes < 72 || get_be32(w->data) != 0x514649fb)
@@ -213,6 +294,11 @@ static int parse(struct qcow2_walk *w)
 	w->refcount_order = get_be32(w->data + AT_VERSION) == 2
 				    ? 4
 				    : get_be32(w->data + AT_REFCOUNT_ORDER);
+	features = get_be32(w->data + AT_VERSION) == 2
+			   ? 0
+			   : get_be64(w->data + AT_INCOMPATIBLE);
+	w->data_file = features & DATA_FILE_BIT;
+	w->extended_l2 = features & EXTENDED_L2_BIT;
 	w->clusters = (w->size_bytes >> bits) +
 		      (w->size_bytes % (UINT64_C(1) << bits) != 0);
 	return 0;
@@ -234,6 +320,8 @@ int qcow2_walk(struct qcow2_walk *w)
 			     get_be32(w->data + AT_L1_SIZE), true);
 	if (err == 0)
 		err = use_snapshots(w);
+	if (err == 0)
+		err = use_extensions(w);
 	for (uint64_t i = 0; i < w->clusters && err == 0; i++)
 		w->leaked += get_ref(w, i) > w->uses[i];
 	return err;

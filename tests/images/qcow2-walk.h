@@ -7,6 +7,7 @@
 #ifndef TESTS_IMAGES_QCOW2_WALK_H
 #define TESTS_IMAGES_QCOW2_WALK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,6 +17,8 @@ struct qcow2_walk {
 	/* Filled in: */
 	unsigned cluster_bits;
 	unsigned refcount_order;
+	bool data_file;
+	bool extended_l2;
 	uint64_t clusters;
 	uint32_t *uses;	 /* by cluster; to be freed */
 	uint64_t leaked; /* clusters with a refcount above their uses */
