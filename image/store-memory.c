@@ -18,6 +18,8 @@ struct store_memory {
 	pthread_mutex_t lock; /* of all below, and of store.size_bytes */
 	char *data;	      /* bytes past the size are zero */
 	size_t capacity;
+	uint64_t limit; /* none at or past it are kept */
+	bool is_sparse; /* the size may be more */
 };
 
 static struct store_memory *to_memory(struct store *store)
@@ -28,13 +30,13 @@ static struct store_memory *to_memory(struct store *store)
 /* Mapped, not allocated: growing ahead costs nothing until it is touched. */
 static int reserve(struct store_memory *memory, uint64_t bytes)
 {
-	size_t capacity = MAX(bytes, MIN((uint64_t)memory->capacity * 2,
-					 (uint64_t)STORE_MEMORY_MAX_BYTES));
+	size_t capacity =
+		MAX(bytes, MIN((uint64_t)memory->capacity * 2, memory->limit));
 	void *data;
 
 	if (bytes <= memory->capacity)
 		return 0;
-	if (bytes > STORE_MEMORY_MAX_BYTES)
+	if (bytes > memory->limit)
 		return -ENOSPC;
 	capacity = align_up(capacity, CAPACITY_STEP);
 	if (memory->data)
@@ -50,15 +52,23 @@ static int reserve(struct store_memory *memory, uint64_t bytes)
 	return 0;
 }
 
+/* How much of [offset, offset + length) is kept. */
+static size_t kept(const struct store_memory *memory, uint64_t offset,
+		   uint64_t length)
+{
+	uint64_t end = MIN(memory->store.size_bytes, memory->limit);
+
+	return offset < end ? MIN(end - offset, length) : 0;
+}
+
 static int memory_read(struct store *store, uint64_t offset, void *ret_data,
 		       size_t length)
 {
 	struct store_memory *memory = to_memory(store);
-	size_t there = 0;
+	size_t there;
 
 	pthread_mutex_lock(&memory->lock);
-	if (offset < store->size_bytes)
-		there = MIN(store->size_bytes - offset, (uint64_t)length);
+	there = kept(memory, offset, length);
 	if (there > 0)
 		memcpy(ret_data, memory->data + offset, there);
 	pthread_mutex_unlock(&memory->lock);
@@ -76,7 +86,7 @@ static int memory_write(struct store *store, uint64_t offset, const void *data,
 		return -EBADF;
 	if (length == 0)
 		return 0;
-	if (!range_fits(offset, length, STORE_MEMORY_MAX_BYTES))
+	if (!range_fits(offset, length, memory->limit))
 		return -ENOSPC;
 	pthread_mutex_lock(&memory->lock);
 	err = reserve(memory, offset + length);
@@ -96,13 +106,16 @@ static int memory_flush(struct store *store)
 static int memory_resize(struct store *store, uint64_t size_bytes)
 {
 	struct store_memory *memory = to_memory(store);
+	uint64_t keep =
+		memory->is_sparse ? MIN(size_bytes, memory->limit) : size_bytes;
+	size_t cut;
 	int err;
 
 	pthread_mutex_lock(&memory->lock);
-	err = reserve(memory, size_bytes);
-	if (err == 0 && size_bytes < store->size_bytes)
-		memset(memory->data + size_bytes, 0,
-		       store->size_bytes - size_bytes);
+	err = reserve(memory, keep);
+	cut = kept(memory, size_bytes, UINT64_MAX);
+	if (err == 0 && cut)
+		memset(memory->data + size_bytes, 0, cut);
 	if (err == 0)
 		store->size_bytes = size_bytes;
 	pthread_mutex_unlock(&memory->lock);
@@ -116,9 +129,8 @@ static int memory_zero(struct store *store, uint64_t offset, uint64_t length)
 	if (store->read_only)
 		return -EBADF;
 	pthread_mutex_lock(&memory->lock);
-	if (offset < store->size_bytes)
-		memset(memory->data + offset, 0,
-		       MIN(length, store->size_bytes - offset));
+	if (kept(memory, offset, length))
+		memset(memory->data + offset, 0, kept(memory, offset, length));
 	pthread_mutex_unlock(&memory->lock);
 	return 0;
 }
@@ -143,7 +155,8 @@ static const struct store_ops memory_ops = {
 	.free = memory_free,
 };
 
-int store_new_memory(uint64_t size_bytes, struct store **ret_store)
+static int new_memory(uint64_t size_bytes, uint64_t limit, bool is_sparse,
+		      struct store **ret_store)
 {
 	struct store_memory *memory = calloc(1, sizeof(*memory));
 	int err;
@@ -157,6 +170,8 @@ int store_new_memory(uint64_t size_bytes, struct store **ret_store)
 		.can_grow = true,
 		.alignment = 1,
 	};
+	memory->limit = limit;
+	memory->is_sparse = is_sparse;
 	pthread_mutex_init(&memory->lock, NULL);
 	err = memory_resize(&memory->store, size_bytes);
 	if (err < 0) {
@@ -165,6 +180,19 @@ int store_new_memory(uint64_t size_bytes, struct store **ret_store)
 	}
 	*ret_store = &memory->store;
 	return 0;
+}
+
+int store_new_memory(uint64_t size_bytes, struct store **ret_store)
+{
+	return new_memory(size_bytes, STORE_MEMORY_MAX_BYTES, false, ret_store);
+}
+
+int store_new_bounded(uint64_t size_bytes, uint64_t limit_bytes,
+		      struct store **ret_store)
+{
+	return new_memory(size_bytes,
+			  MIN(limit_bytes, (uint64_t)STORE_MEMORY_MAX_BYTES),
+			  true, ret_store);
 }
 
 void *store_memory_data(struct store *store)

@@ -86,6 +86,13 @@ enum {
  * for tests and fuzzers. The data moves when the store grows.
  */
 int store_new_memory(uint64_t size_bytes, struct store **ret_store);
+
+/*
+ * A sparse file on a disk that is nearly full: of any length, but what lies at
+ * or past @limit_bytes is zeroes and cannot be written (-ENOSPC).
+ */
+int store_new_bounded(uint64_t size_bytes, uint64_t limit_bytes,
+		      struct store **ret_store);
 void *store_memory_data(struct store *store);
 
 /* Accepts NULL. */
