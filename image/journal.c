@@ -14,10 +14,10 @@
 #define JOURNAL_MAGIC UINT64_C(0x4c4e524a474e4952) /* "RINGJRNL" */
 
 enum {
-	JOURNAL_VERSION = 1
+	JOURNAL_VERSION = 2 /* 1 had no second word */
 };
 
-static_assert(sizeof(struct journal_record) == 16, "record");
+static_assert(sizeof(struct journal_record) == 24, "record");
 static_assert(sizeof(struct journal_head) <= JOURNAL_HEAD_BYTES, "head");
 
 /* How many records the memory holds; 0 if it is too small to be of use. */
@@ -103,6 +103,7 @@ static int copy_records(const struct journal_head *head,
 		records[i] = (struct journal_record){
 			.cluster = load_once(&from->cluster),
 			.entry = load_once(&from->entry),
+			.detail = load_once(&from->detail),
 		};
 	}
 	*ret_records = records;

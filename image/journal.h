@@ -38,10 +38,14 @@ enum {
 	JOURNAL_ERROR_BYTES = 160,
 };
 
-/* The mapping of guest cluster @cluster became @entry, in the format's terms. */
+/*
+ * The mapping of guest cluster @cluster became @entry, in the format's terms,
+ * and @detail if one word does not say it all.
+ */
 struct journal_record {
 	uint64_t cluster;
 	uint64_t entry;
+	uint64_t detail;
 };
 
 /* Which image, and which opening of it. */
@@ -105,13 +109,14 @@ static inline uint64_t journal_room(const struct journal *journal)
 
 /* There is room. The record counts when this returns. */
 static inline void journal_append(struct journal *journal, uint64_t cluster,
-				  uint64_t entry)
+				  uint64_t entry, uint64_t detail)
 {
 	struct journal_record *record =
 		&journal->records[journal->end % journal->capacity];
 
 	store_once(&record->cluster, cluster);
 	store_once(&record->entry, entry);
+	store_once(&record->detail, detail);
 	/* A process that is killed here leaves the record out. */
 	store_release(&journal->head->end, ++journal->end);
 }

@@ -52,6 +52,7 @@ static void expect_records(uint64_t first, size_t count)
 	for (size_t i = 0; i < count; i++) {
 		assert_int_equal(records[i].cluster, first + i);
 		assert_int_equal(records[i].entry, ~(first + i));
+		assert_int_equal(records[i].detail, (first + i) * 3);
 	}
 	free(records);
 }
@@ -59,7 +60,8 @@ static void expect_records(uint64_t first, size_t count)
 static void append(uint64_t first, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
-		journal_append(&journal, first + i, ~(first + i));
+		journal_append(&journal, first + i, ~(first + i),
+			       (first + i) * 3);
 }
 
 static void expect_refused(const char *words)
@@ -150,8 +152,8 @@ static void a_head_that_lies_is_refused(void **state)
 	head()->magic++;
 	expect_refused("no head");
 	setup(NULL);
-	head()->version = 2;
-	expect_refused("version 2");
+	head()->version = 1;
+	expect_refused("version 1");
 	setup(NULL);
 	head()->record_bytes = 8;
 	expect_refused("version");

@@ -23,6 +23,7 @@
 
 enum {
 	QCOW2_ANSWERED = 0x100,
+	QCOW2_SUBS = 32, /* sub-clusters in a cluster with a bitmap */
 
 	QCOW2_SLICE_BYTES = 4096, /* or a cluster, if that is smaller */
 	QCOW2_DEFAULT_CACHE_BYTES = 32 << 20,
@@ -41,13 +42,15 @@ enum qcow2_slice_kind {
 /* An IMAGE_ALLOCATE that was handed out and not committed. */
 struct qcow2_pending {
 	bool used;
-	uint32_t count;	 /* clusters */
-	uint64_t guest;	 /* first guest cluster */
-	uint64_t host;	 /* first host cluster */
-	unsigned index;	 /* of the first entry in @l2 */
-	bool in_place;	 /* the room was mapped already (zero flag) */
-	uint64_t packed; /* the entry of a compressed cluster; or 0 */
-	unsigned frees;	 /* queue places kept for the old clusters */
+	uint32_t count;	   /* clusters */
+	uint64_t guest;	   /* first guest cluster */
+	uint64_t host;	   /* first host cluster */
+	unsigned index;	   /* of the first entry in @l2 */
+	bool in_place;	   /* the room was mapped already */
+	uint8_t first_sub; /* of the first cluster, that is filled */
+	uint8_t end_sub;   /* of the last cluster, past the last that is */
+	uint64_t packed;   /* the entry of a compressed cluster; or 0 */
+	unsigned frees;	   /* queue places kept for the old clusters */
 	struct metacache_block *l2;	     /* pinned */
 	struct metacache_block *new_ref;     /* pinned; NULL if @in_place */
 	struct metacache_block *new_ref_end; /* of a @packed one's second host
@@ -79,8 +82,13 @@ struct qcow2 {
 	struct qcow2_header header;
 
 	unsigned cluster_bits;
-	unsigned l2_bits;	   /* entries in an L2 table */
-	unsigned slice_bits;	   /* bytes in a slice */
+	bool extended;	     /* L2 entries have a bitmap of sub-clusters */
+	bool data_file;	     /* guest data lies in a file of its own */
+	bool data_raw;	     /* which is what the guest sees, as it is */
+	unsigned sub_bits;   /* bytes in a sub-cluster; else a cluster */
+	unsigned entry_bits; /* bytes in an L2 entry */
+	unsigned l2_bits;    /* entries in an L2 table */
+	unsigned slice_bits; /* bytes in a slice */
 	unsigned slice_entry_bits; /* L2 entries in a slice */
 	unsigned refblock_bits;	   /* refcounts in a refcount block */
 	unsigned slice_ref_bits;   /* refcounts in a slice */

@@ -48,11 +48,18 @@ static int check_options(const struct qcow2_create_options *o, struct layout *l,
 		return store_fail(ret_error, -EINVAL,
 				  "qcow2: refcounts must have 1, 2, 4, 8, 16, "
 				  "32 or 64 bits");
-	if (l->version == 2 && (bits != 16 || o->lazy_refcounts ||
-				o->compression != QCOW2_COMPRESSION_ZLIB))
+	if (l->version == 2 &&
+	    (bits != 16 || o->lazy_refcounts || o->extended_l2 ||
+	     o->compression != QCOW2_COMPRESSION_ZLIB))
 		return store_fail(ret_error, -EINVAL,
 				  "qcow2: version 2 has 16-bit refcounts, zlib "
-				  "compression and no lazy refcounts");
+				  "compression, no lazy refcounts and no "
+				  "extended L2 entries");
+	if (o->extended_l2 &&
+	    cluster < 1u << QCOW2_MIN_EXTENDED_L2_CLUSTER_BITS)
+		return store_fail(ret_error, -EINVAL,
+				  "qcow2: extended L2 entries want clusters of "
+				  "16 KiB or more");
 	if (o->compression > QCOW2_COMPRESSION_ZSTD)
 		return store_fail(ret_error, -EINVAL,
 				  "qcow2: unknown compression type");
@@ -84,7 +91,8 @@ static int lay_out(struct layout *l, char **ret_error)
 			     << (l->cluster_bits + 3 - l->refcount_order);
 	uint64_t total;
 
-	l->l1_entries = qcow2_l1_entries_for(l->o->size_bytes, l->cluster_bits);
+	l->l1_entries = qcow2_l1_entries_for(l->o->size_bytes, l->cluster_bits,
+					     l->o->extended_l2);
 	if (l->l1_entries > QCOW2_MAX_L1_BYTES / 8)
 		return store_fail(ret_error, -EINVAL,
 				  "qcow2: an image of this size needs larger "
@@ -126,6 +134,8 @@ static int fill_header(const struct layout *l, uint8_t *cluster,
 
 	if (o->compression != QCOW2_COMPRESSION_ZLIB)
 		h.incompatible |= QCOW2_INCOMPAT_COMPRESSION;
+	if (o->extended_l2)
+		h.incompatible |= QCOW2_INCOMPAT_EXTENDED_L2;
 	if (o->lazy_refcounts)
 		h.compatible |= QCOW2_COMPAT_LAZY_REFCOUNTS;
 	memset(cluster, 0, size);

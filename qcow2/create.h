@@ -17,6 +17,7 @@ struct qcow2_create_options {
 	unsigned refcount_bits; /* 1 to 64, a power of two; default 16 */
 	enum qcow2_compression compression;
 	bool lazy_refcounts;	    /* the flag; nothing here depends on it */
+	bool extended_l2;	    /* wants clusters of 16 KiB or more */
 	const char *backing_name;   /* or NULL; not looked at */
 	const char *backing_format; /* or NULL */
 };

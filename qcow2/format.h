@@ -164,8 +164,11 @@ enum qcow2_feature_type {
 #define QCOW2_COMPRESSED  (UINT64_C(1) << 62)
 #define QCOW2_ZERO	  (UINT64_C(1) << 0)
 #define QCOW2_OFFSET_MASK UINT64_C(0x00fffffffffffe00)
-#define QCOW2_L1_RESERVED UINT64_C(0x7f000000000001ff)
-#define QCOW2_L2_RESERVED UINT64_C(0x3f000000000001fe)
+/* "Extended L2 Entries": the second word, a bit per sub-cluster in each half. */
+#define QCOW2_SUBS_ALLOCATED UINT64_C(0x00000000ffffffff)
+#define QCOW2_SUBS_ZERO	     UINT64_C(0xffffffff00000000)
+#define QCOW2_L1_RESERVED    UINT64_C(0x7f000000000001ff)
+#define QCOW2_L2_RESERVED    UINT64_C(0x3f000000000001fe)
 /* "Refcount table entry". */
 #define QCOW2_REFTABLE_RESERVED UINT64_C(0x1ff)
 /* No cluster lies at or past this offset: offsets have 56 bits. */

@@ -27,6 +27,8 @@ void qcow2_free_queue(struct qcow2 *q, struct metacache_block *ref,
 uint32_t qcow2_entry_clusters(const struct qcow2 *q, uint64_t entry,
 			      uint64_t *ret_first)
 {
+	if (q->data_file)
+		return 0;
 	if (entry & QCOW2_COMPRESSED) {
 		uint64_t offset, bytes;
 
@@ -38,13 +40,10 @@ uint32_t qcow2_entry_clusters(const struct qcow2 *q, uint64_t entry,
 	return *ret_first != 0;
 }
 
-int qcow2_free_prepare(struct qcow2 *q, uint64_t entry,
-		       struct image_extent *ret,
-		       struct metacache_block *ret_refs[2])
+int qcow2_free_prepare_run(struct qcow2 *q, uint64_t first, uint32_t count,
+			   struct image_extent *ret,
+			   struct metacache_block *ret_refs[2])
 {
-	uint64_t first = 0;
-	uint32_t count = qcow2_entry_clusters(q, entry, &first);
-
 	ret_refs[0] = ret_refs[1] = NULL;
 	for (uint32_t i = 0; i < count; i++) {
 		struct metacache_block *ref;
@@ -62,6 +61,16 @@ int qcow2_free_prepare(struct qcow2 *q, uint64_t entry,
 		ret_refs[1] = ref;
 	}
 	return 0;
+}
+
+int qcow2_free_prepare(struct qcow2 *q, uint64_t entry,
+		       struct image_extent *ret,
+		       struct metacache_block *ret_refs[2])
+{
+	uint64_t first = 0;
+	uint32_t count = qcow2_entry_clusters(q, entry, &first);
+
+	return qcow2_free_prepare_run(q, first, count, ret, ret_refs);
 }
 
 void qcow2_free_entry(struct qcow2 *q, uint64_t entry,

@@ -30,7 +30,7 @@ void qcow2_free_queue(struct qcow2 *q, struct metacache_block *ref,
 
 /*
  * The host clusters that an L2 entry uses, one or more for a compressed one.
- * Zero if it uses none.
+ * Zero if it uses none: data in a data file is not counted.
  */
 uint32_t qcow2_entry_clusters(const struct qcow2 *q, uint64_t entry,
 			      uint64_t *ret_first);
@@ -43,6 +43,11 @@ uint32_t qcow2_entry_clusters(const struct qcow2 *q, uint64_t entry,
 int qcow2_free_prepare(struct qcow2 *q, uint64_t entry,
 		       struct image_extent *ret,
 		       struct metacache_block *ret_refs[2]);
+
+/* The same for clusters in a row. */
+int qcow2_free_prepare_run(struct qcow2 *q, uint64_t first, uint32_t count,
+			   struct image_extent *ret,
+			   struct metacache_block *ret_refs[2]);
 
 /* Queues what @entry used; prepared before, with the same slices. */
 void qcow2_free_entry(struct qcow2 *q, uint64_t entry,

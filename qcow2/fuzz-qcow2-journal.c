@@ -151,7 +151,7 @@ static void write_journal(uint8_t *area, const uint8_t *data, size_t size)
 	journal_start(&journal, area, AREA_BYTES, &identity);
 	for (size_t at = 0; size - at >= 10 && journal_room(&journal); at += 10)
 		journal_append(&journal, get_le16(data + at),
-			       get_le64(data + at + 2));
+			       get_le64(data + at + 2), 0);
 }
 
 static void check_structure(void)

@@ -31,10 +31,11 @@ int qcow2_head_refuse(const struct qcow2_head *head, int outcome,
 	return outcome;
 }
 
-uint64_t qcow2_l1_entries_for(uint64_t size_bytes, unsigned cluster_bits)
+uint64_t qcow2_l1_entries_for(uint64_t size_bytes, unsigned cluster_bits,
+			      bool extended)
 {
-	/* One L2 table holds a cluster's worth of 8-byte entries. */
-	unsigned bits = cluster_bits + cluster_bits - 3;
+	/* One L2 table holds a cluster's worth of entries. */
+	unsigned bits = cluster_bits + cluster_bits - (extended ? 4 : 3);
 
 	return (size_bytes >> bits) +
 	       ((size_bytes & ((UINT64_C(1) << bits) - 1)) != 0);
@@ -78,7 +79,9 @@ static int parse_geometry(const struct qcow2_head *head, struct qcow2_header *h)
 
 	if (h->size_bytes > INT64_MAX)
 		return refuse(head, IMAGE_E_CORRUPT, "the size is too large");
-	needed = qcow2_l1_entries_for(h->size_bytes, h->cluster_bits);
+	needed = qcow2_l1_entries_for(h->size_bytes, h->cluster_bits,
+				      h->incompatible &
+					      QCOW2_INCOMPAT_EXTENDED_L2);
 	if (h->l1_entries > QCOW2_MAX_L1_BYTES / 8 ||
 	    needed > QCOW2_MAX_L1_BYTES / 8)
 		return refuse(head, IMAGE_E_CORRUPT,
@@ -150,10 +153,6 @@ static int check_features(const struct qcow2_head *head,
 	if (h->incompatible & QCOW2_INCOMPAT_DATA_FILE)
 		return refuse(head, IMAGE_E_UNSUPPORTED,
 			      "external data files are not supported");
-	if (h->incompatible & QCOW2_INCOMPAT_EXTENDED_L2)
-		return refuse(head, IMAGE_E_UNSUPPORTED,
-			      "extended L2 entries (subclusters) are not "
-			      "supported");
 	if (use == QCOW2_HEADER_WRITE &&
 	    (h->incompatible & QCOW2_INCOMPAT_CORRUPT))
 		return refuse(head, IMAGE_E_UNSUPPORTED,

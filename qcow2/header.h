@@ -65,7 +65,11 @@ int qcow2_header_read(struct store *store, enum qcow2_header_use use,
 
 void qcow2_header_deinit(struct qcow2_header *header);
 
-/* How many L1 entries an image of @size_bytes needs. */
-uint64_t qcow2_l1_entries_for(uint64_t size_bytes, unsigned cluster_bits);
+/*
+ * How many L1 entries an image of @size_bytes needs, with L2 entries of 16
+ * bytes if they are @extended.
+ */
+uint64_t qcow2_l1_entries_for(uint64_t size_bytes, unsigned cluster_bits,
+			      bool extended);
 
 #endif

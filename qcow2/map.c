@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "qcow2/map.h"
 
+#include "qcow2/subcluster.h"
+
 /* How many entries from @l2 on look the same to a reader: @mask'ed equal. */
 static uint64_t same_run(const struct qcow2_l2 *l2, uint64_t limit,
 			 uint64_t mask)
@@ -47,13 +49,16 @@ int qcow2_map_data(struct qcow2 *q, const struct qcow2_ask *ask,
 		next += cluster;
 	}
 	/* The first and the last are inside the file: so are all. */
-	if (!qcow2_entry_in_file(q, entry))
+	if (!qcow2_entry_in_file(q, entry) ||
+	    (ask->op != IMAGE_READ &&
+	     qcow2_is_misplaced(q, ask->cluster, entry)))
 		return qcow2_corrupt_entry(q, ask->cluster, entry);
 	while (run > 1 &&
 	       (!qcow2_entry_in_file(q, qcow2_l2_get(l2, run - 1)) ||
-		qcow2_overlaps_tables(
-			q, qcow2_cluster_of(q, entry & QCOW2_OFFSET_MASK),
-			run)))
+		(!q->data_file &&
+		 qcow2_overlaps_tables(
+			 q, qcow2_cluster_of(q, entry & QCOW2_OFFSET_MASK),
+			 run))))
 		run--;
 	*ret = (struct image_extent){
 		.kind = IMAGE_DATA,
@@ -64,8 +69,8 @@ int qcow2_map_data(struct qcow2 *q, const struct qcow2_ask *ask,
 	return 0;
 }
 
-static int map_compressed(struct qcow2 *q, const struct qcow2_ask *ask,
-			  uint64_t entry, struct image_extent *ret)
+int qcow2_map_compressed(struct qcow2 *q, const struct qcow2_ask *ask,
+			 uint64_t entry, struct image_extent *ret)
 {
 	uint64_t offset, bytes;
 
@@ -96,13 +101,15 @@ int qcow2_map_read(struct qcow2 *q, const struct qcow2_ask *ask,
 	if (err)
 		return err;
 	limit = run = MIN(ask->clusters, (uint64_t)l2.count);
+	if (l2.slice && q->extended)
+		return qcow2_sub_read(q, ask, &l2, ret);
 	if (l2.slice) {
 		entry = qcow2_l2_get(&l2, 0);
 		switch (qcow2_entry_kind(q, entry)) {
 		case QCOW2_NORMAL:
 			return qcow2_map_data(q, ask, &l2, 0, ret);
 		case QCOW2_IS_COMPRESSED:
-			return map_compressed(q, ask, entry, ret);
+			return qcow2_map_compressed(q, ask, entry, ret);
 		case QCOW2_UNALLOCATED:
 			run = same_run(&l2, limit, UINT64_MAX);
 			break;

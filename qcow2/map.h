@@ -44,7 +44,8 @@ int qcow2_map_data(struct qcow2 *q, const struct qcow2_ask *ask,
 		   const struct qcow2_l2 *l2, uint64_t flags,
 		   struct image_extent *ret);
 
-/* True if an allocation that is not committed covers the guest cluster. */
-bool qcow2_is_pending(const struct qcow2 *q, uint64_t guest_cluster);
+/* The compressed cluster of @entry as IMAGE_COMPRESSED. */
+int qcow2_map_compressed(struct qcow2 *q, const struct qcow2_ask *ask,
+			 uint64_t entry, struct image_extent *ret);
 
 #endif

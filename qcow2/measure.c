@@ -190,8 +190,8 @@ int qcow2_measure(const struct image_create_request *request,
 	};
 	if (o.size_bytes > INT64_MAX - g.cluster ||
 	    qcow2_l1_entries_for(o.size_bytes,
-				 (unsigned)__builtin_ctzll(g.cluster)) >
-		    QCOW2_MAX_L1_BYTES / 8)
+				 (unsigned)__builtin_ctzll(g.cluster),
+				 false) > QCOW2_MAX_L1_BYTES / 8)
 		return store_fail(ret_error, -EINVAL,
 				  "qcow2: an image of this size needs larger "
 				  "clusters");

@@ -27,10 +27,13 @@ static void set_geometry(struct qcow2 *q)
 	const struct qcow2_header *h = &q->header;
 
 	q->cluster_bits = h->cluster_bits;
-	q->l2_bits = h->cluster_bits - 3;
+	q->extended = h->incompatible & QCOW2_INCOMPAT_EXTENDED_L2;
+	q->sub_bits = h->cluster_bits - (q->extended ? 5 : 0);
+	q->entry_bits = q->extended ? 4 : 3;
+	q->l2_bits = h->cluster_bits - q->entry_bits;
 	q->slice_bits = MIN(h->cluster_bits,
 			    (unsigned)__builtin_ctz(QCOW2_SLICE_BYTES));
-	q->slice_entry_bits = q->slice_bits - 3;
+	q->slice_entry_bits = q->slice_bits - q->entry_bits;
 	q->refblock_bits = h->cluster_bits + 3 - h->refcount_order;
 	q->slice_ref_bits = q->slice_bits + 3 - h->refcount_order;
 }

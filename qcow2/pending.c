@@ -2,7 +2,17 @@
 #include "qcow2/pending.h"
 
 #include "qcow2/free.h"
+#include "qcow2/subcluster.h"
 #include "qcow2/table.h"
+
+/* Of its cluster @at, the sub-clusters that become data. */
+static uint64_t subs_of(const struct qcow2_pending *p, uint64_t at)
+{
+	unsigned first = at == 0 ? p->first_sub : 0;
+	unsigned end = at + 1 == p->count ? p->end_sub : QCOW2_SUBS;
+
+	return qcow2_subs_between(first, end);
+}
 
 uint64_t qcow2_pending_limit(const struct qcow2 *q, uint64_t first,
 			     uint64_t count)
@@ -14,6 +24,20 @@ uint64_t qcow2_pending_limit(const struct qcow2 *q, uint64_t first,
 			count = p->guest > first ? p->guest - first : 0;
 	}
 	return count;
+}
+
+bool qcow2_pending_has(const struct qcow2 *q, uint64_t guest_cluster,
+		       uint64_t subs)
+{
+	for (unsigned i = 0; i < q->pending_top; i++) {
+		const struct qcow2_pending *p = &q->pending[i];
+		uint64_t at = guest_cluster - p->guest;
+
+		if (p->used && at < p->count &&
+		    (!p->in_place || (subs_of(p, at) & subs)))
+			return true;
+	}
+	return false;
 }
 
 unsigned qcow2_pending_add(struct qcow2 *q, const struct qcow2_pending *pending)
@@ -34,20 +58,33 @@ unsigned qcow2_pending_add(struct qcow2 *q, const struct qcow2_pending *pending)
 
 static void map_new_clusters(struct qcow2 *q, const struct qcow2_pending *p)
 {
+	const struct qcow2_l2 l2 = {
+		.slice = p->l2,
+		.index = p->index,
+		.entry_bits = q->entry_bits,
+	};
+
 	for (uint32_t i = 0; i < p->count; i++) {
-		uint64_t old =
-			get_be64(p->l2->data + (size_t)(p->index + i) * 8);
+		uint64_t old = qcow2_l2_get(&l2, i);
+		uint64_t bitmap = 0;
 		struct metacache_block *refs[2];
 		struct image_extent unused;
 
+		if (q->extended)
+			bitmap = qcow2_subs_filled(old, qcow2_l2_bitmap(&l2, i),
+						   subs_of(p, i));
 		/* The slices are pinned: it fails only where refcounts lie. */
 		if (!p->in_place &&
 		    qcow2_free_prepare(q, old, &unused, refs) == 0)
 			qcow2_free_entry(q, old, refs);
-		qcow2_l2_set(q, p->l2, p->index + i, p->guest + i,
-			     p->packed ? p->packed
-				       : (p->host + i) << q->cluster_bits |
-						 QCOW2_COPIED);
+		if (p->packed)
+			qcow2_l2_set(q, p->l2, p->index + i, p->guest + i,
+				     p->packed);
+		else
+			qcow2_l2_set_extended(
+				q, p->l2, p->index + i, p->guest + i,
+				(p->host + i) << q->cluster_bits | QCOW2_COPIED,
+				bitmap);
 	}
 }
 
@@ -90,6 +127,7 @@ int qcow2_commit(struct image *image, const struct image_extent *extent,
 	else if (p->packed)
 		give_up_packed(q, p);
 	else if (!p->in_place)
+		/* Never in a data file: it has no refcounts. */
 		qcow2_free_queue(q, p->new_ref, p->host, p->count);
 	remove_pending(q, p);
 	return 0;

@@ -21,6 +21,13 @@ static inline bool qcow2_pending_is_full(const struct qcow2 *q)
 uint64_t qcow2_pending_limit(const struct qcow2 *q, uint64_t first,
 			     uint64_t count);
 
+/*
+ * True if a pending allocation covers some of these sub-clusters of the guest's
+ * cluster, or moves it elsewhere.
+ */
+bool qcow2_pending_has(const struct qcow2 *q, uint64_t guest_cluster,
+		       uint64_t subs);
+
 /* Takes over the pins of @pending's blocks; returns its ticket. */
 unsigned qcow2_pending_add(struct qcow2 *q,
 			   const struct qcow2_pending *pending);

@@ -91,7 +91,8 @@ static int mark_l2_table(struct marker *m, uint64_t offset)
 	    !range_fits(offset, bytes, q->image.store->size_bytes))
 		return 0;
 	err = store_read(q->image.store, offset, m->table, bytes);
-	for (uint64_t i = 0; err == 0 && i < bytes; i += 8) {
+	for (uint64_t i = 0; err == 0 && i < bytes;
+	     i += UINT64_C(1) << q->entry_bits) {
 		uint64_t first = 0;
 		uint32_t count =
 			qcow2_entry_clusters(q, get_be64(m->table + i), &first);

@@ -25,6 +25,7 @@
 #include "qcow2/free.h"
 #include "qcow2/refcount.h"
 #include "qcow2/references.h"
+#include "qcow2/subcluster.h"
 #include "qcow2/table.h"
 
 enum {
@@ -43,10 +44,11 @@ enum {
 struct change {
 	uint64_t guest; /* cluster */
 	uint64_t entry;
-	size_t at;    /* of the record */
-	bool done;    /* on disk already */
-	bool takes;   /* a host cluster that was not mapped before */
-	bool counted; /* its refcount is not zero */
+	uint64_t bitmap; /* of an extended entry; else 0 */
+	size_t at;	 /* of the record */
+	bool done;	 /* on disk already */
+	bool takes;	 /* a host cluster that was not mapped before */
+	bool counted;	 /* its refcount is not zero */
 };
 
 struct replay {
@@ -142,6 +144,7 @@ static int collect(struct replay *r, const struct journal_record *records,
 		r->changes[i] = (struct change){
 			.guest = records[i].cluster,
 			.entry = records[i].entry,
+			.bitmap = records[i].detail,
 			.at = i,
 		};
 	qsort(r->changes, count, sizeof(*r->changes), compare_changes);
@@ -158,7 +161,18 @@ static uint64_t host_of(const struct qcow2 *q, uint64_t entry)
 	return qcow2_cluster_of(q, entry & QCOW2_OFFSET_MASK);
 }
 
-/* What our own changes of an entry are; see write.c, pending.c, zero.c. */
+/* A form in which no cluster is mapped. */
+static bool maps_nothing(const struct qcow2 *q, const struct change *c)
+{
+	if (q->extended)
+		return c->entry == 0;
+	return c->entry == (q->header.version < 3 ? 0 : QCOW2_ZERO);
+}
+
+/*
+ * What our own changes of an entry are; see write.c, pending.c, zero.c and
+ * subcluster-*.c.
+ */
 static int check_form(const struct replay *r, const struct change *c)
 {
 	const struct qcow2 *q = r->q;
@@ -166,11 +180,19 @@ static int check_form(const struct replay *r, const struct change *c)
 	if (c->guest >=
 	    div_round_up(q->image.size_bytes, qcow2_cluster_bytes(q)))
 		return LIE(r, c, "is not of this image");
-	if (c->entry == (q->header.version < 3 ? 0 : QCOW2_ZERO))
+	if (q->extended ? qcow2_extended_kind(q, c->entry, c->bitmap) ==
+				  QCOW2_CORRUPT_ENTRY
+			: c->bitmap != 0)
+		return LIE(r, c, "has a bitmap that cannot be");
+	if (maps_nothing(q, c))
 		return 0;
 	if (qcow2_entry_kind(q, c->entry) != QCOW2_NORMAL ||
-	    !(c->entry & QCOW2_COPIED))
+	    !(c->entry & QCOW2_COPIED || q->extended))
 		return LIE(r, c, "is not of a kind that is ever written");
+	if (q->data_file)
+		return qcow2_is_misplaced(q, c->guest, c->entry)
+			       ? LIE(r, c, "is of another place")
+			       : 0;
 	if (host_of(q, c->entry) >= r->limit)
 		return LIE(r, c, "points outside the file");
 	return 0;
@@ -178,10 +200,12 @@ static int check_form(const struct replay *r, const struct change *c)
 
 /* What the entry uses loses a reference: so it must have one. */
 static int check_old(struct replay *r, const struct change *c, uint64_t old,
-		     struct image_extent *need)
+		     uint64_t bitmap, struct image_extent *need)
 {
 	struct qcow2 *q = r->q;
-	enum qcow2_cluster_kind kind = qcow2_entry_kind(q, old);
+	enum qcow2_cluster_kind kind =
+		q->extended ? qcow2_extended_kind(q, old, bitmap)
+			    : qcow2_entry_kind(q, old);
 	struct metacache_block *refs[2];
 
 	if (kind == QCOW2_UNALLOCATED || kind == QCOW2_ZERO_PLAIN)
@@ -191,6 +215,21 @@ static int check_old(struct replay *r, const struct change *c, uint64_t old,
 	return qcow2_free_prepare(q, old, need, refs);
 }
 
+/* In a cluster that a snapshot has, too, sub-clusters only cease to be data. */
+static int check_shared(const struct replay *r, const struct change *c,
+			uint64_t old, uint64_t bitmap)
+{
+	if (old != c->entry || (qcow2_subs_data(c->bitmap) & ~bitmap))
+		return LIE(r, c, "is not of a kind that is ever written");
+	return 0;
+}
+
+/* The entry keeps its host cluster, which is neither taken nor freed. */
+static bool stays(const struct change *c, uint64_t old)
+{
+	return old == c->entry || old == (c->entry | QCOW2_ZERO);
+}
+
 /* Marks what is on disk already as done. */
 static int judge(struct replay *r, struct change *c, struct image_extent *need)
 {
@@ -198,7 +237,7 @@ static int judge(struct replay *r, struct change *c, struct image_extent *need)
 	uint64_t host = host_of(q, c->entry);
 	struct metacache_block *ref;
 	struct qcow2_l2 l2;
-	uint64_t old;
+	uint64_t old, bitmap;
 	int err = check_form(r, c);
 
 	if (err == 0)
@@ -206,11 +245,15 @@ static int judge(struct replay *r, struct change *c, struct image_extent *need)
 	if (err)
 		return err;
 	old = l2.slice ? qcow2_l2_get(&l2, 0) : 0;
-	c->done = old == c->entry;
+	bitmap = l2.slice && q->extended ? qcow2_l2_bitmap(&l2, 0) : 0;
+	c->done = old == c->entry && bitmap == c->bitmap;
 	if (c->done)
 		return 0;
-	err = check_old(r, c, old, need);
-	if (err || host == 0 || old == (c->entry | QCOW2_ZERO))
+	err = check_old(r, c, old, bitmap, need);
+	if (err == 0 && q->extended && c->entry != 0 &&
+	    !(c->entry & QCOW2_COPIED))
+		err = check_shared(r, c, old, bitmap);
+	if (err || host == 0 || q->data_file || stays(c, old))
 		return err;
 	err = qcow2_ref_slice(q, host, need, &ref);
 	if (err)
@@ -337,7 +380,7 @@ static int set_entry(struct replay *r, struct change *c,
 	old = qcow2_l2_get(&l2, 0);
 	if (qcow2_entry_kind(q, old) == QCOW2_CORRUPT_ENTRY)
 		return qcow2_corrupt_entry(q, c->guest, old);
-	if (old != (c->entry | QCOW2_ZERO)) {
+	if (!stays(c, old)) {
 		metacache_pin(&q->cache, l2.slice);
 		err = qcow2_free_prepare(q, old, need, refs);
 		metacache_unpin(&q->cache, l2.slice);
@@ -345,7 +388,8 @@ static int set_entry(struct replay *r, struct change *c,
 			return err;
 		qcow2_free_entry(q, old, refs);
 	}
-	qcow2_l2_set(q, l2.slice, l2.index, c->guest, c->entry);
+	qcow2_l2_set_extended(q, l2.slice, l2.index, c->guest, c->entry,
+			      c->bitmap);
 	return 0;
 }
 

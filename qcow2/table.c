@@ -18,10 +18,21 @@ enum {
 void qcow2_l2_set(struct qcow2 *q, struct metacache_block *slice,
 		  unsigned index, uint64_t guest_cluster, uint64_t entry)
 {
-	put_be64(slice->data + (size_t)index * 8, entry);
+	qcow2_l2_set_extended(q, slice, index, guest_cluster, entry, 0);
+}
+
+void qcow2_l2_set_extended(struct qcow2 *q, struct metacache_block *slice,
+			   unsigned index, uint64_t guest_cluster,
+			   uint64_t entry, uint64_t bitmap)
+{
+	uint8_t *at = slice->data + ((size_t)index << q->entry_bits);
+
+	put_be64(at, entry);
+	if (q->extended)
+		put_be64(at + 8, bitmap);
 	metacache_mark_dirty(&q->cache, slice);
 	if (q->image.journal)
-		journal_append(q->image.journal, guest_cluster, entry);
+		journal_append(q->image.journal, guest_cluster, entry, bitmap);
 }
 
 void qcow2_entry_compressed(const struct qcow2 *q, uint64_t entry,
@@ -41,18 +52,22 @@ bool qcow2_entry_in_file(const struct qcow2 *q, uint64_t entry)
 	uint64_t end = qcow2_file_clusters(q);
 	uint64_t first, count;
 
+	/* That may be shorter than the disk; what is past its end is zero. */
+	if (q->data_file)
+		return true;
 	if (entry & QCOW2_COMPRESSED) {
 		uint64_t offset, bytes;
 
 		/* Its last sectors may lie past a file that ends early. */
 		qcow2_entry_compressed(q, entry, &offset, &bytes);
-		return offset < QCOW2_HOST_LIMIT &&
-		       qcow2_cluster_of(q, offset) < end &&
-		       !qcow2_overlaps_tables(q, qcow2_cluster_of(q, offset),
-					      1);
+		if (offset >= QCOW2_HOST_LIMIT)
+			return false;
+		first = qcow2_cluster_of(q, offset);
+		count = qcow2_cluster_of(q, offset + bytes - 1) - first + 1;
+	} else {
+		first = qcow2_cluster_of(q, entry & QCOW2_OFFSET_MASK);
+		count = 1;
 	}
-	first = qcow2_cluster_of(q, entry & QCOW2_OFFSET_MASK);
-	count = 1;
 	return first < end && !qcow2_overlaps_tables(q, first, count);
 }
 
@@ -128,6 +143,7 @@ static struct qcow2_l2 place_in_slice(const struct qcow2 *q,
 		.slice = slice,
 		.index = index,
 		.count = entries - index,
+		.entry_bits = q->entry_bits,
 	};
 }
 
@@ -217,7 +233,8 @@ static int copy_table(struct qcow2 *q, uint64_t guest_cluster, uint64_t table,
 
 	if (!qcow2_free_has_room(q, 1))
 		return qcow2_answer_full(q, ret);
-	err = qcow2_free_prepare(q, table, ret, refs);
+	err = qcow2_free_prepare_run(q, qcow2_cluster_of(q, table), 1, ret,
+				     refs);
 	if (err == 0)
 		err = read_for_copy(q, table, ret);
 	if (err)
@@ -236,7 +253,7 @@ static int copy_table(struct qcow2 *q, uint64_t guest_cluster, uint64_t table,
 		q->copy.state = QCOW2_COPY_IDLE;
 		qcow2_memtable_set(&q->l1, l1_index_of(q, guest_cluster),
 				   run.first << q->cluster_bits | QCOW2_COPIED);
-		qcow2_free_entry(q, table, refs);
+		qcow2_free_queue(q, refs[0], qcow2_cluster_of(q, table), 1);
 	}
 	metacache_unpin(&q->cache, refs[0]);
 	return err;

@@ -270,7 +270,6 @@ static void features_not_built_are_refused_by_name(void **state)
 		const char *words;
 	} all[] = {
 		{QCOW2_INCOMPAT_DATA_FILE, "external data file"},
-		{QCOW2_INCOMPAT_EXTENDED_L2, "extended L2"},
 	};
 	struct store *store;
 

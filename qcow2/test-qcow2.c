@@ -146,6 +146,14 @@ static void random_work_reads_back_with_every_geometry(void **state)
 		 .cluster_bytes = 8192,
 		 .refcount_bits = 32},
 		{.size_bytes = 5 * MIB, .cluster_bytes = 2 * MIB},
+		{.size_bytes = 3 * MIB + 512, .extended_l2 = true},
+		{.size_bytes = 2 * MIB,
+		 .cluster_bytes = 16384,
+		 .refcount_bits = 1,
+		 .extended_l2 = true},
+		{.size_bytes = 5 * MIB,
+		 .cluster_bytes = 2 * MIB,
+		 .extended_l2 = true},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++)

@@ -11,6 +11,7 @@
 #include "qcow2/free.h"
 #include "qcow2/map.h"
 #include "qcow2/pending.h"
+#include "qcow2/subcluster.h"
 
 static int answer_done(const struct qcow2 *q, const struct qcow2_ask *ask,
 		       uint64_t clusters, struct image_extent *ret)
@@ -99,6 +100,9 @@ static int clear_run(struct qcow2 *q, const struct qcow2_ask *ask,
 		return err;
 	limit = qcow2_pending_limit(q, ask->cluster,
 				    MIN(clusters, (uint64_t)l2.count));
+	for (uint64_t i = 1; q->data_file && i < limit; i++)
+		if (qcow2_entry_kind(q, qcow2_l2_get(&l2, i)) == QCOW2_NORMAL)
+			limit = i;
 	if (limit == 0)
 		return qcow2_answer_busy(ret);
 	metacache_pin(&q->cache, l2.slice);
@@ -122,8 +126,8 @@ static int write_zeroes(struct qcow2 *q, const struct qcow2_ask *ask,
 
 	if (kind == QCOW2_CORRUPT_ENTRY)
 		return qcow2_corrupt_entry(q, ask->cluster, entry);
-	if (kind == QCOW2_NORMAL && (entry & QCOW2_COPIED))
-		return qcow2_map_data(q, ask, l2, QCOW2_COPIED, ret);
+	if (kind == QCOW2_NORMAL && qcow2_is_own(q, entry))
+		return qcow2_map_data(q, ask, l2, qcow2_own_flag(q), ret);
 	return qcow2_map_allocate(q, ask, ret);
 }
 
@@ -136,6 +140,16 @@ static uint64_t whole_clusters(const struct qcow2 *q,
 	if (ask->offset + ask->length == q->image.size_bytes)
 		return ask->clusters;
 	return ask->length >> q->cluster_bits;
+}
+
+/*
+ * What a data file has is zeroed or punched where it is, and stays mapped: so a
+ * raw one always holds what the guest sees.
+ */
+static bool is_data_file_data(const struct qcow2 *q, const struct qcow2_l2 *l2)
+{
+	return q->data_file && l2->slice &&
+	       qcow2_entry_kind(q, qcow2_l2_get(l2, 0)) == QCOW2_NORMAL;
 }
 
 static struct qcow2_ask first_cluster_of(const struct qcow2 *q,
@@ -157,6 +171,8 @@ int qcow2_map_zero(struct qcow2 *q, const struct qcow2_ask *ask,
 	uint64_t run;
 	int err;
 
+	if (q->extended)
+		return qcow2_sub_zero(q, ask, ret);
 	if (ask->op == IMAGE_DISCARD && whole == 0)
 		return answer_done(q, &part, 1, ret);
 	if (ask->op == IMAGE_DISCARD && has_no_zero_flag_and_a_backing(q))
@@ -168,6 +184,8 @@ int qcow2_map_zero(struct qcow2 *q, const struct qcow2_ask *ask,
 		       MIN(whole ? whole : 1, (uint64_t)l2.count));
 	if (run > 0)
 		return answer_done(q, whole ? ask : &part, run, ret);
+	if (is_data_file_data(q, &l2))
+		return qcow2_map_data(q, ask, &l2, 0, ret);
 	if (whole == 0)
 		return write_zeroes(q, &part, &l2, ret);
 	if (has_no_zero_flag_and_a_backing(q)) {

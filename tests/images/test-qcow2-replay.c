@@ -26,7 +26,8 @@ enum {
 	KIB = 1 << 10,
 	MAX_CHECKED = 4096,
 	CAPACITY = 96 << 20,
-	AREA_BYTES = JOURNAL_HEAD_BYTES + 96 * 16,
+	AREA_BYTES =
+		JOURNAL_HEAD_BYTES + 96 * (int)sizeof(struct journal_record),
 };
 
 struct scenario {
