@@ -7,6 +7,7 @@
 #include "image/manage.h"
 #include "image/open.h"
 #include "qcow2/format.h"
+#include "qcow2/qcow2.h"
 #include "tests/cmocka.h"
 #include "tests/images/crash-run.h"
 #include "tests/images/qcow2-walk.h"
@@ -270,7 +271,10 @@ static void check_reuse(struct check *c, uint64_t leaked)
 static void check_state(struct check *c)
 {
 	bool dirty = is_dirty(c);
-	bool writable = dirty || crash_pick(c->run, WRITABLE_STATES) == 0;
+	/* What is marked dirty opens for writing where it can be mended. */
+	bool opens = !dirty || qcow2_format.manage->check;
+	bool writable =
+		opens && (dirty || crash_pick(c->run, WRITABLE_STATES) == 0);
 	uint64_t end = c->end[0], leaked;
 
 	if (c->run->look)
@@ -286,7 +290,7 @@ static void check_state(struct check *c)
 			      (unsigned long long)leaked);
 	}
 	c->run->dirty += dirty;
-	if (c->run->states++ % REUSED_STATES == 0)
+	if (c->run->states++ % REUSED_STATES == 0 && opens)
 		check_reuse(c, leaked);
 	c->end[0] = end;
 }

@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 #include "image/manage.h"
 #include "image/open.h"
+#include "qcow2/sync-io.h"
 #include "tests/cmocka.h"
 #include "tests/images/crash-run.h"
 
@@ -264,6 +265,29 @@ static void made_empty(struct crash_run *run, struct picture *picture)
 	       picture->disk.sectors * sizeof(*picture->disk.stamps));
 }
 
+/* A few clusters, compressed. Part of the guest's work. */
+static int write_packed(struct crash_run *run)
+{
+	static uint8_t data[GUEST_MAX_SECTORS * GUEST_SECTOR];
+	size_t versions[GUEST_MAX_SECTORS];
+	struct guest *guest = run->guest;
+	uint64_t per_cluster = run->image->cluster_bytes / GUEST_SECTOR;
+	uint64_t clusters = guest->sector_count / per_cluster;
+	uint64_t first = crash_pick(run, clusters);
+	uint64_t count = MIN(1 + crash_pick(run, 3), clusters - first);
+	uint64_t stamp = ++guest->stamp;
+
+	first *= per_cluster;
+	count *= per_cluster;
+	assert_true(count <= GUEST_MAX_SECTORS);
+	guest_fill(data, first, count, stamp);
+	guest_begin(guest, first, count, stamp, versions);
+	guest_end(guest, first, count, versions,
+		  sync_io_write_packed(guest->image, first * GUEST_SECTOR, data,
+				       count * GUEST_SECTOR));
+	return 0;
+}
+
 static const char *const amendments[] = {
 	"lazy_refcounts=on", "lazy_refcounts=off", "refcount_bits=16",
 	"refcount_bits=8",   "refcount_bits=64",
@@ -317,6 +341,8 @@ const struct crash_op crash_ops[] = {
 	 false},
 	{"make empty", 2, CRASH_EMPTIES, 0, always, make_empty, made_empty,
 	 false},
+	{"compressed write", 4, CRASH_COMPRESSES, 0, always, write_packed, NULL,
+	 true},
 	{"amend", 4, CRASH_AMENDS, 0, choose_amendment, amend, NULL, false},
 };
 
