@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "qcow2/create-options.h"
+#include "qcow2/crypt.h"
 #include "qcow2/fill.h"
 #include "qcow2/free.h"
 #include "qcow2/header-write.h"
@@ -247,6 +248,9 @@ int qcow2_amend(struct image *image, const struct image_amend_request *request)
 	struct qcow2 *q = qcow2_of(image);
 	int err = qcow2_settle(q);
 
+	if (err == 0 &&
+	    image_options_string(request->options, "encrypt.state", NULL))
+		err = qcow2_crypt_amend(q, request);
 	/* Either may be what makes the other possible. */
 	if (err == 0 && q->header.version >= 3)
 		err = amend_refcounts(q, request->options);

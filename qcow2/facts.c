@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "qcow2/core.h"
+#include "qcow2/crypt.h"
 #include "qcow2/manage.h"
 
 static int add_bool(struct image_facts *facts, const char *name, bool value)
@@ -50,6 +51,8 @@ int qcow2_facts(struct image *image, struct image_facts *ret)
 			&facts, "compression-type", IMAGE_FACT_STRING, "%s",
 			h->compression == QCOW2_COMPRESSION_ZSTD ? "zstd"
 								 : "zlib");
+	if (err == 0)
+		err = qcow2_crypt_facts(qcow2_of(image), &facts);
 	if (err) {
 		image_facts_deinit(&facts);
 		return err;

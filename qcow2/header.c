@@ -220,7 +220,6 @@ static int check_version_3(const struct qcow2_head *head,
 	return 0;
 }
 
-/* What is encrypted and cannot be read is refused here. */
 static int check_encryption(const struct qcow2_head *head,
 			    struct qcow2_header *h)
 {
@@ -230,10 +229,6 @@ static int check_encryption(const struct qcow2_head *head,
 		return refuse(head, IMAGE_E_UNSUPPORTED,
 			      "encryption method %u is not known here", method);
 	h->crypt_method = method;
-	if (method != QCOW2_CRYPT_NONE)
-		return refuse(head, IMAGE_E_UNSUPPORTED,
-			      "%s encryption is not supported",
-			      method == QCOW2_CRYPT_AES ? "AES" : "LUKS");
 	return 0;
 }
 

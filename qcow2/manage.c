@@ -30,6 +30,17 @@ static const struct image_option options[] = {
 	 "method of compressed clusters", "zlib|zstd", "zlib"},
 	{"compression_level", IMAGE_OPTION_NUMBER, CREATE,
 	 "effort spent on compressed clusters", NULL, NULL},
+	{"encrypt.state", IMAGE_OPTION_STRING, AMEND,
+	 "what becomes of the key slots", "active|inactive", NULL},
+	{"encrypt.keyslot", IMAGE_OPTION_NUMBER, AMEND,
+	 "the key slot to change", NULL, NULL},
+	{"encrypt.old-secret", IMAGE_OPTION_STRING, AMEND,
+	 "ID of the secret that opens the image, or the slots to erase", NULL,
+	 NULL},
+	{"encrypt.new-secret", IMAGE_OPTION_STRING, AMEND,
+	 "ID of the secret for a new key slot", NULL, NULL},
+	{"encrypt.iter-time", IMAGE_OPTION_NUMBER, AMEND,
+	 "milliseconds that trying a passphrase shall take", NULL, "2000"},
 	{NULL, IMAGE_OPTION_STRING, 0, NULL, NULL, NULL},
 };
 

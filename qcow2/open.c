@@ -5,6 +5,7 @@
 #include "image/open.h"
 #include "qcow2/alloc.h"
 #include "qcow2/core.h"
+#include "qcow2/crypt.h"
 #include "qcow2/manage.h"
 #include "qcow2/offline.h"
 #include "qcow2/qcow2.h"
@@ -170,6 +171,8 @@ static int open_image(struct store *store, const struct image_open_options *o,
 				   "%s: the qcow2 tables cannot be read: %s",
 				   store->name, strerror(-err));
 	}
+	if (err == 0)
+		err = qcow2_crypt_open(q, o, ret_error);
 	if (err) {
 		q->image.store = q->image.data_store = NULL;
 		destroy(q);

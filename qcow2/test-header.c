@@ -280,10 +280,10 @@ static void features_not_built_are_refused_by_name(void **state)
 	}
 	store = sound_image(3);
 	put_be32((uint8_t *)store_memory_data(store) + AT(crypt_method), 2);
-	expect_refusal(store, false, IMAGE_E_UNSUPPORTED, "LUKS");
+	expect_refusal(store, false, IMAGE_E_CORRUPT, "LUKS");
 	store = sound_image(3);
-	put_be32((uint8_t *)store_memory_data(store) + AT(crypt_method), 1);
-	expect_refusal(store, false, IMAGE_E_UNSUPPORTED, "AES");
+	put_be32((uint8_t *)store_memory_data(store) + AT(crypt_method), 3);
+	expect_refusal(store, false, IMAGE_E_UNSUPPORTED, "method 3");
 	store = sound_image(3);
 	put_be32((uint8_t *)store_memory_data(store) + AT(version), 4);
 	expect_refusal(store, false, IMAGE_E_UNSUPPORTED, "version 4");

@@ -204,6 +204,80 @@ static void luks_files_that_we_make_are_qemus_too(void **state)
 	}
 }
 
+static const char create_qcow2[] =
+	"for i in 1 2 3 4 5 6 7 8; do rm -f %s; "
+	"qemu-img create -q -f qcow2 --object secret,id=s,data=%s "
+	"-o encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=100,%s "
+	"%s 1M && exit 0; done; exit 1";
+
+/* Written in places that were allocated, new, and zeroes before. */
+static void qcow2_with_luks_goes_both_ways(void **state)
+{
+	const char *options = "driver=qcow2,encrypt.key-secret=s";
+
+	scratch_must(create_qcow2, "q.qcow2", "abc", "cluster_size=4k",
+		     "q.qcow2");
+	both_ways("q.qcow2", "qcow2", options);
+	scratch_must("qemu-img check --object secret,id=s,data=abc "
+		     "--image-opts %s,file.filename=q.qcow2",
+		     options);
+	qemu_io("q.qcow2", "abc", options, "read -P 0 100000 900000");
+}
+
+static void a_backing_image_has_a_key_of_its_own(void **state)
+{
+	const struct image_secret secrets[] = {
+		{"s", 0, "top", 3}, {"b", 1, "bottom", 6}, {0}};
+	struct image *image = NULL;
+	char *error = NULL;
+
+	scratch_must(create_qcow2, "base.qcow2", "bottom", "cluster_size=4k",
+		     "base.qcow2");
+	qemu_io("base.qcow2", "bottom", "driver=qcow2,encrypt.key-secret=s",
+		"write -P 0x77 0 50000");
+	scratch_must(create_qcow2, "top.qcow2", "top", "cluster_size=64k",
+		     "top.qcow2");
+	scratch_must("qemu-img rebase -u -f qcow2 -F qcow2 -b base.qcow2 "
+		     "--object secret,id=s,data=top --image-opts "
+		     "driver=qcow2,encrypt.key-secret=s,"
+		     "file.filename=top.qcow2 || qemu-img --version");
+	if (try_open("top.qcow2", "qcow2", false, secrets, false, &image,
+		     &error))
+		fail_msg("%s", error ? error : "?");
+	if (!image->backing) {
+		image_close(image);
+		skip();
+	}
+	assert_pattern(image, 20000, 0x77);
+	write_pattern(image, 10000, 0x11);
+	assert_pattern(image, 10000, 0x11);
+	assert_pattern(image, 4999, 0x77);
+	assert_pattern(image, 15000, 0x77);
+	assert_int_equal(image_close(image), 0);
+}
+
+static void the_legacy_aes_is_read_and_not_written(void **state)
+{
+	const struct image_secret secrets[] = {{"s", 0, "abc", 3}, {0}};
+	struct image *image = NULL;
+	char *error = NULL;
+
+	if (scratch_run("qemu-img create -q -f qcow2 "
+			"--object secret,id=s,data=abc -o encrypt.format=aes,"
+			"encrypt.key-secret=s,cluster_size=4k aes.qcow2 1M"))
+		skip();
+	qemu_io("aes.qcow2", "abc", "driver=qcow2,encrypt.key-secret=s",
+		"write -P 0x5a 12345 5000");
+	image = open_with("aes.qcow2", "qcow2", true, "abc");
+	assert_pattern(image, 12345, 0x5a);
+	assert_int_equal(image_close(image), 0);
+	assert_int_equal(try_open("aes.qcow2", "qcow2", false, secrets, false,
+				  &image, &error),
+			 -EROFS);
+	assert_non_null(strstr(error, "legacy AES"));
+	free(error);
+}
+
 static void a_wrong_or_missing_passphrase_is_refused(void **state)
 {
 	const struct image_secret wrong[] = {{"s", 0, "abd", 3}, {0}};
@@ -326,6 +400,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(luks_files_go_both_ways),
 		cmocka_unit_test(luks_files_that_we_make_are_qemus_too),
+		cmocka_unit_test(qcow2_with_luks_goes_both_ways),
+		cmocka_unit_test(a_backing_image_has_a_key_of_its_own),
+		cmocka_unit_test(the_legacy_aes_is_read_and_not_written),
 		cmocka_unit_test(a_wrong_or_missing_passphrase_is_refused),
 		cmocka_unit_test(key_slots_are_added_and_erased),
 		cmocka_unit_test(facts_are_those_of_qemu),
