@@ -27,7 +27,7 @@ enum {
 static const char create_luks[] =
 	"for i in 1 2 3 4 5 6 7 8; do rm -f %s; "
 	"qemu-img create -q -f luks --object secret,id=s,data=%s "
-	"-o key-secret=s,iter-time=100,%s %s 1M && exit 0; done; exit 1";
+	"-o key-secret=s,iter-time=10,%s %s 1M && exit 0; done; exit 1";
 
 static int try_open(const char *name, const char *format, bool read_only,
 		    const struct image_secret *secrets, bool no_key,
@@ -134,9 +134,9 @@ static void both_ways(const char *name, const char *format,
 	assert_pattern(image, 15000, 0x33);
 	assert_int_equal(transfer(image, EXECUTOR_FLUSH, 0, NULL, 0), 0);
 	assert_int_equal(image_close(image), 0);
-	qemu_io(name, "abc", qemu_options, "read -P 0x5a 12345 2655");
-	qemu_io(name, "abc", qemu_options, "read -P 0x33 15000 5000");
-	qemu_io(name, "abc", qemu_options, "read -P 0x44 1043576 5000");
+	qemu_io(name, "abc", qemu_options,
+		"read -P 0x5a 12345 2655\" -c \"read -P 0x33 15000 5000\" "
+		"-c \"read -P 0x44 1043576 5000");
 }
 
 static const char *const combinations[] = {
@@ -161,7 +161,7 @@ static const char *const combinations[] = {
 static void luks_files_go_both_ways(void **state)
 {
 	/* Making one takes QEMU seconds; ours are tried with every one below. */
-	for (size_t i = 0; i < ARRAY_SIZE(combinations); i += 3) {
+	for (size_t i = 0; i < ARRAY_SIZE(combinations); i += 5) {
 		scratch_must(create_luks, "l.luks", "abc", combinations[i],
 			     "l.luks");
 		both_ways("l.luks", "luks", "driver=luks,key-secret=s");
@@ -196,7 +196,7 @@ static void luks_files_that_we_make_are_qemus_too(void **state)
 		char text[160];
 		char *error = NULL;
 
-		snprintf(text, sizeof(text), "key-secret=s,iter-time=20,%s",
+		snprintf(text, sizeof(text), "key-secret=s,iter-time=1,%s",
 			 combinations[i]);
 		if (create_ours(&luks_format, "ours.luks", text, &error))
 			fail_msg("%s: %s", text, error ? error : "?");
@@ -207,7 +207,7 @@ static void luks_files_that_we_make_are_qemus_too(void **state)
 static const char create_qcow2[] =
 	"for i in 1 2 3 4 5 6 7 8; do rm -f %s; "
 	"qemu-img create -q -f qcow2 --object secret,id=s,data=%s "
-	"-o encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=100,%s "
+	"-o encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10,%s "
 	"%s 1M && exit 0; done; exit 1";
 
 /* Written in places that were allocated, new, and zeroes before. */
@@ -237,17 +237,14 @@ static void a_backing_image_has_a_key_of_its_own(void **state)
 		"write -P 0x77 0 50000");
 	scratch_must(create_qcow2, "top.qcow2", "top", "cluster_size=64k",
 		     "top.qcow2");
-	scratch_must("qemu-img rebase -u -f qcow2 -F qcow2 -b base.qcow2 "
+	scratch_must("qemu-img rebase -u -F qcow2 -b base.qcow2 "
 		     "--object secret,id=s,data=top --image-opts "
 		     "driver=qcow2,encrypt.key-secret=s,"
-		     "file.filename=top.qcow2 || qemu-img --version");
+		     "file.filename=top.qcow2");
 	if (try_open("top.qcow2", "qcow2", false, secrets, false, &image,
 		     &error))
 		fail_msg("%s", error ? error : "?");
-	if (!image->backing) {
-		image_close(image);
-		skip();
-	}
+	assert_non_null(image->backing);
 	assert_pattern(image, 20000, 0x77);
 	write_pattern(image, 10000, 0x11);
 	assert_pattern(image, 10000, 0x11);
@@ -262,10 +259,9 @@ static void the_legacy_aes_is_read_and_not_written(void **state)
 	struct image *image = NULL;
 	char *error = NULL;
 
-	if (scratch_run("qemu-img create -q -f qcow2 "
-			"--object secret,id=s,data=abc -o encrypt.format=aes,"
-			"encrypt.key-secret=s,cluster_size=4k aes.qcow2 1M"))
-		skip();
+	scratch_must("qemu-img create -q -f qcow2 "
+		     "--object secret,id=s,data=abc -o encrypt.format=aes,"
+		     "encrypt.key-secret=s,cluster_size=4k aes.qcow2 1M");
 	qemu_io("aes.qcow2", "abc", "driver=qcow2,encrypt.key-secret=s",
 		"write -P 0x5a 12345 5000");
 	image = open_with("aes.qcow2", "qcow2", true, "abc");
@@ -287,7 +283,7 @@ static void a_wrong_or_missing_passphrase_is_refused(void **state)
 	char data[512];
 
 	assert_int_equal(create_ours(&luks_format, "w.luks",
-				     "key-secret=s,iter-time=20", NULL),
+				     "key-secret=s,iter-time=1", NULL),
 			 0);
 	assert_int_equal(
 		try_open("w.luks", "luks", true, wrong, false, &image, &error),
@@ -336,12 +332,12 @@ static bool qemu_opens(const char *name, const char *passphrase)
 static void key_slots_are_added_and_erased(void **state)
 {
 	assert_int_equal(create_ours(&luks_format, "a.luks",
-				     "key-secret=s,iter-time=20", NULL),
+				     "key-secret=s,iter-time=1", NULL),
 			 0);
 	assert_false(qemu_opens("a.luks", "second"));
 	assert_int_equal(amend("a.luks",
 			       "state=active,old-secret=s,new-secret=t,"
-			       "keyslot=5,iter-time=20",
+			       "keyslot=5,iter-time=1",
 			       false),
 			 0);
 	assert_true(qemu_opens("a.luks", "second"));
@@ -349,7 +345,7 @@ static void key_slots_are_added_and_erased(void **state)
 	/* In use. */
 	assert_int_equal(amend("a.luks",
 			       "state=active,old-secret=s,new-secret=t,"
-			       "keyslot=5,iter-time=20",
+			       "keyslot=5,iter-time=1",
 			       false),
 			 -EEXIST);
 	assert_int_equal(amend("a.luks", "state=inactive,old-secret=s", false),
