@@ -10,6 +10,7 @@ static enum image_op image_op(enum executor_op op)
 {
 	switch (op) {
 	case EXECUTOR_WRITE:
+	case EXECUTOR_WRITE_COMPRESSED:
 		return IMAGE_WRITE;
 	case EXECUTOR_ZERO:
 		return IMAGE_ZERO;
@@ -94,6 +95,7 @@ static enum transfer_kind data_kind(enum executor_op op)
 {
 	switch (op) {
 	case EXECUTOR_WRITE:
+	case EXECUTOR_WRITE_COMPRESSED:
 		return TRANSFER_WRITE;
 	case EXECUTOR_ZERO:
 		return TRANSFER_ZERO;
@@ -164,12 +166,81 @@ static int unpack(struct executor_transfer *transfer)
 	return 0;
 }
 
-static void stream_read(struct executor_transfer *transfer, int result)
+static void stream_ended(struct executor_transfer *transfer, int result)
 {
-	if (result == 0)
-		result = unpack(transfer);
 	executor_give_buffer(transfer->executor, transfer->stream);
 	part_transferred(transfer, result);
+}
+
+/* Where a stream is decompressed to unless it goes where it is wanted. */
+static char *unpack_room(const struct executor_transfer *transfer)
+{
+	return transfer->stream + transfer->executor->host_buffer_bytes;
+}
+
+static void pool_unpacked(struct loop_message *message)
+{
+	struct executor_transfer *transfer =
+		container_of(message, struct executor_transfer, job.message);
+	struct executor *executor = transfer->executor;
+	const struct image_extent *extent = &transfer->extent;
+	const char *cluster = unpack_room(transfer);
+	struct iov_cursor to = transfer->parts[1].at;
+	int result = executor_outcome(transfer->job.result);
+
+	if (result == 0 && transfer->job.to == cluster) {
+		iov_write(&to, cluster + extent->skip, extent->length);
+		/* Who reads whole clusters does not come back for the rest. */
+		if (extent->length < extent->cluster_bytes)
+			executor_keep_unpacked(executor, extent, cluster);
+	}
+	stream_ended(transfer, result);
+	executor_run(executor);
+}
+
+/* The request's own memory if that takes the cluster in one piece. */
+static void *unpack_to(struct executor_transfer *transfer)
+{
+	const struct image_extent *extent = &transfer->extent;
+	struct iov_cursor to = transfer->parts[1].at;
+	struct iovec piece;
+	size_t bytes;
+
+	if (extent->skip == 0 && extent->length == extent->cluster_bytes &&
+	    iov_slice(&to, extent->length, &piece, 1, &bytes) == 1 &&
+	    bytes == extent->length)
+		return piece.iov_base;
+	return unpack_room(transfer);
+}
+
+static void unpack_on_pool(struct executor_transfer *transfer)
+{
+	const struct image_extent *extent = &transfer->extent;
+
+	transfer->job = (struct codec_job){
+		.loop = transfer->executor->loop,
+		.message.run = pool_unpacked,
+		.kind = extent->codec,
+		.from = transfer->stream + stream_lead(extent),
+		.from_bytes = extent->host_bytes,
+		.to = unpack_to(transfer),
+		.to_bytes = extent->cluster_bytes,
+	};
+	codec_pool_submit(transfer->executor->pool, &transfer->job);
+}
+
+static void stream_read(struct executor_transfer *transfer, int result)
+{
+	struct executor *executor = transfer->executor;
+
+	if (result == 0 && executor->pool &&
+	    !executor_find_unpacked(executor, &transfer->extent)) {
+		unpack_on_pool(transfer);
+		return;
+	}
+	if (result == 0)
+		result = unpack(transfer);
+	stream_ended(transfer, result);
 }
 
 /* The sizes come from the image: into our buffers they must fit. */
@@ -273,6 +344,9 @@ enum step executor_extent(struct executor_request *request, struct found *found)
 {
 	const struct image_extent *extent = &found->extent;
 
+	if (extent->kind == IMAGE_ALLOCATE &&
+	    request->op == EXECUTOR_WRITE_COMPRESSED)
+		return executor_pack_write(request, extent);
 	switch (extent->kind) {
 	case IMAGE_DATA:
 		return data_extent(request, extent);

@@ -87,6 +87,8 @@ static void sync_store(struct executor *executor, struct store *store,
 	struct executor_file *file = executor_file(executor, store);
 	struct io_uring_sqe *sqe;
 
+	if (executor->no_sync)
+		return;
 	executor->flush.pending++;
 	if (!file || file->fd < 0) {
 		synced(executor, store_flush(store));

@@ -19,6 +19,9 @@ enum {
 	FILL_BUFFERS_BYTES = 16 << 20, /* at most, beyond MIN_FILLS */
 	MIN_BUFFERS = 4,
 	MAX_BUFFERS = 16,
+	/* With a codec pool, which is to have work for all its threads. */
+	MAX_POOL_BUFFERS = 128,
+	POOL_BUFFERS_BYTES = 24 << 20,
 };
 
 /* The largest cluster of the chain: a backing image may have larger ones. */
@@ -102,16 +105,30 @@ static void fill_pools(struct executor *executor, unsigned transfers,
 	executor->released = false;
 }
 
+static unsigned count_buffers(const struct executor *executor)
+{
+	unsigned most = MAX_BUFFERS;
+
+	if (executor->pool)
+		most = clamp(POOL_BUFFERS_BYTES / executor->buffer_bytes,
+			     MAX_BUFFERS / 2, MAX_POOL_BUFFERS);
+	return executor->pool ? most
+			      : clamp(executor->depth, MIN_BUFFERS, most);
+}
+
 int executor_make_pools(struct executor *executor)
 {
 	unsigned transfers = clamp(2 * (size_t)executor->depth, MIN_TRANSFERS,
 				   MAX_TRANSFERS);
-	unsigned buffers = clamp(executor->depth, MIN_BUFFERS, MAX_BUFFERS);
 	size_t fill_bytes = 2 * (size_t)executor->image->cluster_bytes;
 	unsigned fills = count_fills(fill_bytes, executor->depth);
+	unsigned buffers;
 	int err;
 
+	if (executor->pool)
+		transfers = MAX_TRANSFERS;
 	size_buffers(executor, largest_cluster(executor));
+	buffers = count_buffers(executor);
 	err = map_buffers(executor,
 			  buffers * executor->buffer_bytes +
 				  EXECUTOR_UNPACKED * unpacked_bytes(executor) +

@@ -18,13 +18,14 @@
  *
  * Deadlock. A transfer from the pool always ends by itself; it waits at most for
  * a buffer or for a block, whose holders wait for nothing. A fill waits for the
- * transfers of its nested reads, and a request for fills. Nothing of a lower
- * rank waits for a higher one.
+ * transfers of its nested reads, and a request for fills; a request that
+ * compresses waits for packs, and these for a request that is nested in them.
+ * Nothing of a lower rank waits for a higher one.
  */
 #ifndef IMAGE_EXECUTOR_PRIVATE_H
 #define IMAGE_EXECUTOR_PRIVATE_H
 
-#include "image/codec.h"
+#include "image/codec-pool.h"
 #include "image/executor.h"
 #include "image/inline-batch.h"
 #include "image/open.h"
@@ -85,6 +86,7 @@ struct executor_transfer {
 	struct image_extent extent; /* NEED, COMPRESSED */
 	struct image *image;	    /* NEED */
 	char *stream;		    /* COMPRESSED: a buffer */
+	struct codec_job job;	    /* COMPRESSED, with a codec pool */
 	char *bounce;		    /* a buffer, in a round that needs one */
 	size_t bounce_bytes;
 	size_t bounce_done; /* of these, in an encrypted image */
@@ -103,6 +105,23 @@ struct executor_fill {
 	struct executor_request nested[2];
 	struct iovec nested_iov[2];
 	struct executor_transfer transfer;
+};
+
+/* One cluster on its way to being stored compressed: executor-packed.c. */
+struct executor_pack {
+	struct executor *executor;
+	struct executor_pack *next; /* in order, or in the pool */
+	struct executor_request *request;
+	uint64_t offset;     /* guest */
+	uint64_t bytes;	     /* guest: a cluster, or up to the image's end */
+	enum executor_op op; /* how it is to be written */
+	bool ready;	     /* to be mapped */
+	int result;
+	char *plain; /* room for a cluster in one piece */
+	char *stream;
+	struct iovec iov; /* the cluster, wherever it lies */
+	struct codec_job job;
+	struct executor_request nested;
 };
 
 /* See executor-unpacked.c. */
@@ -158,6 +177,7 @@ struct executor {
 	unsigned active;    /* begun, their data not yet in place */
 	unsigned depth;
 	bool writethrough;
+	bool no_sync;
 	bool running;  /* in executor_run */
 	bool released; /* a pool got something back */
 	uint8_t parity;
@@ -184,6 +204,14 @@ struct executor {
 	bool group_posted; /* under the group's lock */
 
 	struct codec *codec;
+	struct codec_pool *pool; /* borrowed; or NULL */
+	int level;
+	struct executor_pack *packs;
+	struct executor_pack *free_packs;
+	struct executor_pack *first_pack, *last_pack; /* begun, in order */
+	struct executor_pack *mapping; /* the one that is being mapped */
+	char *pack_buffers;
+	size_t pack_buffers_bytes;
 	struct executor_unpacked unpacked[EXECUTOR_UNPACKED];
 	unsigned unpacked_next;
 	unsigned file_count;
@@ -238,7 +266,7 @@ static inline void request_list_move(struct request_list *to,
 /* Works until nothing can go on; a no-op within itself. */
 void executor_run(struct executor *executor);
 
-/* Starts a fill's read: not counted, not limited. */
+/* Starts a fill's read or what a pack writes: not limited by the depth. */
 void executor_begin_nested(struct executor *executor,
 			   struct executor_request *request);
 
@@ -351,6 +379,27 @@ int executor_map(struct executor *executor, enum executor_op op,
 enum step executor_extent(struct executor_request *request,
 			  struct found *found);
 
+/* executor-packed.c: see there. */
+
+int executor_make_packs(struct executor *executor);
+void executor_free_packs(struct executor *executor);
+
+/* The next cluster of an EXECUTOR_WRITE_COMPRESSED. */
+enum step executor_pack_step(struct executor_request *request);
+
+/* Maps room for a pack's stream, as executor_map does for others. */
+int executor_pack_map(struct executor_request *nested, struct found *ret_found);
+
+/* A pack's request has its answer, and the next pack its turn. */
+void executor_pack_mapped(struct executor_request *nested);
+
+/* The room is there. */
+enum step executor_pack_write(struct executor_request *nested,
+			      const struct image_extent *extent);
+
+bool executor_has_packs_to_map(const struct executor *executor);
+void executor_map_packs(struct executor *executor);
+
 /* executor-unpacked.c */
 
 /* The cluster that is stored compressed at @extent, or NULL. */
@@ -364,6 +413,11 @@ const char *executor_find_unpacked(const struct executor *executor,
 int executor_unpack(struct executor *executor,
 		    const struct image_extent *extent, const char *stream,
 		    const char **ret_cluster);
+
+/* Keeps a copy of a cluster that was decompressed elsewhere. */
+void executor_keep_unpacked(struct executor *executor,
+			    const struct image_extent *extent,
+			    const char *cluster);
 
 void executor_forget_unpacked(struct executor *executor);
 

@@ -9,6 +9,8 @@
  * each executor forgets everything before it reports: no request of the old
  * parity, which could still bring in what was freed, is alive by then.
  */
+#include <string.h>
+
 #include "image/executor-private.h"
 
 static bool is_of(const struct executor_unpacked *slot,
@@ -30,22 +32,21 @@ const char *executor_find_unpacked(const struct executor *executor,
 	return NULL;
 }
 
-int executor_unpack(struct executor *executor,
-		    const struct image_extent *extent, const char *stream,
-		    const char **ret_cluster)
+/* The slot that was filled longest ago, empty. */
+static struct executor_unpacked *next_slot(struct executor *executor)
 {
 	struct executor_unpacked *slot =
 		&executor->unpacked[executor->unpacked_next];
-	int outcome;
 
 	executor->unpacked_next =
 		(executor->unpacked_next + 1) % EXECUTOR_UNPACKED;
 	slot->store = NULL;
-	outcome = codec_decompress(executor->codec, extent->codec, stream,
-				   extent->host_bytes, slot->data,
-				   extent->cluster_bytes);
-	if (outcome != 0)
-		return outcome;
+	return slot;
+}
+
+static void label(struct executor_unpacked *slot,
+		  const struct image_extent *extent)
+{
 	*slot = (struct executor_unpacked){
 		.store = extent->store,
 		.host_offset = extent->host_offset,
@@ -54,6 +55,34 @@ int executor_unpack(struct executor *executor,
 		.codec = extent->codec,
 		.data = slot->data,
 	};
+}
+
+void executor_keep_unpacked(struct executor *executor,
+			    const struct image_extent *extent,
+			    const char *cluster)
+{
+	struct executor_unpacked *slot;
+
+	if (executor_find_unpacked(executor, extent))
+		return;
+	slot = next_slot(executor);
+	memcpy(slot->data, cluster, extent->cluster_bytes);
+	label(slot, extent);
+}
+
+int executor_unpack(struct executor *executor,
+		    const struct image_extent *extent, const char *stream,
+		    const char **ret_cluster)
+{
+	struct executor_unpacked *slot = next_slot(executor);
+	int outcome;
+
+	outcome = codec_decompress(executor->codec, extent->codec, stream,
+				   extent->host_bytes, slot->data,
+				   extent->cluster_bytes);
+	if (outcome != 0)
+		return outcome;
+	label(slot, extent);
 	*ret_cluster = slot->data;
 	return 0;
 }

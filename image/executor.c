@@ -29,7 +29,8 @@ static bool has_work(const struct executor *executor)
 {
 	return executor->runnable.first || executor->ended ||
 	       executor->busy > 0 || executor->released ||
-	       executor_wants_flush(executor);
+	       executor_wants_flush(executor) ||
+	       executor_has_packs_to_map(executor);
 }
 
 static void executor_poll(struct executor *executor)
@@ -43,10 +44,12 @@ static bool moves_data(const struct executor_request *request)
 	return request->op == EXECUTOR_READ || request->op == EXECUTOR_WRITE;
 }
 
-/* Its data is in place (or it failed): somebody else may have its turn. */
-static void retire(struct executor *executor, struct executor_request *request)
+/* What it mapped is used no more. */
+static void uncount(struct executor *executor, struct executor_request *request)
 {
-	executor->active--;
+	if (!request->counted)
+		return;
+	request->counted = false;
 	executor->live[request->parity]--;
 	if (executor->draining && executor->live[executor->parity ^ 1] == 0)
 		executor_group_drained(executor);
@@ -70,11 +73,13 @@ static void begin_waiting(struct executor *executor)
 static void complete(struct executor *executor,
 		     struct executor_request *request, int result)
 {
+	uncount(executor, request);
 	if (request->nested) {
 		request->done(request, result);
 		return;
 	}
-	retire(executor, request);
+	/* Somebody else may have its turn. */
+	executor->active--;
 	if (executor->writethrough && result == 0 &&
 	    request->op != EXECUTOR_READ)
 		executor_join_flush(request);
@@ -175,6 +180,16 @@ static bool has_room(const struct executor *executor,
 	       (executor->free_fills || request->op == EXECUTOR_READ);
 }
 
+static int map_rest(struct executor *executor, struct executor_request *request,
+		    struct found *ret_found)
+{
+	if (request->op == EXECUTOR_WRITE_COMPRESSED)
+		return executor_pack_map(request, ret_found);
+	return executor_map(executor, request->op,
+			    request->offset + request->at,
+			    request->length - request->at, ret_found);
+}
+
 /* One extent, or what keeps it from being carried out now. */
 static enum step step_once(struct executor *executor,
 			   struct executor_request *request)
@@ -182,16 +197,18 @@ static enum step step_once(struct executor *executor,
 	struct executor_file *file;
 	struct found found;
 
+	if (request->op == EXECUTOR_WRITE_COMPRESSED && !request->packed)
+		return executor_pack_step(request);
 	/* Before the map: some extents must be followed up once answered. */
 	if (!has_room(executor, request)) {
 		request_list_push(&executor->starved, request);
 		return STEP_PARKED;
 	}
-	request->result = executor_map(executor, request->op,
-				       request->offset + request->at,
-				       request->length - request->at, &found);
+	request->result = map_rest(executor, request, &found);
 	if (request->result < 0)
 		return STEP_ON;
+	if (request->packed && found.extent.length > 0)
+		executor_pack_mapped(request);
 	if (found.extent.kind == IMAGE_DATA && !found.extent.cipher) {
 		file = executor_file(executor, found.extent.store);
 		if (file && is_direct(request, &found.extent, file)) {
@@ -210,7 +227,7 @@ static enum step step_once(struct executor *executor,
  */
 static void renew(struct executor *executor, struct executor_request *request)
 {
-	if (request->nested || request->pending > 0 ||
+	if (!request->counted || request->pending > 0 ||
 	    request->parity == executor->parity)
 		return;
 	executor->live[request->parity]--;
@@ -253,11 +270,18 @@ static void begin_step(struct executor *executor,
 		request_list_push(&executor->runnable, request);
 }
 
+static void count(struct executor *executor, struct executor_request *request)
+{
+	request->counted = true;
+	request->parity = executor->parity;
+	executor->live[request->parity]++;
+}
+
 static void begin(struct executor *executor, struct executor_request *request)
 {
 	executor->active++;
-	request->parity = executor->parity;
-	executor->live[request->parity]++;
+	if (request->op != EXECUTOR_WRITE_COMPRESSED)
+		count(executor, request);
 	begin_step(executor, request);
 }
 
@@ -267,6 +291,7 @@ static void prepare(struct executor *executor, struct executor_request *request)
 	request->at = 0;
 	request->pending = 0;
 	request->result = 0;
+	request->counted = false;
 	request->cursor = iov_cursor(request->iov, request->iov_count);
 }
 
@@ -275,6 +300,8 @@ void executor_begin_nested(struct executor *executor,
 {
 	prepare(executor, request);
 	request->nested = true;
+	if (request->packed)
+		count(executor, request);
 	begin_step(executor, request);
 }
 
@@ -283,6 +310,7 @@ void executor_submit(struct executor *executor,
 {
 	prepare(executor, request);
 	request->nested = false;
+	request->packed = false;
 	executor->in_flight++;
 	if (request->op == EXECUTOR_FLUSH)
 		executor_join_flush(request);
@@ -340,10 +368,12 @@ void executor_run(struct executor *executor)
 		end_transfers(executor);
 		feed_starved(executor);
 		step_runnable(executor);
+		executor_map_packs(executor);
 		if (executor_wants_flush(executor))
 			executor_flush_go(executor);
 	} while (executor->runnable.first || executor->ended ||
-		 executor->released || executor_wants_flush(executor));
+		 executor->released || executor_wants_flush(executor) ||
+		 executor_has_packs_to_map(executor));
 	executor->running = false;
 }
 
@@ -353,6 +383,9 @@ static int make(struct executor *executor, const struct executor_config *config)
 
 	executor->depth = MAX(config->depth, 1u);
 	executor->writethrough = config->writethrough;
+	executor->no_sync = config->no_sync;
+	executor->pool = config->pool;
+	executor->level = config->level;
 	executor->ended_tail = &executor->ended;
 	executor_init_flush(executor);
 	err = codec_new(&executor->codec);
@@ -360,6 +393,8 @@ static int make(struct executor *executor, const struct executor_config *config)
 		err = executor_make_levels(executor);
 	if (err == 0)
 		err = executor_make_pools(executor);
+	if (err == 0 && config->compress)
+		err = executor_make_packs(executor);
 	if (err == 0)
 		err = executor_join_group(executor);
 	return err;
@@ -393,6 +428,7 @@ void executor_free(struct executor *executor)
 	executor_leave_group(executor);
 	executor_free_levels(executor);
 	executor_free_pools(executor);
+	executor_free_packs(executor);
 	codec_free(executor->codec);
 	free(executor);
 }

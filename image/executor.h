@@ -18,11 +18,18 @@
 #include "base/loop.h"
 #include "image/image.h"
 
+struct codec_pool;
 struct executor;
 
 enum executor_op {
 	EXECUTOR_READ,
 	EXECUTOR_WRITE,
+	/*
+	 * As WRITE, and stored compressed where that is smaller: whole clusters,
+	 * but for the image's last one. -ENOTSUP unless the executor was made to
+	 * compress.
+	 */
+	EXECUTOR_WRITE_COMPRESSED,
 	EXECUTOR_ZERO,
 	EXECUTOR_DISCARD,
 	EXECUTOR_FLUSH,
@@ -35,8 +42,8 @@ enum executor_op {
 struct executor_request {
 	enum executor_op op;
 	uint64_t offset;	 /* guest bytes */
-	uint64_t length;	 /* READ, WRITE: the sum of @iov */
-	const struct iovec *iov; /* borrowed until done; READ and WRITE */
+	uint64_t length;	 /* READ, WRITE*: the sum of @iov */
+	const struct iovec *iov; /* borrowed until done; READ and WRITE* */
 	unsigned iov_count;
 	/*
 	 * Called once, on the executor's thread, possibly before
@@ -55,12 +62,23 @@ struct executor_request {
 	int result;
 	uint8_t state;
 	uint8_t parity;
-	bool nested; /* a fill's own */
+	bool nested;  /* a fill's own, or a pack's */
+	bool packed;  /* a pack's: see executor-packed.c */
+	bool counted; /* in the executor's live requests */
 };
 
 struct executor_config {
 	unsigned depth;	   /* requests at once; more wait in a list */
 	bool writethrough; /* flush after each write before @done */
+	bool no_sync;	   /* flushes write, and never wait for the disk */
+	/*
+	 * What compresses and decompresses; outlives the executor. NULL: its
+	 * own thread. With a pool, data is decompressed straight to the buffers
+	 * of the request where these take whole clusters.
+	 */
+	struct codec_pool *pool;
+	bool compress; /* make what EXECUTOR_WRITE_COMPRESSED needs */
+	int level;     /* of compression, as for codec_compress */
 };
 
 int executor_new(struct loop *loop, struct image *image,

@@ -109,6 +109,7 @@ static void check_or_apply(struct slot *slot)
 			slot->worker->failed++;
 		break;
 	case EXECUTOR_WRITE:
+	case EXECUTOR_WRITE_COMPRESSED:
 		memcpy(at, slot->data, request->length);
 		memset(unknown + request->offset, false, request->length);
 		break;
