@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/bytes.h"
 #include "image/store.h"
@@ -61,6 +62,26 @@ static size_t kept(const struct store_memory *memory, uint64_t offset,
 	return offset < end ? MIN(end - offset, length) : 0;
 }
 
+/*
+ * Zero again; whole pages are given back instead of written. With the lock, and
+ * inside the size.
+ */
+static void clear(struct store_memory *memory, uint64_t from, uint64_t to)
+{
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t first = align_up(from, page), last = align_down(to, page);
+
+	if (from == to)
+		return;
+	if (first >= last ||
+	    madvise(memory->data + first, last - first, MADV_DONTNEED) < 0) {
+		memset(memory->data + from, 0, to - from);
+		return;
+	}
+	memset(memory->data + from, 0, first - from);
+	memset(memory->data + last, 0, to - last);
+}
+
 static int memory_read(struct store *store, uint64_t offset, void *ret_data,
 		       size_t length)
 {
@@ -115,7 +136,7 @@ static int memory_resize(struct store *store, uint64_t size_bytes)
 	err = reserve(memory, keep);
 	cut = kept(memory, size_bytes, UINT64_MAX);
 	if (err == 0 && cut)
-		memset(memory->data + size_bytes, 0, cut);
+		clear(memory, size_bytes, size_bytes + cut);
 	if (err == 0)
 		store->size_bytes = size_bytes;
 	pthread_mutex_unlock(&memory->lock);
@@ -129,8 +150,7 @@ static int memory_zero(struct store *store, uint64_t offset, uint64_t length)
 	if (store->read_only)
 		return -EBADF;
 	pthread_mutex_lock(&memory->lock);
-	if (kept(memory, offset, length))
-		memset(memory->data + offset, 0, kept(memory, offset, length));
+	clear(memory, offset, offset + kept(memory, offset, length));
 	pthread_mutex_unlock(&memory->lock);
 	return 0;
 }

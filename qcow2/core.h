@@ -29,8 +29,12 @@ enum {
 	QCOW2_DEFAULT_CACHE_BYTES = 32 << 20,
 	QCOW2_MAX_PENDING = 256, /* allocations not committed */
 	QCOW2_MAX_FREES = 16384, /* runs of clusters to be freed */
-	/* Grow the file by this much more than is needed now. */
+	/*
+	 * Grow the file by this much more than is needed now; or as much as
+	 * the disk is large, if that is less.
+	 */
 	QCOW2_GROW_AHEAD_BYTES = 64 << 20,
+	QCOW2_MIN_GROW_AHEAD_BYTES = 1 << 20,
 };
 
 /* What a cached block is. */

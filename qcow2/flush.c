@@ -142,6 +142,16 @@ static void add_moved_table(struct draft *d)
 	q->plan.moves_table = true;
 }
 
+/* A small disk's file never grows by much. */
+static uint64_t grow_ahead(const struct qcow2 *q)
+{
+	uint64_t bytes =
+		MAX(q->image.size_bytes, (uint64_t)QCOW2_MIN_GROW_AHEAD_BYTES);
+
+	return align_up(MIN(bytes, (uint64_t)QCOW2_GROW_AHEAD_BYTES),
+			qcow2_cluster_bytes(q));
+}
+
 static void add_resize(struct draft *d)
 {
 	struct qcow2 *q = d->q;
@@ -149,8 +159,7 @@ static void add_resize(struct draft *d)
 
 	if (!q->image.store->can_grow || end <= q->file_bytes)
 		return;
-	q->plan.resize_to =
-		end + align_up(QCOW2_GROW_AHEAD_BYTES, qcow2_cluster_bytes(q));
+	q->plan.resize_to = end + grow_ahead(q);
 	add_step(d, IMAGE_STEP_RESIZE, q->plan.resize_to, 0);
 }
 
