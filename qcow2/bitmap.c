@@ -71,9 +71,14 @@ int qcow2_bitmaps_open(struct qcow2 *q, bool follow)
 {
 	int err;
 
-	if (!(q->header.autoclear & QCOW2_AUTOCLEAR_BITMAPS) ||
-	    q->header.bitmap_count == 0)
+	if (!(q->header.autoclear & QCOW2_AUTOCLEAR_BITMAPS))
 		return 0;
+	/* The bit stands for nothing: it goes before the first change. */
+	if (q->header.bitmap_count == 0) {
+		q->header.autoclear &= ~QCOW2_AUTOCLEAR_BITMAPS;
+		q->autoclear_stale = !q->image.read_only;
+		return 0;
+	}
 	err = read_directory(q);
 	if (err == IMAGE_E_CORRUPT) {
 		qcow2_bitmaps_disown(q, q->image.error);

@@ -129,8 +129,7 @@ int qcow2_map_read(struct qcow2 *q, const struct qcow2_ask *ask,
 	return 0;
 }
 
-/* What the image says of its content has to go, stably, before that changes. */
-static int prepare_first_change(struct qcow2 *q, struct image_extent *ret)
+int qcow2_prepare_first_change(struct qcow2 *q, struct image_extent *ret)
 {
 	q->autoclear_now = q->autoclear_stale;
 	if (q->bitmaps.must_mark)
@@ -154,8 +153,8 @@ int qcow2_map(struct image *image, enum image_op op, uint64_t offset,
 	/* offset + length fits: they lie inside the image. */
 	ask.clusters =
 		qcow2_cluster_of(q, offset + length - 1) - ask.cluster + 1;
-	if (op != IMAGE_READ && (q->autoclear_stale || q->bitmaps.must_mark))
-		err = prepare_first_change(q, ret);
+	if (op != IMAGE_READ && qcow2_must_prepare(q))
+		err = qcow2_prepare_first_change(q, ret);
 	else if (op == IMAGE_READ)
 		err = qcow2_map_read(q, &ask, ret);
 	else if (op == IMAGE_WRITE)

@@ -48,4 +48,14 @@ int qcow2_map_data(struct qcow2 *q, const struct qcow2_ask *ask,
 int qcow2_map_compressed(struct qcow2 *q, const struct qcow2_ask *ask,
 			 uint64_t entry, struct image_extent *ret);
 
+/*
+ * Whether something has to be stable before the image's content may change;
+ * then the change is answered (QCOW2_ANSWERED), and the next flush sees to it.
+ */
+static inline bool qcow2_must_prepare(const struct qcow2 *q)
+{
+	return q->autoclear_stale || q->bitmaps.must_mark;
+}
+int qcow2_prepare_first_change(struct qcow2 *q, struct image_extent *ret);
+
 #endif

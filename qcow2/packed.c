@@ -230,9 +230,11 @@ int qcow2_map_packed(struct image *image, uint64_t offset, uint32_t bytes,
 	if (image->data_store != image->store || image->cipher ||
 	    image->journal)
 		return -ENOTSUP;
-	if (q->autoclear_stale)
-		err = qcow2_answer_full(q, ret);
+	if (qcow2_must_prepare(q))
+		err = qcow2_prepare_first_change(q, ret);
 	else
 		err = map_packed(q, qcow2_cluster_of(q, offset), bytes, ret);
+	if (err == 0)
+		qcow2_bitmaps_follow(q, offset, ret->length);
 	return err == QCOW2_ANSWERED ? 0 : err;
 }

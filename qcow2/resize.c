@@ -207,11 +207,18 @@ static int preallocate(struct qcow2 *q, uint64_t from, uint64_t to,
 static int fill_new_part(struct qcow2 *q, uint64_t from, uint64_t to,
 			 enum image_preallocation how)
 {
-	int err = zero_range(q, from, to - from);
+	struct qcow2_bitmap *followed = q->bitmaps.followed;
+	int err;
 
+	/* Not the guest's doing: to its bitmaps nothing was written. */
+	q->bitmaps.followed = NULL;
+	err = zero_range(q, from, to - from);
 	if (err == 0)
 		err = preallocate(q, from, to, how);
-	return err ? err : qcow2_settle(q);
+	if (err == 0)
+		err = qcow2_settle(q);
+	q->bitmaps.followed = followed;
+	return err;
 }
 
 static int set_size(struct qcow2 *q, uint64_t size)

@@ -203,6 +203,16 @@ static void dirty(bool *model, uint64_t granule, uint64_t offset,
 		model[g] = true;
 }
 
+static int write_packed(struct image *image, uint64_t *offset, uint64_t *length)
+{
+	static const uint8_t data[65536] = {1};
+	uint64_t cluster = image->cluster_bytes;
+
+	*offset = align_down(*offset, cluster);
+	*length = MIN(cluster, image->size_bytes - *offset);
+	return sync_io_write_packed(image, *offset, data, *length);
+}
+
 /* One random change of the guest; where it was. */
 static void change_guest(struct image *image, uint64_t *ret_offset,
 			 uint64_t *ret_length)
@@ -210,21 +220,22 @@ static void change_guest(struct image *image, uint64_t *ret_offset,
 	static const uint8_t data[65536] = {1};
 	uint64_t size = image->size_bytes;
 	uint64_t offset = (uint64_t)rand() * 512 % size;
-	uint64_t length =
-		MIN(size - offset, (uint64_t)rand() % 128 * 512 + 512);
-	unsigned what = rand() % 4;
+	uint64_t length = MIN(size - offset, (uint64_t)sizeof(data));
+	unsigned what = rand() % 5;
 	int err;
 
+	length = MIN(length, (uint64_t)rand() % 128 * 512 + 512);
 	if (what < 2)
-		err = sync_io_write(image, offset, data,
-				    MIN(length, sizeof(data)));
+		err = sync_io_write(image, offset, data, length);
 	else if (what == 2)
 		err = sync_io_zero(image, offset, length);
-	else
+	else if (what == 3)
 		err = sync_io_discard(image, offset, length);
+	else
+		err = write_packed(image, &offset, &length);
 	assert_int_equal(err, 0);
 	*ret_offset = offset;
-	*ret_length = MIN(length, sizeof(data));
+	*ret_length = length;
 }
 
 static void enabled_bitmaps_follow_the_guest_and_disabled_ones_do_not(void **s)
@@ -387,24 +398,113 @@ static void a_bitmap_that_cannot_be_is_refused(void **state)
 static void bitmaps_follow_a_resize(void **state)
 {
 	struct image *image = make_default();
-	struct qcow2 *q = qcow2_of(image);
-	bool model[2 * GRANULES] = {0};
-	struct store *store;
+	bool model[2 * GRANULES] = {0}, on[2 * GRANULES] = {0};
 
 	add(image, "a", GRANULE, true);
+	add(image, "on", GRANULE, false);
 	assert_int_equal(image_bitmap_set(image, "a", DISK - 1, 1), 0);
 	dirty(model, GRANULE, DISK - 1, 1);
-	assert_int_equal(qcow2_bitmaps_resize(q, 4 * MIB), 0);
-	assert_int_equal(qcow2_bitmap_flags(q, q->bitmaps.all[0]),
-			 QCOW2_BITMAP_IN_USE);
-	/* A larger image, as far as bitmaps see one. */
-	q->header.size_bytes = image->size_bytes = 4 * MIB;
-	store = close_and_save(image);
-	image = open_memory(store);
+	assert_int_equal(image_resize(image, 4 * MIB, IMAGE_PREALLOCATION_FULL),
+			 0);
+	image = reopen(image);
 	assert_int_equal(image->size_bytes, 4 * MIB);
 	assert_bits(image, "a", model, GRANULE);
-	assert_int_equal(qcow2_bitmaps_forbid_switch(qcow2_of(image)), -EBUSY);
+	assert_bits(image, "on", on, GRANULE);
+	assert_int_equal(sync_io_write(image, 4 * MIB - 1, "x", 1), 0);
+	dirty(on, GRANULE, 4 * MIB - 1, 1);
+	image = reopen(image);
+	assert_bits(image, "on", on, GRANULE);
+
+	/* What was cut off is not written when it comes back. */
+	assert_int_equal(image_resize(image, 2 * MIB, IMAGE_PREALLOCATION_OFF),
+			 0);
+	assert_int_equal(image_resize(image, 5 * MIB, IMAGE_PREALLOCATION_OFF),
+			 0);
+	memset(model, 0, sizeof(model));
+	memset(on, 0, sizeof(on));
+	assert_bits(image, "a", model, GRANULE);
+	image = reopen(image);
+	assert_bits(image, "a", model, GRANULE);
+	assert_bits(image, "on", on, GRANULE);
 	image_close(image);
+}
+
+/* Killed in the middle, nobody may believe what has another length. */
+static void a_resize_marks_bitmaps_that_are_disabled_too(void **state)
+{
+	struct image *image = make_default();
+
+	add(image, "a", GRANULE, true);
+	assert_int_equal(image_resize(image, 4 * MIB, IMAGE_PREALLOCATION_OFF),
+			 0);
+	image = kill_and_reopen(image);
+	assert_int_equal(image->size_bytes, 4 * MIB);
+	assert_true(look(image, "a").inconsistent);
+	image_close(image);
+}
+
+/* Bitmaps would have to tell what differs from the snapshot. */
+static void a_snapshot_is_not_applied_beside_bitmaps(void **state)
+{
+	struct image *image = make_default();
+
+	assert_int_equal(image_snapshot_create(image, "s"), 0);
+	add(image, "a", GRANULE, true);
+	assert_int_equal(image_snapshot_apply(image, "s"), -EBUSY);
+	assert_int_equal(change(image, IMAGE_BITMAP_REMOVE, "a"), 0);
+	assert_int_equal(image_snapshot_apply(image, "s"), 0);
+	image_close(image);
+}
+
+static void a_compressed_write_comes_after_the_marks(void **state)
+{
+	static const uint8_t data[4096] = {1};
+	struct image *image = make_default();
+
+	add(image, "a", GRANULE, false);
+	image = reopen(image);
+	assert_int_equal(sync_io_write_packed(image, 0, data, 4096), 0);
+	image = kill_and_reopen(image);
+	assert_true(look(image, "a").inconsistent);
+	image_close(image);
+}
+
+static void set_autoclear(struct image *image, uint64_t bits)
+{
+	put_be64((uint8_t *)store_memory_data(image->store) +
+			 offsetof(struct qcow2_wire_header, autoclear_features),
+		 bits);
+}
+
+static uint64_t autoclear_of(struct image *image)
+{
+	return get_be64((uint8_t *)store_memory_data(image->store) +
+			offsetof(struct qcow2_wire_header, autoclear_features));
+}
+
+/* Also by a compressed write, which has to flush for that. */
+static void a_bit_that_stands_for_no_bitmaps_goes_at_the_first_change(void **s)
+{
+	static const uint8_t data[4096] = {1};
+	struct image_bitmaps list = {0};
+
+	for (int packed = 0; packed < 2; packed++) {
+		struct image *image = make_default();
+
+		set_autoclear(image, QCOW2_AUTOCLEAR_BITMAPS | 1 << 20);
+		image = kill_and_reopen(image);
+		assert_int_equal(image_bitmap_list(image, &list), 0);
+		assert_int_equal(list.count, 0);
+		image_bitmaps_deinit(&list);
+		image = reopen(image);
+		assert_int_not_equal(autoclear_of(image), 0);
+		assert_int_equal(
+			packed ? sync_io_write_packed(image, 0, data, 4096)
+			       : sync_io_write(image, 0, data, 4096),
+			0);
+		assert_int_equal(autoclear_of(image), 0);
+		image_close(image);
+	}
 }
 
 /* Where the directory of a store lies. */
@@ -607,6 +707,11 @@ int main(void)
 		cmocka_unit_test(bitmaps_are_changed_by_name),
 		cmocka_unit_test(a_bitmap_that_cannot_be_is_refused),
 		cmocka_unit_test(bitmaps_follow_a_resize),
+		cmocka_unit_test(a_resize_marks_bitmaps_that_are_disabled_too),
+		cmocka_unit_test(a_snapshot_is_not_applied_beside_bitmaps),
+		cmocka_unit_test(a_compressed_write_comes_after_the_marks),
+		cmocka_unit_test(
+			a_bit_that_stands_for_no_bitmaps_goes_at_the_first_change),
 		cmocka_unit_test(a_broken_directory_is_disowned),
 		cmocka_unit_test(
 			a_strange_bitmap_is_kept_marked_and_never_believed),
