@@ -37,10 +37,18 @@ static int map_everything(struct qcow2 *q, enum image_preallocation how)
 	return err ? err : store_flush(store);
 }
 
-static int preallocate(struct store *store, enum image_preallocation how,
-		       char **ret_error)
+static int preallocate(const struct image_create_request *request,
+		       const struct qcow2_create_options *o,
+		       enum image_preallocation how, char **ret_error)
 {
-	const struct image_open_options options = {.cache_bytes = 0};
+	struct image_secret secrets[2] = {
+		{.data = o->luks.passphrase, .bytes = o->luks.passphrase_bytes},
+		{.data = NULL},
+	};
+	const struct image_open_options options = {
+		.secrets = o->encrypted ? secrets : NULL,
+	};
+	struct store *store = request->store;
 	struct image *image;
 	int err = qcow2_format.open(store, &options, &image, ret_error);
 
@@ -69,6 +77,6 @@ int qcow2_create_image(const struct image_create_request *request,
 	if (err == 0)
 		err = qcow2_create(request->store, &o, ret_error);
 	if (err == 0 && preallocation != IMAGE_PREALLOCATION_OFF)
-		err = preallocate(request->store, preallocation, ret_error);
+		err = preallocate(request, &o, preallocation, ret_error);
 	return err;
 }

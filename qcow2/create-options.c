@@ -11,6 +11,32 @@ unsigned qcow2_version_of(const char *compat)
 	return strcmp(compat, "0.10") == 0 || strcmp(compat, "v2") == 0 ? 2 : 3;
 }
 
+/* Takes what is said of encryption into @o. */
+static int take_encryption(const struct image_create_request *request,
+			   struct qcow2_create_options *o, char **ret_error)
+{
+	const struct image_options *given = request->options;
+	const char *format =
+		image_options_string(given, "encrypt.format", NULL);
+
+	if (image_options_bool(given, "encryption", false) ||
+	    (format && strcmp(format, "aes") == 0))
+		return store_fail(ret_error, -EINVAL,
+				  "qcow2: the legacy AES encryption is not "
+				  "safe, and no longer made: say "
+				  "encrypt.format=luks");
+	for (size_t i = 0; !format && i < given->count; i++)
+		if (strncmp(given->settings[i].name, "encrypt.", 8) == 0)
+			return store_fail(ret_error, -EINVAL,
+					  "qcow2: %s wants encrypt.format=luks",
+					  given->settings[i].name);
+	if (!format)
+		return 0;
+	o->encrypted = true;
+	return luks_create_options(given, "encrypt.", request->secrets,
+				   &o->luks, ret_error);
+}
+
 static int check(const struct qcow2_create_options *o,
 		 enum image_preallocation preallocation, char **ret_error)
 {
@@ -36,6 +62,15 @@ static int check(const struct qcow2_create_options *o,
 		return store_fail(ret_error, -EINVAL,
 				  "qcow2: compression_type=zstd wants "
 				  "compat=1.1 or newer");
+	if (o->version < 3 && o->extended_l2)
+		return store_fail(ret_error, -EINVAL,
+				  "qcow2: extended_l2 wants compat=1.1 or "
+				  "newer");
+	if (o->extended_l2 &&
+	    o->cluster_bytes < 1u << QCOW2_MIN_EXTENDED_L2_CLUSTER_BITS)
+		return store_fail(ret_error, -EINVAL,
+				  "qcow2: extended_l2 wants a cluster_size of "
+				  "16k or more");
 	if (o->backing_name && preallocation != IMAGE_PREALLOCATION_OFF)
 		return store_fail(ret_error, -EINVAL,
 				  "qcow2: what is preallocated would hide the "
@@ -70,6 +105,7 @@ int qcow2_create_options_take(const struct image_create_request *request,
 				       : QCOW2_COMPRESSION_ZLIB,
 		.lazy_refcounts =
 			image_options_bool(given, "lazy_refcounts", false),
+		.extended_l2 = image_options_bool(given, "extended_l2", false),
 		.backing_name = image_options_string(given, "backing_file",
 						     request->backing_name),
 		.backing_format = image_options_string(given, "backing_fmt",
@@ -81,6 +117,8 @@ int qcow2_create_options_take(const struct image_create_request *request,
 
 	if (err == 0)
 		err = check(&o, *ret_preallocation, ret_error);
+	if (err == 0)
+		err = take_encryption(request, &o, ret_error);
 	if (err == 0)
 		*ret_options = o;
 	return err;

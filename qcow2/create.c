@@ -13,7 +13,7 @@ enum {
 	DEFAULT_REFCOUNT_ORDER = 4,
 };
 
-/* Where everything lies, in clusters: header, table, blocks, L1, in a row. */
+/* Where everything lies, in clusters: header, table, blocks, L1, LUKS, in a row. */
 struct layout {
 	const struct qcow2_create_options *o;
 	unsigned version;
@@ -23,6 +23,7 @@ struct layout {
 	uint64_t reftable_clusters;
 	uint64_t blocks;
 	uint64_t l1_clusters;
+	uint64_t crypt_bytes;
 	uint64_t total;
 };
 
@@ -100,14 +101,23 @@ static int lay_out(struct layout *l, char **ret_error)
 				  (unsigned long long)cluster);
 	l->l1_clusters =
 		MAX(div_round_up(l->l1_entries * 8, cluster), UINT64_C(1));
+	if (l->o->encrypted)
+		l->crypt_bytes = luks_header_bytes(&l->o->luks.spec);
 	do {
 		total = l->total;
 		l->blocks = MAX(div_round_up(total, per_block), UINT64_C(1));
 		l->reftable_clusters = div_round_up(l->blocks * 8, cluster);
-		l->total =
-			1 + l->reftable_clusters + l->blocks + l->l1_clusters;
+		l->total = 1 + l->reftable_clusters + l->blocks +
+			   l->l1_clusters +
+			   div_round_up(l->crypt_bytes, cluster);
 	} while (l->total != total);
 	return 0;
+}
+
+static uint64_t crypt_offset(const struct layout *l)
+{
+	return (1 + l->reftable_clusters + l->blocks + l->l1_clusters)
+	       << l->cluster_bits;
 }
 
 static int fill_header(const struct layout *l, uint8_t *cluster,
@@ -132,6 +142,11 @@ static int fill_header(const struct layout *l, uint8_t *cluster,
 	size_t size = (size_t)1 << l->cluster_bits;
 	int err;
 
+	if (o->encrypted) {
+		h.crypt_method = QCOW2_CRYPT_LUKS;
+		h.crypt_offset = crypt_offset(l);
+		h.crypt_bytes = l->crypt_bytes;
+	}
 	if (o->compression != QCOW2_COMPRESSION_ZLIB)
 		h.incompatible |= QCOW2_INCOMPAT_COMPRESSION;
 	if (o->extended_l2)
@@ -194,6 +209,22 @@ static int write_l1(struct store *store, const struct layout *l,
 	return err;
 }
 
+/* Of its key slots only the first is written: the rest must be there. */
+static int write_luks(struct store *store, const struct layout *l,
+		      char **ret_error)
+{
+	const struct luks_area area = {
+		.store = store,
+		.offset = crypt_offset(l),
+		.bytes = l->crypt_bytes,
+	};
+	int err = 0;
+
+	if (store->can_grow)
+		err = store_resize(store, l->total << l->cluster_bits);
+	return err ? err : luks_create(&area, &l->o->luks, ret_error);
+}
+
 static int write_all(struct store *store, const struct layout *l,
 		     uint8_t *cluster, char **ret_error)
 {
@@ -207,6 +238,8 @@ static int write_all(struct store *store, const struct layout *l,
 		err = write_refcounts(store, l, cluster);
 	if (err == 0)
 		err = write_l1(store, l, cluster);
+	if (err == 0 && l->o->encrypted)
+		err = write_luks(store, l, ret_error);
 	if (err == 0)
 		err = store_flush(store);
 	if (err)

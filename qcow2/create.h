@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Making an empty image: a header, one refcount table with the blocks that
- * describe what is there, and an L1 table without entries.
+ * describe what is there, an L1 table without entries, and the LUKS header of
+ * one that is encrypted.
  */
 #ifndef QCOW2_CREATE_H
 #define QCOW2_CREATE_H
 
+#include "image/luks.h"
 #include "image/store.h"
 #include "qcow2/format.h"
 
@@ -20,6 +22,8 @@ struct qcow2_create_options {
 	bool extended_l2;	    /* wants clusters of 16 KiB or more */
 	const char *backing_name;   /* or NULL; not looked at */
 	const char *backing_format; /* or NULL */
+	bool encrypted;		    /* with @luks, which borrows a passphrase */
+	struct luks_create_options luks;
 };
 
 /*

@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "image/cipher.h"
 #include "image/open.h"
 
 enum {
 	CHUNK_BYTES = 1 << 20,
+	ENCRYPTED_BYTES = 64 << 10,
 	/* Answers in a row that let nothing go on. */
 	MAX_VAIN = 64,
 };
@@ -51,6 +53,28 @@ static int write_through(struct store *store, uint64_t offset, uint64_t length)
 	return err;
 }
 
+/* Zeroes as what they are encrypted to: there is no shorter way. */
+static int write_encrypted(const struct image_extent *e, uint64_t length)
+{
+	uint8_t *data = aligned_alloc(4096, ENCRYPTED_BYTES);
+	int err = data ? 0 : -ENOMEM;
+
+	length = align_up(length, CIPHER_SECTOR_BYTES);
+	for (uint64_t at = 0; at < length && err == 0; at += ENCRYPTED_BYTES) {
+		size_t chunk = MIN(length - at, (uint64_t)ENCRYPTED_BYTES);
+
+		memset(data, 0, chunk);
+		err = image_cipher_encrypt(
+			e->cipher, (e->crypt_offset + at) / CIPHER_SECTOR_BYTES,
+			data, chunk);
+		if (err == 0)
+			err = store_write(e->store, e->host_offset + at, data,
+					  chunk);
+	}
+	free(data);
+	return err;
+}
+
 static int fill_extent(struct qcow2 *q, const struct image_extent *e,
 		       bool written)
 {
@@ -59,7 +83,9 @@ static int fill_extent(struct qcow2 *q, const struct image_extent *e,
 			  (allocate ? e->tail_bytes : 0);
 	int err = 0;
 
-	if (written)
+	if (e->cipher && (written || allocate))
+		err = write_encrypted(e, length);
+	else if (written)
 		err = write_through(e->store, e->host_offset, length);
 	else if (allocate && !e->reads_zero)
 		err = write_zeroes(e->store, e->host_offset, length);

@@ -186,12 +186,12 @@ int qcow2_measure(const struct image_create_request *request,
 	g = (struct geometry){
 		.cluster = o.cluster_bytes,
 		.refcount_order = (unsigned)__builtin_ctz(o.refcount_bits),
-		.entry_bytes = 8,
+		.entry_bytes = o.extended_l2 ? 16 : 8,
 	};
 	if (o.size_bytes > INT64_MAX - g.cluster ||
 	    qcow2_l1_entries_for(o.size_bytes,
 				 (unsigned)__builtin_ctzll(g.cluster),
-				 false) > QCOW2_MAX_L1_BYTES / 8)
+				 o.extended_l2) > QCOW2_MAX_L1_BYTES / 8)
 		return store_fail(ret_error, -EINVAL,
 				  "qcow2: an image of this size needs larger "
 				  "clusters");
@@ -210,6 +210,9 @@ int qcow2_measure(const struct image_create_request *request,
 	if (preallocation >= IMAGE_PREALLOCATION_FALLOC)
 		required = size;
 	ret->fully_allocated = full_bytes(&g, size);
+	if (o.encrypted)
+		ret->fully_allocated +=
+			align_up(luks_header_bytes(&o.luks.spec), g.cluster);
 	ret->required = ret->fully_allocated - size + required;
 	ret->bitmaps = bitmaps;
 	return 0;

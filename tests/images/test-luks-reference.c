@@ -224,6 +224,95 @@ static void qcow2_with_luks_goes_both_ways(void **state)
 	qemu_io("q.qcow2", "abc", options, "read -P 0 100000 900000");
 }
 
+#define OURS "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=1"
+
+static void encrypted_images_that_we_make_are_qemus_too(void **state)
+{
+	static const char *const sets[] = {
+		OURS,
+		OURS ",encrypt.cipher-alg=aes-128,encrypt.cipher-mode=cbc,"
+		     "encrypt.ivgen-alg=essiv,encrypt.ivgen-hash-alg=sha256,"
+		     "encrypt.hash-alg=sha512,compat=0.10,cluster_size=512",
+		OURS ",preallocation=full,refcount_bits=1,cluster_size=4k",
+		OURS ",preallocation=metadata,cluster_size=2M",
+		OURS ",preallocation=metadata,extended_l2=on",
+	};
+	const char *options = "driver=qcow2,encrypt.key-secret=s";
+
+	for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
+		char *error = NULL;
+
+		if (create_ours(&qcow2_format, "o.qcow2", sets[i], &error))
+			fail_msg("%s: %s", sets[i], error ? error : "?");
+		qemu_io("o.qcow2", "abc", options, "read -P 0 0 1M");
+		both_ways("o.qcow2", "qcow2", options);
+		qemu_io("o.qcow2", "abc", options, "read -P 0 100000 900000");
+		scratch_must("qemu-img check --object secret,id=s,data=abc "
+			     "--image-opts %s,file.filename=o.qcow2",
+			     options);
+		assert_non_null(strstr(scratch_output(), "No errors"));
+	}
+}
+
+static void options_of_encryption_that_make_no_sense_are_refused(void **state)
+{
+	static const struct {
+		const char *options;
+		const char *words;
+	} all[] = {
+		{"encryption=on,encrypt.key-secret=s", "legacy AES"},
+		{"encrypt.format=aes,encrypt.key-secret=s", "legacy AES"},
+		{"encrypt.key-secret=s", "wants encrypt.format=luks"},
+		{"encrypt.format=luks", "option encrypt.key-secret"},
+		{"encrypt.format=luks,encrypt.key-secret=t", "no secret \"t\""},
+		{OURS ",encrypt.cipher-alg=rot13", "rot13"},
+		{OURS ",encrypt.hash-alg=crc32", "crc32"},
+		{"encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=0",
+		 "encrypt.iter-time"},
+		{OURS ",encrypt.state=active", "encrypt.state"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+		char *error = NULL;
+
+		assert_int_equal(create_ours(&qcow2_format, "o.qcow2",
+					     all[i].options, &error),
+				 -EINVAL);
+		if (!error || !strstr(error, all[i].words))
+			fail_msg("%s: %s", all[i].options, error ? error : "?");
+		free(error);
+	}
+}
+
+static void room_for_the_key_slots_is_measured(void **state)
+{
+	static const char text[] = "encrypt.format=luks,encrypt.key-secret=s,"
+				   "encrypt.cipher-alg=aes-128,cluster_size=4k";
+	const struct image_secret secrets[] = {{"s", 0, "abc", 3}, {0}};
+	struct image_options options = {0};
+	const struct image_create_request request = {
+		.size_bytes = 1 << 30,
+		.options = &options,
+		.secrets = secrets,
+	};
+	struct image_measure measure;
+	char expected[120];
+
+	assert_int_equal(image_options_parse(&options, text, NULL), 0);
+	assert_int_equal(
+		image_measure(&qcow2_format, &request, NULL, &measure, NULL),
+		0);
+	image_options_deinit(&options);
+	snprintf(expected, sizeof(expected),
+		 "required size: %llu\nfully allocated size: %llu\n",
+		 (unsigned long long)measure.required,
+		 (unsigned long long)measure.fully_allocated);
+	scratch_must("qemu-img measure --object secret,id=s,data=abc -O qcow2 "
+		     "-o %s --size 1G",
+		     text);
+	assert_string_equal(scratch_output(), expected);
+}
+
 static void a_backing_image_has_a_key_of_its_own(void **state)
 {
 	const struct image_secret secrets[] = {
@@ -397,6 +486,10 @@ int main(void)
 		cmocka_unit_test(luks_files_go_both_ways),
 		cmocka_unit_test(luks_files_that_we_make_are_qemus_too),
 		cmocka_unit_test(qcow2_with_luks_goes_both_ways),
+		cmocka_unit_test(encrypted_images_that_we_make_are_qemus_too),
+		cmocka_unit_test(
+			options_of_encryption_that_make_no_sense_are_refused),
+		cmocka_unit_test(room_for_the_key_slots_is_measured),
 		cmocka_unit_test(a_backing_image_has_a_key_of_its_own),
 		cmocka_unit_test(the_legacy_aes_is_read_and_not_written),
 		cmocka_unit_test(a_wrong_or_missing_passphrase_is_refused),
