@@ -2,6 +2,7 @@
 #include "qcow2/manage.h"
 
 #include "qcow2/bitmap.h"
+#include "qcow2/check.h"
 #include "qcow2/resize.h"
 #include "qcow2/snapshot.h"
 
@@ -71,6 +72,7 @@ const struct image_manage qcow2_manage = {
 	.create = qcow2_create_image,
 	.measure = qcow2_measure,
 	.facts = qcow2_facts,
+	.check = qcow2_check,
 	.amend = qcow2_amend,
 	.set_backing = qcow2_set_backing,
 	.make_empty = qcow2_make_empty,

@@ -4,6 +4,7 @@
 
 #include "image/open.h"
 #include "qcow2/alloc.h"
+#include "qcow2/check.h"
 #include "qcow2/core.h"
 #include "qcow2/crypt.h"
 #include "qcow2/manage.h"
@@ -77,6 +78,32 @@ static int copy_names(struct qcow2 *q)
 			       (h->backing_format && !q->image.backing_format)
 		       ? -ENOMEM
 		       : 0;
+}
+
+int qcow2_reload(struct qcow2 *q)
+{
+	const struct qcow2_header *h = &q->header;
+	uint64_t bytes = (uint64_t)q->cache.block_count << q->slice_bits;
+	int err;
+
+	metacache_deinit(&q->cache);
+	qcow2_memtable_deinit(&q->l1);
+	qcow2_memtable_deinit(&q->reftable);
+	q->autoclear_stale =
+		!q->image.read_only && (h->autoclear & ~QCOW2_AUTOCLEAR_KEPT);
+	err = read_table(q, &q->l1, h->l1_offset, h->l1_entries * UINT64_C(8));
+	if (err == 0)
+		err = read_table(q, &q->reftable, h->reftable_offset,
+				 (uint64_t)h->reftable_clusters
+					 << q->cluster_bits);
+	if (err == 0)
+		err = store_read(q->image.store, 0, q->head,
+				 UINT64_C(1) << q->slice_bits);
+	if (err == 0)
+		err = init_cache(q, bytes);
+	if (err == 0)
+		qcow2_alloc_init(q);
+	return err;
 }
 
 static int load(struct qcow2 *q, const struct image_open_options *o)
