@@ -259,6 +259,10 @@ int qcow2_check(struct image *image, enum image_fix fix, image_report *report,
 	struct image_check counts = {0};
 	int err = 0;
 
+	if (fix != IMAGE_FIX_NONE && !q->for_check)
+		return image_set_error(image, -EINVAL,
+				       "the image was not opened to be "
+				       "repaired");
 	if (!image->read_only)
 		err = qcow2_settle(q);
 	if (err == 0 && fix != IMAGE_FIX_NONE)

@@ -144,8 +144,10 @@ int qcow2_check_find_room(struct qcow2_check *c, uint64_t count,
 			  uint64_t *ret_cluster);
 
 /*
- * Puts what lies on disk into memory again, after a repair. 0 or a negative
- * errno; then the image must be closed.
+ * Puts what lies on disk into memory again, after a repair of an image that was
+ * opened for that: all but the header, which a repair keeps in step, and bitmaps,
+ * which are not in memory then. 0 or a negative errno; then the image must be
+ * closed.
  */
 int qcow2_reload(struct qcow2 *q);
 

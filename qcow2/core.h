@@ -100,6 +100,7 @@ struct qcow2 {
 	struct metacache cache;
 	struct qcow2_memtable l1;
 	struct qcow2_memtable reftable;
+	bool for_check;	      /* opened to be checked: the guest only reads */
 	uint64_t state_bytes; /* opened as a snapshot: of the machine's state */
 	uint8_t *head;	      /* the first slice of the file, as on disk */
 	bool autoclear_stale; /* to be cleared on disk before any change */

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+
 #include "qcow2/map.h"
 
 #include "qcow2/subcluster.h"
@@ -150,6 +152,8 @@ int qcow2_map(struct image *image, enum image_op op, uint64_t offset,
 	};
 	int err;
 
+	if (q->for_check && op != IMAGE_READ)
+		return -EROFS;
 	/* offset + length fits: they lie inside the image. */
 	ask.clusters =
 		qcow2_cluster_of(q, offset + length - 1) - ask.cluster + 1;

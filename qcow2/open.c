@@ -89,6 +89,9 @@ int qcow2_reload(struct qcow2 *q)
 	metacache_deinit(&q->cache);
 	qcow2_memtable_deinit(&q->l1);
 	qcow2_memtable_deinit(&q->reftable);
+	memset(&q->regrow, 0, sizeof(q->regrow));
+	q->copy.state = QCOW2_COPY_IDLE;
+	q->pack_at = 0;
 	q->autoclear_stale =
 		!q->image.read_only && (h->autoclear & ~QCOW2_AUTOCLEAR_KEPT);
 	err = read_table(q, &q->l1, h->l1_offset, h->l1_entries * UINT64_C(8));
@@ -121,6 +124,7 @@ static int load(struct qcow2 *q, const struct image_open_options *o)
 				 ? IMAGE_CODEC_ZSTD
 				 : IMAGE_CODEC_DEFLATE;
 	q->image.read_only = o->read_only;
+	q->for_check = o->check;
 	q->autoclear_stale =
 		!o->read_only && (h->autoclear & ~QCOW2_AUTOCLEAR_KEPT) != 0;
 
@@ -147,8 +151,9 @@ static int load(struct qcow2 *q, const struct image_open_options *o)
 		err = init_cache(q, o->cache_bytes);
 	if (err == 0)
 		qcow2_alloc_init(q);
-	if (err == 0)
-		err = qcow2_bitmaps_open(q, !o->read_only && !o->check);
+	/* A check looks at bitmaps itself, and finds what is wrong with them. */
+	if (err == 0 && !o->check)
+		err = qcow2_bitmaps_open(q, !o->read_only);
 	return err;
 }
 
