@@ -154,6 +154,13 @@ int qcow2_reload(struct qcow2 *q);
 /* Clears the bits that say dirty or corrupt, stably. */
 int qcow2_mark_whole(struct qcow2 *q);
 
+/*
+ * What an image that was not closed cleanly needs: its refcounts and COPIED flags
+ * become what its tables say, and it is marked whole. IMAGE_E_CORRUPT, with
+ * image_error, if its tables cannot be believed; then nothing was changed.
+ */
+int qcow2_mend_dirty(struct qcow2 *q);
+
 /* The image_manage call. */
 int qcow2_check(struct image *image, enum image_fix fix, image_report *report,
 		void *opaque, struct image_check *ret);

@@ -157,13 +157,7 @@ static int check_features(const struct qcow2_head *head,
 	    (h->incompatible & QCOW2_INCOMPAT_CORRUPT))
 		return refuse(head, IMAGE_E_UNSUPPORTED,
 			      "it is marked corrupt: open it read-only, or "
-			      "repair it (qemu-img check -r all)");
-	if (use == QCOW2_HEADER_WRITE &&
-	    (h->incompatible & QCOW2_INCOMPAT_DIRTY))
-		return refuse(head, IMAGE_E_UNSUPPORTED,
-			      "it was not closed cleanly and its refcounts may "
-			      "be wrong: open it read-only, or repair it "
-			      "(qemu-img check -r all)");
+			      "repair it (qimg check -r all)");
 	return 0;
 }
 

@@ -52,7 +52,7 @@ struct qcow2_header {
 
 enum qcow2_header_use {
 	QCOW2_HEADER_READ,
-	QCOW2_HEADER_WRITE, /* what is marked dirty or corrupt is refused */
+	QCOW2_HEADER_WRITE, /* what is marked corrupt is refused */
 	QCOW2_HEADER_CHECK, /* what a check can mend is let through */
 };
 

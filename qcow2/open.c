@@ -180,6 +180,47 @@ static enum qcow2_header_use header_use(const struct image_open_options *o)
 }
 
 static int open_image(struct store *store, const struct image_open_options *o,
+		      struct image **ret_image, char **ret_error);
+
+/* Through an opening of its own, which knows nothing of what follows. */
+static int mend_dirty(struct store *store, char **ret_error)
+{
+	const struct image_open_options options = {
+		.check = true,
+		.cache_bytes = 1,
+		.no_key = true,
+	};
+	struct image *image;
+	struct qcow2 *q;
+	int err = open_image(store, &options, &image, ret_error);
+
+	if (err)
+		return err;
+	q = qcow2_of(image);
+	err = qcow2_mend_dirty(q);
+	if (err)
+		store_fail(ret_error, err, "%s: qcow2: %s", store->name,
+			   image->error[0] ? image->error : strerror(-err));
+	image->store = image->data_store = NULL;
+	destroy(q);
+	return err;
+}
+
+static int read_header(struct store *store, const struct image_open_options *o,
+		       struct qcow2_header *h, char **ret_error)
+{
+	int err = qcow2_header_read(store, header_use(o), h, ret_error);
+
+	if (err || header_use(o) != QCOW2_HEADER_WRITE ||
+	    !(h->incompatible & QCOW2_INCOMPAT_DIRTY))
+		return err;
+	qcow2_header_deinit(h);
+	err = mend_dirty(store, ret_error);
+	return err ? err
+		   : qcow2_header_read(store, header_use(o), h, ret_error);
+}
+
+static int open_image(struct store *store, const struct image_open_options *o,
 		      struct image **ret_image, char **ret_error)
 {
 	struct qcow2 *q = calloc(1, sizeof(*q));
@@ -188,7 +229,7 @@ static int open_image(struct store *store, const struct image_open_options *o,
 	if (!q)
 		return -ENOMEM;
 	image_init(&q->image, &qcow2_format, store);
-	err = qcow2_header_read(store, header_use(o), &q->header, ret_error);
+	err = read_header(store, o, &q->header, ret_error);
 	if (err == 0 && o->snapshot && !o->read_only)
 		err = store_fail(ret_error, -EROFS,
 				 "%s: a snapshot can only be opened read-only",

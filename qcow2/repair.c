@@ -270,6 +270,49 @@ int qcow2_mark_whole(struct qcow2 *q)
 		field, sizeof(field));
 }
 
+/* Whether all but the refcounts and flags is as it should be. */
+static int only_refcounts_differ(struct qcow2 *q)
+{
+	struct qcow2_check c;
+	int err = qcow2_check_init(&c, q);
+
+	c.without_refcounts = true;
+	if (err == 0)
+		err = qcow2_check_walk(&c);
+	if (err == 0 && (c.counts.corruptions || c.counts.check_errors))
+		err = qcow2_corrupt(q, "it was not closed cleanly, and more is "
+				       "wrong with it than refcounts: open it "
+				       "read-only, or repair it (qimg check -r "
+				       "all)");
+	qcow2_check_deinit(&c);
+	return err;
+}
+
+int qcow2_mend_dirty(struct qcow2 *q)
+{
+	struct image_check counts = {0};
+	struct repair r = {.q = q, .fix = IMAGE_FIX_ALL, .counts = &counts};
+	int err = only_refcounts_differ(q);
+
+	if (err == 0)
+		err = make_anew(&r);
+	if (err == 0)
+		err = set_refcounts(&r);
+	if (err == 0)
+		err = qcow2_reload(q);
+	if (err == 0)
+		err = qcow2_check(&q->image, IMAGE_FIX_NONE, NULL, NULL,
+				  &counts);
+	if (err)
+		return err;
+	if (counts.corruptions || counts.check_errors)
+		return qcow2_corrupt(q, "it was not closed cleanly, and its "
+					"refcounts cannot be mended: open it "
+					"read-only, or repair it (qimg check "
+					"-r all)");
+	return qcow2_mark_whole(q);
+}
+
 int qcow2_repair(struct qcow2 *q, enum image_fix fix, image_report *report,
 		 void *opaque, struct image_check *counts)
 {
