@@ -19,6 +19,9 @@
 #define store_once(p, v)	__atomic_store_n((p), (v), __ATOMIC_RELAXED)
 #define load_acquire(p)		__atomic_load_n((p), __ATOMIC_ACQUIRE)
 #define store_release(p, v)	__atomic_store_n((p), (v), __ATOMIC_RELEASE)
+/* All threads agree on the order of these: store, then look for another's. */
+#define load_seq_cst(p)		__atomic_load_n((p), __ATOMIC_SEQ_CST)
+#define store_seq_cst(p, v)	__atomic_store_n((p), (v), __ATOMIC_SEQ_CST)
 #define fetch_add_relaxed(p, v) __atomic_fetch_add((p), (v), __ATOMIC_RELAXED)
 #define fetch_sub_acq_rel(p, v) __atomic_fetch_sub((p), (v), __ATOMIC_ACQ_REL)
 #define fetch_or_relaxed(p, v)	__atomic_fetch_or((p), (v), __ATOMIC_RELAXED)
