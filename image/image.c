@@ -41,6 +41,27 @@ int image_set_error(struct image *image, int outcome, const char *format, ...)
 	return outcome;
 }
 
+/* The lock, and nobody looks anything up. */
+static void begin_change(struct image *image)
+{
+	pthread_mutex_lock(&image->lock);
+	if (image->format->lookup)
+		brlock_begin_write(&image->lookups);
+}
+
+/* Others may look things up, while we still have the lock. */
+static void let_look(struct image *image)
+{
+	if (image->format->lookup)
+		brlock_end_write(&image->lookups);
+}
+
+static void end_change(struct image *image)
+{
+	let_look(image);
+	pthread_mutex_unlock(&image->lock);
+}
+
 /* With the lock held: whoever met IMAGE_BUSY may try again. */
 static void move_generation(struct image *image)
 {
@@ -74,6 +95,39 @@ static void set_cipher(struct image *image, uint64_t offset,
 		extent->crypt_offset -= extent->head_bytes;
 }
 
+static int map_locked(struct image *image, enum image_op op, uint64_t offset,
+		      uint64_t length, struct image_extent *ret_extent)
+{
+	int outcome;
+
+	begin_change(image);
+	outcome = image->format->map(image, op, offset, length, ret_extent);
+	end_change(image);
+	return outcome;
+}
+
+/*
+ * Looks it up beside others who do. While somebody changes the image, waits for
+ * the lock, but still only looks: otherwise readers who met one change would
+ * keep each other out, and so become many.
+ */
+static int map_beside(struct image *image, enum image_op op, uint64_t offset,
+		      uint64_t length, struct image_extent *ret_extent)
+{
+	const struct image_format *format = image->format;
+	bool found;
+
+	if (brlock_try_read(&image->lookups)) {
+		found = format->lookup(image, op, offset, length, ret_extent);
+		brlock_end_read(&image->lookups);
+	} else {
+		pthread_mutex_lock(&image->lock);
+		found = format->lookup(image, op, offset, length, ret_extent);
+		pthread_mutex_unlock(&image->lock);
+	}
+	return found ? 0 : map_locked(image, op, offset, length, ret_extent);
+}
+
 int image_map(struct image *image, enum image_op op, uint64_t offset,
 	      uint64_t length, struct image_extent *ret_extent)
 {
@@ -83,15 +137,13 @@ int image_map(struct image *image, enum image_op op, uint64_t offset,
 		return -EINVAL;
 	if (op != IMAGE_READ && image->read_only)
 		return -EROFS;
-	if (image->format->map_is_constant) {
+	if (image->format->map_is_constant)
 		outcome = image->format->map(image, op, offset, length,
 					     ret_extent);
-	} else {
-		pthread_mutex_lock(&image->lock);
-		outcome = image->format->map(image, op, offset, length,
-					     ret_extent);
-		pthread_mutex_unlock(&image->lock);
-	}
+	else if (image->format->lookup)
+		outcome = map_beside(image, op, offset, length, ret_extent);
+	else
+		outcome = map_locked(image, op, offset, length, ret_extent);
 	ret_extent->cipher = NULL;
 	if (image->cipher && outcome == 0)
 		set_cipher(image, offset, ret_extent);
@@ -119,8 +171,9 @@ int image_map_packed(struct image *image, uint64_t offset, uint32_t bytes,
 void image_provide(struct image *image, const struct image_extent *need,
 		   int result)
 {
-	pthread_mutex_lock(&image->lock);
+	begin_change(image);
 	image->format->provide(image, need, result);
+	let_look(image);
 	move_generation(image);
 	pthread_mutex_unlock(&image->lock);
 }
@@ -130,8 +183,9 @@ int image_commit(struct image *image, const struct image_extent *extent,
 {
 	int outcome;
 
-	pthread_mutex_lock(&image->lock);
+	begin_change(image);
 	outcome = image->format->commit(image, extent, result);
+	let_look(image);
 	move_generation(image);
 	pthread_mutex_unlock(&image->lock);
 	return outcome;
@@ -141,18 +195,19 @@ int image_flush_begin(struct image *image, struct image_plan *ret_plan)
 {
 	int outcome;
 
-	pthread_mutex_lock(&image->lock);
+	begin_change(image);
 	outcome = image->format->flush_begin(image, ret_plan);
 	if (outcome == 0 && image->journal)
 		journal_plan_began(image->journal);
-	pthread_mutex_unlock(&image->lock);
+	end_change(image);
 	return outcome;
 }
 
 void image_flush_end(struct image *image, struct image_plan *plan, int result)
 {
-	pthread_mutex_lock(&image->lock);
+	begin_change(image);
 	image->format->flush_end(image, plan, result);
+	let_look(image);
 	if (result == 0 && image->journal)
 		journal_plan_succeeded(image->journal);
 	store_release(&image->flushes, image->flushes + 1);
@@ -169,9 +224,9 @@ void image_reclaim(struct image *image, uint64_t flush)
 {
 	if (!image->format->reclaim)
 		return;
-	pthread_mutex_lock(&image->lock);
+	begin_change(image);
 	image->format->reclaim(image, flush);
-	pthread_mutex_unlock(&image->lock);
+	end_change(image);
 }
 
 bool image_is_dirty(struct image *image)

@@ -32,9 +32,13 @@
  * A crash may therefore leak space, but never lose flushed data or let two
  * owners share a cluster.
  *
- * Threads: every function here may be called from any thread; the image's own
- * lock is taken inside, for the time of a table lookup. Opening, closing and
- * everything in image/open.h belong to one thread.
+ * Threads: every function here may be called from any thread. What only looks
+ * at tables in memory (most of what image_map is asked) goes on in parallel,
+ * and takes no lock that another reader could hold; all else takes the image's
+ * own lock inside, for the time of a table lookup, and keeps lookups out where
+ * it changes what they see. So of two calls one always sees all that the other
+ * did, or nothing. Opening, closing and everything in image/open.h belong to
+ * one thread.
  */
 #ifndef IMAGE_IMAGE_H
 #define IMAGE_IMAGE_H
@@ -44,6 +48,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/brlock.h"
 #include "image/store.h"
 
 struct image;
@@ -234,6 +239,18 @@ struct image_format {
 
 	int (*map)(struct image *image, enum image_op op, uint64_t offset,
 		   uint64_t length, struct image_extent *ret_extent);
+	/*
+	 * What map would answer, where that can be told by looking at what is
+	 * in memory, and is no error: DATA, ZEROES, HOLE or COMPRESSED. False:
+	 * ask map. Changes nothing, or only atomically what means nothing to
+	 * others (that a block was used). Called without the lock, on several
+	 * threads at once, but while no other function of the image's format
+	 * is at work, those of manage and open excepted, during which nothing
+	 * is mapped. So whatever map notes when it answers a change (bitmaps,
+	 * first changes) is a reason to say no. May be NULL.
+	 */
+	bool (*lookup)(struct image *image, enum image_op op, uint64_t offset,
+		       uint64_t length, struct image_extent *ret_extent);
 	/* See image_map_packed. NULL: it takes no compressed clusters. */
 	int (*map_packed)(struct image *image, uint64_t offset, uint32_t bytes,
 			  struct image_extent *ret_extent);
@@ -277,6 +294,7 @@ struct image {
 	char *backing_format;	     /* or NULL: the image does not say; heap */
 	struct image *backing;	     /* owned, read-only; or NULL */
 	pthread_mutex_t lock;
+	struct brlock lookups;	      /* written to with the lock held */
 	uint64_t generation;	      /* see image_generation */
 	uint64_t flushes;	      /* ended so far; see image_reclaim */
 	struct image_waiter *waiters; /* see image_wait */

@@ -11,6 +11,8 @@
  * and being written at once, and goes into the next plan.
  *
  * No I/O and no locks: the caller is the format, which holds its image's lock.
+ * metacache_find alone may also be called by several threads at once, as long
+ * as nobody is in any other function (see lookup in image/image.h).
  */
 #ifndef IMAGE_METACACHE_H
 #define IMAGE_METACACHE_H
@@ -18,6 +20,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "base/barrier.h"
 
 struct metacache_block {
 	uint64_t offset;
@@ -69,7 +73,9 @@ static inline struct metacache_block *metacache_find(struct metacache *cache,
 		struct metacache_block *block = &cache->blocks[at];
 
 		if (block->offset == offset) {
-			block->referenced = true;
+			/* Mostly so already: the line stays where it is. */
+			if (!load_once(&block->referenced))
+				store_once(&block->referenced, true);
 			return block;
 		}
 		at = block->next;

@@ -3,7 +3,8 @@
  * The state of an open image, for the sources of this folder alone. How the
  * parts work together is told in docs/qcow2.md.
  *
- * Everything runs with the image's lock held and does no I/O. Functions that
+ * Everything but lookup.c runs with the image's lock held, alone, and does no
+ * I/O. Functions that
  * may need a metadata block, or must wait, take the caller's extent; they
  * return 0, IMAGE_E_*, or QCOW2_ANSWERED: the extent says what the caller of
  * image_map has to do (NEED, BUSY, MUST_FLUSH) before it asks again. What was
@@ -262,6 +263,8 @@ int qcow2_map(struct image *image, enum image_op op, uint64_t offset,
 	      uint64_t length, struct image_extent *ret);
 int qcow2_map_packed(struct image *image, uint64_t offset, uint32_t bytes,
 		     struct image_extent *ret);
+bool qcow2_lookup(struct image *image, enum image_op op, uint64_t offset,
+		  uint64_t length, struct image_extent *ret);
 void qcow2_provide(struct image *image, const struct image_extent *need,
 		   int result);
 int qcow2_commit(struct image *image, const struct image_extent *extent,

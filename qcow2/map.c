@@ -92,33 +92,30 @@ int qcow2_map_compressed(struct qcow2 *q, const struct qcow2_ask *ask,
 	return 0;
 }
 
-int qcow2_map_read(struct qcow2 *q, const struct qcow2_ask *ask,
-		   struct image_extent *ret)
+int qcow2_map_found(struct qcow2 *q, const struct qcow2_ask *ask,
+		    const struct qcow2_l2 *l2, struct image_extent *ret)
 {
 	enum image_extent_kind kind = IMAGE_HOLE;
-	struct qcow2_l2 l2;
-	uint64_t limit, run, entry;
-	int err = qcow2_l2_find(q, ask->cluster, ret, &l2);
+	uint64_t limit = MIN(ask->clusters, (uint64_t)l2->count);
+	uint64_t run = limit;
+	uint64_t entry;
 
-	if (err)
-		return err;
-	limit = run = MIN(ask->clusters, (uint64_t)l2.count);
-	if (l2.slice && q->extended)
-		return qcow2_sub_read(q, ask, &l2, ret);
-	if (l2.slice) {
-		entry = qcow2_l2_get(&l2, 0);
+	if (l2->slice && q->extended)
+		return qcow2_sub_read(q, ask, l2, ret);
+	if (l2->slice) {
+		entry = qcow2_l2_get(l2, 0);
 		switch (qcow2_entry_kind(q, entry)) {
 		case QCOW2_NORMAL:
-			return qcow2_map_data(q, ask, &l2, 0, ret);
+			return qcow2_map_data(q, ask, l2, 0, ret);
 		case QCOW2_IS_COMPRESSED:
 			return qcow2_map_compressed(q, ask, entry, ret);
 		case QCOW2_UNALLOCATED:
-			run = same_run(&l2, limit, UINT64_MAX);
+			run = same_run(l2, limit, UINT64_MAX);
 			break;
 		case QCOW2_ZERO_PLAIN:
 		case QCOW2_ZERO_ALLOCATED:
 			kind = IMAGE_ZEROES;
-			run = zero_run(q, &l2, limit);
+			run = zero_run(q, l2, limit);
 			break;
 		case QCOW2_CORRUPT_ENTRY:
 			return qcow2_corrupt_entry(q, ask->cluster, entry);
@@ -129,6 +126,15 @@ int qcow2_map_read(struct qcow2 *q, const struct qcow2_ask *ask,
 		.length = qcow2_ask_bytes(q, ask, run),
 	};
 	return 0;
+}
+
+int qcow2_map_read(struct qcow2 *q, const struct qcow2_ask *ask,
+		   struct image_extent *ret)
+{
+	struct qcow2_l2 l2;
+	int err = qcow2_l2_find(q, ask->cluster, ret, &l2);
+
+	return err ? err : qcow2_map_found(q, ask, &l2, ret);
 }
 
 int qcow2_prepare_first_change(struct qcow2 *q, struct image_extent *ret)
@@ -143,20 +149,11 @@ int qcow2_map(struct image *image, enum image_op op, uint64_t offset,
 	      uint64_t length, struct image_extent *ret)
 {
 	struct qcow2 *q = qcow2_of(image);
-	struct qcow2_ask ask = {
-		.op = op,
-		.offset = offset,
-		.length = length,
-		.cluster = qcow2_cluster_of(q, offset),
-		.skip = qcow2_in_cluster(q, offset),
-	};
+	struct qcow2_ask ask = qcow2_ask(q, op, offset, length);
 	int err;
 
 	if (q->for_check && op != IMAGE_READ)
 		return -EROFS;
-	/* offset + length fits: they lie inside the image. */
-	ask.clusters =
-		qcow2_cluster_of(q, offset + length - 1) - ask.cluster + 1;
 	if (op != IMAGE_READ && qcow2_must_prepare(q))
 		err = qcow2_prepare_first_change(q, ret);
 	else if (op == IMAGE_READ)

@@ -19,8 +19,29 @@ struct qcow2_ask {
 	uint64_t clusters;
 };
 
+/* @offset and @length lie inside the image. */
+static inline struct qcow2_ask qcow2_ask(const struct qcow2 *q,
+					 enum image_op op, uint64_t offset,
+					 uint64_t length)
+{
+	uint64_t first = qcow2_cluster_of(q, offset);
+
+	return (struct qcow2_ask){
+		.op = op,
+		.offset = offset,
+		.length = length,
+		.cluster = first,
+		.skip = qcow2_in_cluster(q, offset),
+		.clusters =
+			qcow2_cluster_of(q, offset + length - 1) - first + 1,
+	};
+}
+
 int qcow2_map_read(struct qcow2 *q, const struct qcow2_ask *ask,
 		   struct image_extent *ret);
+/* What a read is answered once the entry is found. */
+int qcow2_map_found(struct qcow2 *q, const struct qcow2_ask *ask,
+		    const struct qcow2_l2 *l2, struct image_extent *ret);
 int qcow2_map_write(struct qcow2 *q, const struct qcow2_ask *ask,
 		    struct image_extent *ret);
 /* ZERO and DISCARD. */

@@ -295,6 +295,7 @@ const struct image_format qcow2_format = {
 	.open = open_image,
 	.close = close_image,
 	.map = qcow2_map,
+	.lookup = qcow2_lookup,
 	.map_packed = qcow2_map_packed,
 	.provide = qcow2_provide,
 	.commit = qcow2_commit,

@@ -106,22 +106,30 @@ static unsigned empty_run(const struct qcow2 *q, uint64_t guest_cluster)
 	return MIN(run, (uint64_t)INT32_MAX);
 }
 
+/* Whether it is the place of an L2 table; or 0: there is none. */
+static bool l1_entry_is_sound(const struct qcow2 *q, uint64_t entry)
+{
+	uint64_t offset = entry & QCOW2_OFFSET_MASK;
+	uint64_t cluster = qcow2_cluster_of(q, offset);
+
+	if ((entry & QCOW2_L1_RESERVED) || qcow2_in_cluster(q, offset) != 0)
+		return false;
+	return entry == 0 || (cluster < qcow2_file_clusters(q) &&
+			      !qcow2_overlaps_tables(q, cluster, 1));
+}
+
 /* The host offset of an L1 entry's table, once that is known to be sound. */
 static int table_offset(struct qcow2 *q, uint64_t index, uint64_t *ret_offset)
 {
 	uint64_t entry = qcow2_memtable_get(&q->l1, index);
-	uint64_t offset = entry & QCOW2_OFFSET_MASK;
-	uint64_t cluster = qcow2_cluster_of(q, offset);
 
-	if ((entry & QCOW2_L1_RESERVED) || qcow2_in_cluster(q, offset) != 0 ||
-	    (entry != 0 && (cluster >= qcow2_file_clusters(q) ||
-			    qcow2_overlaps_tables(q, cluster, 1))))
+	if (!l1_entry_is_sound(q, entry))
 		return qcow2_corrupt(q,
 				     "L1 entry %llu (0x%llx) is not the place "
 				     "of an L2 table",
 				     (unsigned long long)index,
 				     (unsigned long long)entry);
-	*ret_offset = offset;
+	*ret_offset = entry & QCOW2_OFFSET_MASK;
 	return 0;
 }
 
@@ -147,11 +155,17 @@ static struct qcow2_l2 place_in_slice(const struct qcow2 *q,
 	};
 }
 
+static uint64_t slice_offset(const struct qcow2 *q, uint64_t guest_cluster,
+			     uint64_t table)
+{
+	return table +
+	       ((uint64_t)slice_number(q, guest_cluster) << q->slice_bits);
+}
+
 static int load_slice(struct qcow2 *q, uint64_t guest_cluster, uint64_t table,
 		      struct image_extent *ret, struct qcow2_l2 *ret_l2)
 {
-	uint64_t offset = table + ((uint64_t)slice_number(q, guest_cluster)
-				   << q->slice_bits);
+	uint64_t offset = slice_offset(q, guest_cluster, table);
 	struct metacache_block *slice;
 	int err = qcow2_load(q, offset, QCOW2_SLICE_L2, ret, &slice);
 
@@ -175,6 +189,30 @@ int qcow2_l2_find(struct qcow2 *q, uint64_t guest_cluster,
 		return 0;
 	}
 	return load_slice(q, guest_cluster, table, ret, ret_l2);
+}
+
+bool qcow2_l2_peek(struct qcow2 *q, uint64_t guest_cluster,
+		   struct qcow2_l2 *ret_l2)
+{
+	uint64_t entry =
+		qcow2_memtable_get(&q->l1, l1_index_of(q, guest_cluster));
+	uint64_t table = entry & QCOW2_OFFSET_MASK;
+	struct metacache_block *slice;
+
+	if (!l1_entry_is_sound(q, entry))
+		return false;
+	if (table == 0) {
+		*ret_l2 = (struct qcow2_l2){
+			.count = empty_run(q, guest_cluster),
+		};
+		return true;
+	}
+	slice = metacache_find(&q->cache,
+			       slice_offset(q, guest_cluster, table));
+	if (!slice || slice->loading || slice->kind != QCOW2_SLICE_L2)
+		return false;
+	*ret_l2 = place_in_slice(q, guest_cluster, slice);
+	return true;
 }
 
 static int new_table(struct qcow2 *q, uint64_t guest_cluster,

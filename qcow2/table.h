@@ -113,6 +113,10 @@ int qcow2_corrupt_entry(struct qcow2 *q, uint64_t guest_cluster,
 int qcow2_l2_find(struct qcow2 *q, uint64_t guest_cluster,
 		  struct image_extent *ret, struct qcow2_l2 *ret_l2);
 
+/* The same, if it is in memory and sound; changes nothing (see lookup.c). */
+bool qcow2_l2_peek(struct qcow2 *q, uint64_t guest_cluster,
+		   struct qcow2_l2 *ret_l2);
+
 /*
  * To change: makes the L2 table if there is none, and a copy of our own if it
  * is shared with a snapshot. What every change of the metadata wants first, room
