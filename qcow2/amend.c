@@ -248,8 +248,7 @@ int qcow2_amend(struct image *image, const struct image_amend_request *request)
 	struct qcow2 *q = qcow2_of(image);
 	int err = qcow2_settle(q);
 
-	if (err == 0 &&
-	    image_options_string(request->options, "encrypt.state", NULL))
+	if (err == 0 && qcow2_crypt_is_amended(request->options))
 		err = qcow2_crypt_amend(q, request);
 	/* Either may be what makes the other possible. */
 	if (err == 0 && q->header.version >= 3)

@@ -52,11 +52,6 @@ static int open_aes(struct qcow2 *q, const struct image_open_options *o,
 				  "the legacy AES encryption is only read: "
 				  "open the image read-only, and convert it "
 				  "to one with LUKS");
-	if (!o->secrets || !o->secrets->data)
-		return store_fail(ret_error, -EACCES,
-				  "encrypted: give its passphrase with "
-				  "--object secret,id=ID,file=PATH and the "
-				  "image option encrypt.key-secret=ID");
 	memcpy(key, o->secrets->data, MIN(o->secrets->bytes, sizeof(key)));
 	err = image_cipher_new(&spec, key, false, &q->image.cipher, ret_error);
 	cipher_wipe(key, sizeof(key));
@@ -72,6 +67,11 @@ int qcow2_crypt_open(struct qcow2 *q, const struct image_open_options *o,
 		return 0;
 	if (o->no_key || (o->check && !has_secret))
 		return image_cipher_new_locked(&q->image.cipher);
+	if (!has_secret)
+		return store_fail(ret_error, -EACCES,
+				  "encrypted: give its passphrase with "
+				  "--object secret,id=ID,file=PATH and the "
+				  "image option encrypt.key-secret=ID");
 	if (q->header.crypt_method == QCOW2_CRYPT_AES)
 		return open_aes(q, o, ret_error);
 	return open_luks(q, o, ret_error);
@@ -103,6 +103,14 @@ int qcow2_crypt_facts(struct qcow2 *q, struct image_facts *facts)
 		err = take_error(q, err, error);
 	}
 	return err ? err : luks_facts(&luks, "encrypt.", true, facts);
+}
+
+bool qcow2_crypt_is_amended(const struct image_options *options)
+{
+	for (size_t i = 0; i < options->count; i++)
+		if (strncmp(options->settings[i].name, "encrypt.", 8) == 0)
+			return true;
+	return false;
 }
 
 int qcow2_crypt_amend(struct qcow2 *q,

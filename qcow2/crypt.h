@@ -20,7 +20,8 @@ int qcow2_crypt_open(struct qcow2 *q, const struct image_open_options *o,
 /* The facts "encrypt" and "encrypt.…"; nothing if it is not encrypted. */
 int qcow2_crypt_facts(struct qcow2 *q, struct image_facts *facts);
 
-/* Options "encrypt.…": key slots. */
+/* Options "encrypt.…", if there are any: key slots. */
+bool qcow2_crypt_is_amended(const struct image_options *options);
 int qcow2_crypt_amend(struct qcow2 *q,
 		      const struct image_amend_request *request);
 

@@ -118,6 +118,11 @@ int qcow2_vmstate_read(struct image *image, uint64_t offset, void *ret_data,
 
 	if (!range_fits(offset, length, q->state_bytes))
 		return -EINVAL;
+	/* QEMU cannot save one: states do not end with a sector. */
+	if (q->image.cipher)
+		return image_set_error(image, -ENOTSUP,
+				       "an encrypted image holds no state of "
+				       "a machine that could be read");
 	if (!range_fits(offset, length, end - start))
 		return qcow2_corrupt(q, "the machine's state is not in the "
 					"snapshot's L1 table");

@@ -37,14 +37,6 @@ struct report {
 	bool encrypted;
 };
 
-static const char *fact(const struct image_facts *facts, const char *name)
-{
-	for (size_t i = 0; i < facts->count; i++)
-		if (strcmp(facts->facts[i].name, name) == 0)
-			return facts->facts[i].value;
-	return NULL;
-}
-
 /* What the file system holds for the image; a data file is counted, too. */
 static uint64_t disk_bytes(const struct image *image)
 {
@@ -63,7 +55,7 @@ static int collect(struct report *r)
 	if (err == 0)
 		err = image_snapshot_list(r->image, &r->snapshots);
 	r->disk_bytes = disk_bytes(r->image);
-	r->encrypted = fact(&r->facts, "encrypt.format") != NULL;
+	r->encrypted = r->image->cipher != NULL;
 	return err ? qimg_image_error(r->image, r->name, err,
 				      "cannot be described")
 		   : 0;

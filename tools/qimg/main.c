@@ -53,7 +53,7 @@ static void print_help(void)
 	for (size_t i = 0; i < COMMANDS; i++)
 		printf("  %-10s %s\n", commands[i]->name, commands[i]->summary);
 	printf("\n'%s COMMAND --help' lists the options of one.\n"
-	       "\nSupported formats: qcow2 raw\n",
+	       "\nSupported formats: luks qcow2 raw\n",
 	       cli_program);
 }
 
@@ -65,6 +65,7 @@ int main(int argc, char **argv)
 	int status;
 
 	cli_program = slash ? slash + 1 : argv[0];
+	image_register_format(&luks_format);
 	image_register_format(&qcow2_format);
 	if (argc < 2)
 		return cli_error("Not enough arguments; try '%s --help'",

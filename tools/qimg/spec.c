@@ -10,7 +10,8 @@
 #include "image/option.h"
 
 enum {
-	MAX_SECRETS = 16,
+	MAX_SECRETS = IMAGE_MAX_SECRETS,
+	MAX_SECRET_DEPTH = 4, /* how far down a setting names a secret */
 	MAX_SECRET_BYTES = 1 << 20,
 };
 
@@ -260,6 +261,24 @@ char *qimg_path(const char *name, bool image_opts)
 	return copy;
 }
 
+/* A name below those of the images above: "backing.backing.NAME". */
+static const char *skip_backing(const char *setting, unsigned *ret_depth)
+{
+	static const char prefix[] = "backing.";
+	size_t length = sizeof(prefix) - 1;
+
+	for (*ret_depth = 0; strncmp(setting, prefix, length) == 0;
+	     setting += length)
+		++*ret_depth;
+	return setting;
+}
+
+static bool names_secret(const char *name)
+{
+	return strcmp(name, "encrypt.key-secret") == 0 ||
+	       strcmp(name, "key-secret") == 0;
+}
+
 /* Settings that change how the file is read beyond what we know. */
 static bool check_settings(const struct image_options *options,
 			   const char *name)
@@ -289,7 +308,11 @@ static bool check_settings(const struct image_options *options,
 	for (size_t i = 0; i < options->count; i++) {
 		const char *setting = options->settings[i].name;
 		const char *nearest;
-		bool found = false;
+		unsigned depth;
+		const char *name_there = skip_backing(setting, &depth);
+		bool found = depth > 0 && depth < MAX_SECRET_DEPTH &&
+			     (names_secret(name_there) ||
+			      strcmp(name_there, "encrypt.format") == 0);
 
 		for (const char *const *k = known; *k && !found; k++)
 			found = strcmp(*k, setting) == 0;
@@ -301,6 +324,56 @@ static bool check_settings(const struct image_options *options,
 			  nearest ? nearest : "", nearest ? "\"?" : "");
 		return false;
 	}
+	return true;
+}
+
+/* The one that @id names, for the image at @depth. */
+static bool add_named(struct image_secret *chosen, size_t *count,
+		      unsigned depth, const char *id)
+{
+	for (size_t i = 0; i < secret_count; i++) {
+		if (strcmp(secrets[i].id, id) != 0)
+			continue;
+		chosen[*count] = secrets[i];
+		chosen[(*count)++].depth = depth;
+		return true;
+	}
+	cli_error("No secret with id '%s': give it with --object "
+		  "secret,id=%s,file=PATH",
+		  id, id);
+	return false;
+}
+
+/*
+ * Each image is tried with the secret that the settings name for it, or with
+ * all that were given. @chosen has room for MAX_SECRETS of each depth.
+ */
+static bool choose_secrets(const struct image_options *options,
+			   struct image_secret *chosen)
+{
+	bool named[MAX_SECRET_DEPTH] = {false};
+	size_t count = 0;
+
+	for (size_t i = 0; i < options->count; i++) {
+		unsigned depth;
+		const char *name =
+			skip_backing(options->settings[i].name, &depth);
+
+		if (depth >= MAX_SECRET_DEPTH || !names_secret(name) ||
+		    named[depth])
+			continue;
+		named[depth] = true;
+		if (!add_named(chosen, &count, depth,
+			       options->settings[i].value))
+			return false;
+	}
+	for (unsigned depth = 0; depth < MAX_SECRET_DEPTH; depth++) {
+		for (size_t i = 0; i < secret_count && !named[depth]; i++) {
+			chosen[count] = secrets[i];
+			chosen[count++].depth = depth;
+		}
+	}
+	chosen[count] = (struct image_secret){0};
 	return true;
 }
 
@@ -324,22 +397,25 @@ static struct image *open_request(struct image_open_request *request,
 struct image *qimg_open(const struct qimg_open *open)
 {
 	static const char *const formats[] = {"driver", NULL};
+	struct image_secret chosen[MAX_SECRETS * MAX_SECRET_DEPTH + 1];
 	struct image_options options;
 	struct image_open_request request = {
 		.read_only = open->read_only,
 		.direct = open->cache.direct,
 		.no_backing = open->no_backing,
 		.allowed = everywhere,
-
+		.snapshot = open->snapshot,
 		.check = open->check,
 		.share = open->share,
-
+		.secrets = chosen,
+		.no_key = open->no_key,
 	};
 	struct image *image = NULL;
 
 	if (!parse_name(open->name, open->image_opts, &options))
 		return NULL;
-	if (check_settings(&options, open->name)) {
+	if (check_settings(&options, open->name) &&
+	    choose_secrets(&options, chosen)) {
 		request.path = filename_of(&options, open->name);
 		request.format = open->format ? open->format
 					      : first_of(&options, formats);
