@@ -318,7 +318,8 @@ void crash_check(struct crash_run *run)
 	for (unsigned i = 0; i < run->log.files; i++)
 		c.end[i] = crash_log_end(&run->log, i);
 	crash_state_init(&state, &run->log);
-	for (size_t i = 0; i <= run->log.count; i++) {
+	for (size_t i = run->seed % CRASH_STRIDE; i <= run->log.count;
+	     i += CRASH_STRIDE) {
 		c.position = i;
 		c.phase = phase_at(run, i);
 		c.promised = guest_promised(&c.phase->guest, i);

@@ -33,6 +33,18 @@ enum {
 	CRASH_EMPTIES = 1 << 7,
 };
 
+/* Under a sanitizer one position in so many is looked at, else each. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define CRASH_STRIDE 16
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define CRASH_STRIDE 16
+#endif
+#endif
+#ifndef CRASH_STRIDE
+#define CRASH_STRIDE 1
+#endif
+
 struct crash_scenario {
 	const char *name;
 	struct qcow2_create_options options;

@@ -18,6 +18,9 @@
 enum {
 	KIB = 1 << 10,
 	USUAL_SEED = 20260,
+	/* Looked at by an ordinary run, in all and of each scenario. */
+	ORDINARY_STATES = 20000 / CRASH_STRIDE,
+	FEWEST_STATES = 500 / CRASH_STRIDE,
 };
 
 static const struct crash_scenario scenarios[] = {
@@ -104,6 +107,12 @@ static const struct crash_scenario scenarios[] = {
 	 .phases = 6,
 	 .requests = 20,
 	 .torn = 1},
+	{.name = "bitmaps",
+	 .options = {.size_bytes = 64 * KIB, .cluster_bytes = 512},
+	 .work = CRASH_BITMAPS | CRASH_REOPENS,
+	 .phases = 12,
+	 .requests = 8,
+	 .torn = 1},
 	{.name = "lazy_refcounts",
 	 .options = {.size_bytes = 64 * KIB,
 		     .cluster_bytes = 512,
@@ -124,6 +133,7 @@ static const struct crash_scenario scenarios[] = {
 };
 
 static struct crash_run run;
+static unsigned long all_states;
 static unsigned long wanted_states;
 static uint64_t first_seed = USUAL_SEED;
 static const struct crash_scenario *wanted_scenario;
@@ -150,7 +160,14 @@ static void any_crash_leaves_it_whole(void **state)
 	print_message("# %zu crash states, %zu dirty, %zu of %zu bitmaps "
 		      "inconsistent\n",
 		      run.states, run.dirty, run.inconsistent, run.bitmaps);
-	assert_true(run.states > 500);
+	assert_true(run.states > FEWEST_STATES);
+	all_states += run.states;
+}
+
+static void there_were_many(void **state)
+{
+	print_message("# %lu crash states\n", all_states);
+	assert_true(all_states > ORDINARY_STATES);
 }
 
 static void any_of_so_many_crashes_leaves_it_whole(void **state)
@@ -175,7 +192,9 @@ static void any_of_so_many_crashes_leaves_it_whole(void **state)
 
 static int run_ordinary(void)
 {
-	struct CMUnitTest tests[ARRAY_SIZE(scenarios)];
+	struct CMUnitTest tests[ARRAY_SIZE(scenarios) + 1] = {
+		[ARRAY_SIZE(scenarios)] = cmocka_unit_test(there_were_many),
+	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(scenarios); i++)
 		tests[i] = (struct CMUnitTest){
