@@ -26,6 +26,7 @@ void image_deinit(struct image *image)
 		store_free(image->data_store);
 	store_free(image->store);
 	image_cipher_free(image->cipher);
+	free(image->data_name);
 	free(image->backing_name);
 	free(image->backing_format);
 	pthread_mutex_destroy(&image->lock);

@@ -45,6 +45,7 @@ struct link {
 	const char *format; /* as image_open_request.format */
 	bool read_only;
 	unsigned depth;
+	struct image *top;   /* of the chain; NULL: it is this one */
 	struct image *above; /* that names it; NULL: the top */
 };
 
@@ -112,6 +113,60 @@ static void choose_secrets(const struct image_secret *secrets, unsigned depth,
 	ret[count] = (struct image_secret){0};
 }
 
+static bool is_file(const struct store *store, const struct stat *file)
+{
+	struct stat other;
+
+	return fstat(store->fd, &other) == 0 && other.st_dev == file->st_dev &&
+	       other.st_ino == file->st_ino;
+}
+
+/* True if an image of the chain, or its data, lies in the file at @path. */
+static bool is_in_chain(const struct image *top, const char *path)
+{
+	struct stat file;
+
+	if (stat(path, &file) < 0)
+		return false;
+	for (; top; top = top->backing)
+		if (is_file(top->store, &file) ||
+		    is_file(top->data_store, &file))
+			return true;
+	return false;
+}
+
+/* Opens the file that @image names as the place of its data. */
+static int open_data(const struct link *link, struct image *image,
+		     char **ret_error)
+{
+	const struct store_file_options options = {
+		.read_only = image->read_only,
+		.direct = link->request->direct,
+		.no_lock = link->request->share,
+		.no_links = true,
+	};
+	struct store *store = NULL;
+	char *path = NULL;
+	int err = image_resolve(image->store->name, image->data_name,
+				link->request->allowed, &path, ret_error);
+
+	if (err < 0)
+		return err;
+	if (is_in_chain(image, path) || is_in_chain(link->top, path))
+		err = store_fail(ret_error, -ELOOP,
+				 "%s names the data file \"%s\", in which an "
+				 "image of the chain lies",
+				 image->store->name, image->data_name);
+	if (err == 0)
+		err = store_open_file(path, &options, &store, ret_error);
+	if (err == 0)
+		err = image->format->attach_data(image, store, ret_error);
+	if (err != 0)
+		store_free(store);
+	free(path);
+	return err;
+}
+
 static int open_link(const struct link *link, struct image **ret_image,
 		     char **ret_error, char **ret_hint)
 {
@@ -156,21 +211,13 @@ static int open_link(const struct link *link, struct image **ret_image,
 				  link->path, err < 0 ? ": " : "",
 				  err < 0 ? strerror(-err) : "");
 	}
-	return 0;
-}
-
-static bool is_in_chain(const struct image *top, const char *path)
-{
-	struct stat ours, theirs;
-
-	if (stat(path, &ours) < 0)
-		return false;
-	for (; top; top = top->backing)
-		if (fstat(top->store->fd, &theirs) == 0 &&
-		    theirs.st_dev == ours.st_dev &&
-		    theirs.st_ino == ours.st_ino)
-			return true;
-	return false;
+	if ((*ret_image)->data_name)
+		err = open_data(link, *ret_image, ret_error);
+	if (err != 0) {
+		(*ret_image)->format->close(*ret_image);
+		*ret_image = NULL;
+	}
+	return err;
 }
 
 /* The format of @image's backing file: what it says, or a guess if allowed. */
@@ -201,6 +248,7 @@ static int open_backing(const struct image_open_request *request,
 	struct link link = {.request = request,
 			    .read_only = true,
 			    .depth = depth,
+			    .top = top,
 			    .above = above};
 	char *path = NULL;
 	int err;

@@ -7,7 +7,9 @@
  * can make us open a file only if the policy allows that very file: they are
  * plain paths (a scheme such as "json:" or "nbd://" is refused), resolved
  * against the folder of the image that names them, links resolved, and looked
- * up in the list of allowed files and folders.
+ * up in the list of allowed files and folders. So it is with backing files and
+ * with external data files, which are opened as their images are: read-only or
+ * not, directly or not, locked or not.
  */
 #ifndef IMAGE_OPEN_H
 #define IMAGE_OPEN_H
@@ -79,8 +81,7 @@ int image_flush_sync(struct image *image);
 
 /*
  * Of the file that the image at @image_path names as @name: where it lies
- * (links resolved), to be freed; or why it must not be opened. For formats'
- * other files, such as a data file.
+ * (links resolved), to be freed; or why it must not be opened.
  */
 int image_resolve(const char *image_path, const char *name,
 		  const char *const *allowed, char **ret_path,

@@ -89,7 +89,7 @@ struct qcow2 {
 	unsigned cluster_bits;
 	bool extended;	     /* L2 entries have a bitmap of sub-clusters */
 	bool data_file;	     /* guest data lies in a file of its own */
-	bool data_raw;	     /* which is what the guest sees, as it is */
+	bool data_missing;   /* which was not attached yet */
 	unsigned sub_bits;   /* bytes in a sub-cluster; else a cluster */
 	unsigned entry_bits; /* bytes in an L2 entry */
 	unsigned l2_bits;    /* entries in an L2 table */
@@ -126,6 +126,12 @@ struct qcow2 {
 		uint64_t old_first;
 		uint32_t old_count;
 	} regrow;
+
+	/*
+	 * A raw data file that is being made longer is zeroes from here on.
+	 * Otherwise UINT64_MAX.
+	 */
+	uint64_t raw_zero_from;
 
 	/* Where the next compressed cluster goes, in a cluster begun; or 0. */
 	uint64_t pack_at;
@@ -175,6 +181,24 @@ static inline uint64_t qcow2_in_cluster(const struct qcow2 *q, uint64_t offset)
 static inline uint64_t qcow2_cluster_of(const struct qcow2 *q, uint64_t offset)
 {
 	return offset >> q->cluster_bits;
+}
+
+/*
+ * Whether the data file is kept as what the guest sees, byte for byte. It
+ * cannot be where a backing image shows through, or with encryption.
+ */
+static inline bool qcow2_data_is_raw(const struct qcow2 *q)
+{
+	return q->data_file &&
+	       (q->header.autoclear & QCOW2_AUTOCLEAR_RAW_DATA) &&
+	       !q->header.backing_name && q->header.crypt_method == 0;
+}
+
+/* The features that stay true of an image that is changed here. */
+static inline uint64_t qcow2_autoclear_kept(const struct qcow2 *q)
+{
+	return QCOW2_AUTOCLEAR_BITMAPS |
+	       (qcow2_data_is_raw(q) ? QCOW2_AUTOCLEAR_RAW_DATA : 0);
 }
 
 /* Slices in a cluster of metadata. */

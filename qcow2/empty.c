@@ -46,16 +46,13 @@ static int give_back_table(struct run *run, uint64_t offset, uint8_t *table)
 {
 	struct qcow2 *q = run->q;
 	uint64_t bytes = qcow2_cluster_bytes(q);
-	bool wide = q->header.incompatible & QCOW2_INCOMPAT_EXTENDED_L2;
-	/* Clusters of an external data file are not counted. */
-	bool apart = q->header.incompatible & QCOW2_INCOMPAT_DATA_FILE;
 	int err;
 
 	if (offset == 0)
 		return 0;
 	err = store_read(q->image.store, offset, table, bytes);
-	for (uint64_t i = 0; !apart && i < bytes && err == 0;
-	     i += wide ? 16 : 8) {
+	for (uint64_t i = 0; i < bytes && err == 0;
+	     i += UINT64_C(1) << q->entry_bits) {
 		uint64_t first = 0;
 		uint32_t count =
 			qcow2_entry_clusters(q, get_be64(table + i), &first);
@@ -103,6 +100,53 @@ static int make_table(struct qcow2 *q, struct qcow2_memtable *ret)
 	return err ? err : qcow2_offline_stable(q);
 }
 
+static int write_zeroes(struct store *store, uint64_t length)
+{
+	static const uint8_t zeroes[65536] __attribute__((aligned(4096)));
+	int err = 0;
+
+	for (uint64_t at = 0; at < length && err == 0; at += sizeof(zeroes))
+		err = store_write(store, at, zeroes,
+				  MIN(length - at, (uint64_t)sizeof(zeroes)));
+	return err;
+}
+
+/* All of a data file is zeroes. */
+static int clear_data_file(struct qcow2 *q)
+{
+	struct store *store = q->image.data_store;
+	uint64_t length = MIN(store->size_bytes, q->image.size_bytes);
+	int err;
+
+	if (store->can_grow) {
+		length = store->size_bytes;
+		err = store_resize(store, 0);
+		return err ? err : store_resize(store, length);
+	}
+	err = store_zero(store, 0, length);
+	return err == -ENOTSUP ? write_zeroes(store, length) : err;
+}
+
+/*
+ * A raw one before the image says so. Another one when nothing says any more
+ * that the image has data there, and what is beneath shows: then it is space
+ * that is given back, no more.
+ */
+static int clear_raw_first(struct qcow2 *q)
+{
+	int err = qcow2_data_is_raw(q) ? clear_data_file(q) : 0;
+
+	return err ? err : qcow2_settle(q);
+}
+
+static int clear_data_last(struct qcow2 *q)
+{
+	bool pays = q->data_file && !qcow2_data_is_raw(q) &&
+		    q->image.data_store->can_grow;
+
+	return pays ? clear_data_file(q) : 0;
+}
+
 int qcow2_make_empty(struct image *image)
 {
 	struct qcow2 *q = qcow2_of(image);
@@ -111,7 +155,12 @@ int qcow2_make_empty(struct image *image)
 
 	if (err || q->l1.bytes == 0)
 		return err;
-	err = make_table(q, &table);
+	if (q->data_missing)
+		return image_set_error(image, IMAGE_E_UNSUPPORTED,
+				       "its external data file is not open");
+	err = clear_raw_first(q);
+	if (err == 0)
+		err = make_table(q, &table);
 	if (err == 0) {
 		q->header.l1_offset = table.offset;
 		err = qcow2_header_update(q);
@@ -125,5 +174,5 @@ int qcow2_make_empty(struct image *image)
 	q->l1 = table;
 	err = give_back_all(q, &old);
 	qcow2_memtable_deinit(&old);
-	return err;
+	return err ? err : clear_data_last(q);
 }

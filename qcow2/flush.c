@@ -181,7 +181,7 @@ static void add_autoclear(struct draft *d)
 
 	put_be64(q->head +
 			 offsetof(struct qcow2_wire_header, autoclear_features),
-		 q->header.autoclear & QCOW2_AUTOCLEAR_KEPT);
+		 q->header.autoclear & qcow2_autoclear_kept(q));
 	add_header(d);
 	q->plan.clears_autoclear = true;
 }
@@ -286,7 +286,7 @@ static void plan_succeeded(struct qcow2 *q)
 {
 	if (q->plan.clears_autoclear) {
 		q->autoclear_stale = q->autoclear_now = false;
-		q->header.autoclear &= QCOW2_AUTOCLEAR_KEPT;
+		q->header.autoclear &= qcow2_autoclear_kept(q);
 	}
 	if (q->plan.marks_bitmaps)
 		qcow2_bitmaps_marked(q);

@@ -146,8 +146,6 @@ enum qcow2_feature_type {
 #define QCOW2_COMPAT_LAZY_REFCOUNTS (UINT64_C(1) << 0)
 #define QCOW2_AUTOCLEAR_BITMAPS	    (UINT64_C(1) << 0)
 #define QCOW2_AUTOCLEAR_RAW_DATA    (UINT64_C(1) << 1)
-/* What stays true of an image that is changed here: not cleared. */
-#define QCOW2_AUTOCLEAR_KEPT QCOW2_AUTOCLEAR_BITMAPS
 
 /* Extension types. */
 #define QCOW2_EXT_END		 UINT32_C(0)

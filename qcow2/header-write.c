@@ -292,7 +292,7 @@ int qcow2_header_update(struct qcow2 *q)
 	};
 	int err = -ENOMEM;
 
-	q->header.autoclear &= QCOW2_AUTOCLEAR_KEPT;
+	q->header.autoclear &= qcow2_autoclear_kept(q);
 	if (r.old && r.new)
 		err = rewrite(&r);
 	if (err == 0) {

@@ -150,9 +150,6 @@ static int check_features(const struct qcow2_head *head,
 			      "it uses a feature that is not known here: %s",
 			      name);
 	}
-	if (h->incompatible & QCOW2_INCOMPAT_DATA_FILE)
-		return refuse(head, IMAGE_E_UNSUPPORTED,
-			      "external data files are not supported");
 	if (use == QCOW2_HEADER_WRITE &&
 	    (h->incompatible & QCOW2_INCOMPAT_CORRUPT))
 		return refuse(head, IMAGE_E_UNSUPPORTED,
@@ -276,6 +273,11 @@ static int parse(struct qcow2_head *head, enum qcow2_header_use use,
 		err = parse_backing(head, h);
 	if (err == 0)
 		err = qcow2_head_parse_extensions(head, h);
+	if (err == 0 && (h->incompatible & QCOW2_INCOMPAT_DATA_FILE) &&
+	    !h->data_name)
+		err = refuse(head, IMAGE_E_UNSUPPORTED,
+			     "it has an external data file and does not say "
+			     "which");
 	return err;
 }
 

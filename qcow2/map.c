@@ -52,8 +52,7 @@ int qcow2_map_data(struct qcow2 *q, const struct qcow2_ask *ask,
 	}
 	/* The first and the last are inside the file: so are all. */
 	if (!qcow2_entry_in_file(q, entry) ||
-	    (ask->op != IMAGE_READ &&
-	     qcow2_is_misplaced(q, ask->cluster, entry)))
+	    qcow2_is_misplaced(q, ask->cluster, entry))
 		return qcow2_corrupt_entry(q, ask->cluster, entry);
 	while (run > 1 &&
 	       (!qcow2_entry_in_file(q, qcow2_l2_get(l2, run - 1)) ||
@@ -154,6 +153,9 @@ int qcow2_map(struct image *image, enum image_op op, uint64_t offset,
 
 	if (q->for_check && op != IMAGE_READ)
 		return -EROFS;
+	if (q->data_missing)
+		return image_set_error(image, IMAGE_E_UNSUPPORTED,
+				       "its external data file is not open");
 	if (op != IMAGE_READ && qcow2_must_prepare(q))
 		err = qcow2_prepare_first_change(q, ret);
 	else if (op == IMAGE_READ)

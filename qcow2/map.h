@@ -65,6 +65,16 @@ int qcow2_map_data(struct qcow2 *q, const struct qcow2_ask *ask,
 		   const struct qcow2_l2 *l2, uint64_t flags,
 		   struct image_extent *ret);
 
+/*
+ * For zeroes where the image reads as zeroes already, and the raw data file may
+ * not, since a crash can leave there what was written and never mapped: the
+ * first @length bytes of @ask, which lie in @clusters clusters. Otherwise, and
+ * for discards, there is nothing to do: IMAGE_DONE.
+ */
+int qcow2_map_zero_again(struct qcow2 *q, const struct qcow2_ask *ask,
+			 uint64_t clusters, uint64_t length,
+			 struct image_extent *ret);
+
 /* The compressed cluster of @entry as IMAGE_COMPRESSED. */
 int qcow2_map_compressed(struct qcow2 *q, const struct qcow2_ask *ask,
 			 uint64_t entry, struct image_extent *ret);

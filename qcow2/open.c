@@ -30,6 +30,9 @@ static void set_geometry(struct qcow2 *q)
 
 	q->cluster_bits = h->cluster_bits;
 	q->extended = h->incompatible & QCOW2_INCOMPAT_EXTENDED_L2;
+	q->data_file = h->incompatible & QCOW2_INCOMPAT_DATA_FILE;
+	q->data_missing = q->data_file;
+	q->raw_zero_from = UINT64_MAX;
 	q->sub_bits = h->cluster_bits - (q->extended ? 5 : 0);
 	q->entry_bits = q->extended ? 4 : 3;
 	q->l2_bits = h->cluster_bits - q->entry_bits;
@@ -74,8 +77,12 @@ static int copy_names(struct qcow2 *q)
 		q->image.backing_name = strdup(h->backing_name);
 	if (h->backing_format)
 		q->image.backing_format = strdup(h->backing_format);
+	if (q->data_file)
+		q->image.data_name = strdup(h->data_name);
 	return (h->backing_name && !q->image.backing_name) ||
-			       (h->backing_format && !q->image.backing_format)
+			       (h->backing_format &&
+				!q->image.backing_format) ||
+			       (q->data_file && !q->image.data_name)
 		       ? -ENOMEM
 		       : 0;
 }
@@ -92,8 +99,8 @@ int qcow2_reload(struct qcow2 *q)
 	memset(&q->regrow, 0, sizeof(q->regrow));
 	q->copy.state = QCOW2_COPY_IDLE;
 	q->pack_at = 0;
-	q->autoclear_stale =
-		!q->image.read_only && (h->autoclear & ~QCOW2_AUTOCLEAR_KEPT);
+	q->autoclear_stale = !q->image.read_only &&
+			     (h->autoclear & ~qcow2_autoclear_kept(q));
 	err = read_table(q, &q->l1, h->l1_offset, h->l1_entries * UINT64_C(8));
 	if (err == 0)
 		err = read_table(q, &q->reftable, h->reftable_offset,
@@ -115,6 +122,10 @@ static int load(struct qcow2 *q, const struct image_open_options *o)
 	int err;
 
 	set_geometry(q);
+	if (o->snapshot && q->data_file)
+		return image_set_error(&q->image, IMAGE_E_UNSUPPORTED,
+				       "an image with an external data file "
+				       "cannot have internal snapshots");
 	err = o->snapshot ? qcow2_snapshot_enter(q, o->snapshot) : 0;
 	if (err)
 		return err;
@@ -126,7 +137,7 @@ static int load(struct qcow2 *q, const struct image_open_options *o)
 	q->image.read_only = o->read_only;
 	q->for_check = o->check;
 	q->autoclear_stale =
-		!o->read_only && (h->autoclear & ~QCOW2_AUTOCLEAR_KEPT) != 0;
+		!o->read_only && (h->autoclear & ~qcow2_autoclear_kept(q)) != 0;
 
 	err = copy_names(q);
 	if (err)
@@ -255,6 +266,29 @@ static int open_image(struct store *store, const struct image_open_options *o,
 	return 0;
 }
 
+static int attach_data(struct image *image, struct store *data,
+		       char **ret_error)
+{
+	struct qcow2 *q = qcow2_of(image);
+
+	if (!q->data_missing)
+		return store_fail(ret_error, -EINVAL,
+				  "%s: there is no place for a data file",
+				  image->store->name);
+	/* One that can grow does so when it is written. */
+	if (!image->read_only && !q->for_check && !data->can_grow &&
+	    data->size_bytes < image->size_bytes)
+		return store_fail(ret_error, -ENOSPC,
+				  "%s: has %llu bytes, and the disk whose data "
+				  "lies there has %llu",
+				  data->name,
+				  (unsigned long long)data->size_bytes,
+				  (unsigned long long)image->size_bytes);
+	image->data_store = data;
+	q->data_missing = false;
+	return 0;
+}
+
 static int regrow(struct qcow2 *q, void *opaque, struct image_extent *ret)
 {
 	return qcow2_regrow_waits(q) ? qcow2_regrow_step(q, ret) : 0;
@@ -293,6 +327,7 @@ const struct image_format qcow2_format = {
 	.name = "qcow2",
 	.probe = probe,
 	.open = open_image,
+	.attach_data = attach_data,
 	.close = close_image,
 	.map = qcow2_map,
 	.lookup = qcow2_lookup,

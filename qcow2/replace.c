@@ -52,11 +52,10 @@ int qcow2_target_take(struct qcow2 *q, struct qcow2_target *t,
 {
 	if (!q->data_file)
 		return qcow2_alloc(q, QCOW2_ALLOC_DATA, t->count, ret, ret_run);
-	/* What is not mapped in a raw file is zero there. */
+	/* What is not mapped there may hold anything, after a crash too. */
 	*ret_run = (struct qcow2_run){
 		.first = t->ask->cluster,
 		.count = t->count,
-		.reads_zero = q->data_raw,
 	};
 	return 0;
 }

@@ -4,14 +4,15 @@
  *
  * Larger	1. the L1 table is large enough, elsewhere if need be, and the
  *		   header names its place
- *		2. what lies past the old end reads as zeroes: nothing that was
- *		   left there, and nothing of a longer backing image; and room
- *		   is allocated for it if that is asked for
+ *		2. a data file is long enough; what lies past the old end
+ *		   reads as zeroes: nothing that was left there, and nothing of
+ *		   a longer backing image; and room is allocated for it if that
+ *		   is asked for
  *		3. the header has the new size
  *
  * Smaller	1. the header has the new size
  *		2. entries past the end are cleared, L1 entries too
- *		3. what they used is given back
+ *		3. what they used is given back, and a data file is cut off
  *
  * A crash leaves the size before or the one after. Entries past the end that it
  * may leave are counted as others are, nobody sees them, and step 2 of the next
@@ -174,17 +175,55 @@ static int grow_l1(struct qcow2 *q, uint32_t entries)
 					: move_l1(q, entries);
 }
 
-/* What is allocated in the file gets its space, too. */
-static int reserve_file(struct qcow2 *q, uint64_t old_end)
+/*
+ * A data file that can grow gets the length of the disk. Of a raw one, what
+ * lies past the old end is nobody's, and must not become the guest's.
+ */
+static int grow_data_file(struct qcow2 *q, uint64_t old, uint64_t size)
 {
 	struct store *store = q->image.data_store;
-	uint64_t end = q->end_cluster << q->cluster_bits;
+	int err = 0;
+
+	if (!q->data_file)
+		return 0;
+	if (!store->can_grow)
+		return store->size_bytes >= size
+			       ? 0
+			       : refuse(q, -ENOSPC,
+					"the external data file cannot become "
+					"longer");
+	if (!qcow2_data_is_raw(q))
+		return store->size_bytes >= size ? 0
+						 : store_resize(store, size);
+	if (store->size_bytes > old)
+		err = store_resize(store, old);
+	if (err == 0)
+		err = store_resize(store, size);
+	if (err == 0)
+		q->raw_zero_from = old;
+	return err;
+}
+
+/* What is past the disk's end is not mapped any more. */
+static int shrink_data_file(struct qcow2 *q, uint64_t size)
+{
+	struct store *store = q->image.data_store;
+
+	if (!q->data_file || !store->can_grow || store->size_bytes <= size)
+		return 0;
+	return store_resize(store, size);
+}
+
+/* What is allocated in the file, from @from to @to, gets its space, too. */
+static int reserve_file(struct qcow2 *q, uint64_t from, uint64_t to)
+{
+	struct store *store = q->image.data_store;
 	int err;
 
-	if (store->fd < 0 || end <= old_end)
+	if (store->fd < 0 || to <= from)
 		return 0;
-	err = posix_fallocate(store->fd, (off_t)(store->fd_offset + old_end),
-			      (off_t)(end - old_end));
+	err = posix_fallocate(store->fd, (off_t)(store->fd_offset + from),
+			      (off_t)(to - from));
 	return err == EOPNOTSUPP ? 0 : -err;
 }
 
@@ -199,9 +238,11 @@ static int preallocate(struct qcow2 *q, uint64_t from, uint64_t to,
 		return 0;
 	err = qcow2_fill_zeroes(q, first, to - first,
 				how == IMAGE_PREALLOCATION_FULL);
-	if (err == 0 && how == IMAGE_PREALLOCATION_FALLOC)
-		err = reserve_file(q, end);
-	return err;
+	if (err || how != IMAGE_PREALLOCATION_FALLOC)
+		return err;
+	return q->data_file ? reserve_file(q, first, to)
+			    : reserve_file(q, end,
+					   q->end_cluster << q->cluster_bits);
 }
 
 static int fill_new_part(struct qcow2 *q, uint64_t from, uint64_t to,
@@ -243,7 +284,10 @@ static int grow(struct qcow2 *q, uint64_t size, enum image_preallocation how)
 		return err;
 	q->image.size_bytes = size;
 	q->header.l1_used = l1_entries_for(q, size);
-	err = fill_new_part(q, old, size, how);
+	err = grow_data_file(q, old, size);
+	if (err == 0)
+		err = fill_new_part(q, old, size, how);
+	q->raw_zero_from = UINT64_MAX;
 	if (err == 0)
 		err = set_size(q, size);
 	if (err) {
@@ -390,11 +434,16 @@ static int shrink(struct qcow2 *q, uint64_t size)
 	/* The size is what the header says, come what may of the rest. */
 	q->image.size_bytes = size;
 	q->header.l1_used = l1_entries_for(q, size);
-	return err ? err : qcow2_settle(q);
+	if (err == 0)
+		err = qcow2_settle(q);
+	return err ? err : shrink_data_file(q, size);
 }
 
 static int check(struct qcow2 *q, uint64_t size, enum image_preallocation how)
 {
+	if (q->data_missing)
+		return refuse(q, IMAGE_E_UNSUPPORTED,
+			      "its external data file is not open");
 	if (q->header.version < 3 && q->header.snapshot_count)
 		return refuse(q, -ENOTSUP,
 			      "a version 2 image with snapshots cannot be "

@@ -193,7 +193,7 @@ static int write_part(struct qcow2 *q, const struct qcow2_ask *part,
 	if (part->op == IMAGE_DISCARD ||
 	    (kind != QCOW2_IS_COMPRESSED &&
 	     qcow2_subs_read_zero(q, part->cluster, bitmap, sub)))
-		return answer_done(part->length, ret);
+		return qcow2_map_zero_again(q, part, 1, part->length, ret);
 	if (kind == QCOW2_NORMAL && qcow2_is_own(q, entry) && (bitmap & sub))
 		return qcow2_sub_data(q, part, l2, qcow2_own_flag(q), ret);
 	return qcow2_sub_allocate(q, part, ret);
@@ -251,6 +251,8 @@ int qcow2_sub_zero(struct qcow2 *q, const struct qcow2_ask *ask,
 	if (clusters && l2.slice && (qcow2_l2_get(&l2, 0) & QCOW2_COMPRESSED))
 		return write_part(q, &part, &l2, ret);
 	if (clusters)
-		return answer_done(bytes_in(q, ask, whole, clusters), ret);
+		return qcow2_map_zero_again(q, ask, clusters,
+					    bytes_in(q, ask, whole, clusters),
+					    ret);
 	return change_run(q, ask, whole, ret);
 }

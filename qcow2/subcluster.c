@@ -95,7 +95,7 @@ int qcow2_sub_data(struct qcow2 *q, const struct qcow2_ask *ask,
 			break;
 		next += qcow2_cluster_bytes(q);
 	}
-	if (run == 0)
+	if (run == 0 || qcow2_is_misplaced(q, ask->cluster, entry))
 		return qcow2_corrupt_entry(q, ask->cluster, entry);
 	*ret = (struct image_extent){
 		.kind = IMAGE_DATA,

@@ -23,6 +23,28 @@ static int answer_done(const struct qcow2 *q, const struct qcow2_ask *ask,
 	return 0;
 }
 
+int qcow2_map_zero_again(struct qcow2 *q, const struct qcow2_ask *ask,
+			 uint64_t clusters, uint64_t length,
+			 struct image_extent *ret)
+{
+	uint64_t run;
+
+	*ret = (struct image_extent){.kind = IMAGE_DONE, .length = length};
+	if (ask->op == IMAGE_DISCARD || !qcow2_data_is_raw(q) ||
+	    ask->offset >= q->raw_zero_from)
+		return 0;
+	run = qcow2_pending_limit(q, ask->cluster, clusters);
+	if (run == 0)
+		return qcow2_answer_busy(ret);
+	*ret = (struct image_extent){
+		.kind = IMAGE_DATA,
+		.length = MIN(length, qcow2_ask_bytes(q, ask, run)),
+		.store = q->image.data_store,
+		.host_offset = ask->offset,
+	};
+	return 0;
+}
+
 static bool has_no_zero_flag_and_a_backing(const struct qcow2 *q)
 {
 	return q->header.version < 3 &&
@@ -183,7 +205,9 @@ int qcow2_map_zero(struct qcow2 *q, const struct qcow2_ask *ask,
 	run = done_run(q, whole ? ask : &part, &l2,
 		       MIN(whole ? whole : 1, (uint64_t)l2.count));
 	if (run > 0)
-		return answer_done(q, whole ? ask : &part, run, ret);
+		return qcow2_map_zero_again(
+			q, ask, run,
+			qcow2_ask_bytes(q, whole ? ask : &part, run), ret);
 	if (is_data_file_data(q, &l2))
 		return qcow2_map_data(q, ask, &l2, 0, ret);
 	if (whole == 0)

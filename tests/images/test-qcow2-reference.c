@@ -12,6 +12,7 @@
 #include "qcow2/create.h"
 #include "qcow2/qcow2.h"
 #include "tests/cmocka.h"
+#include "tests/images/reference.h"
 #include "tests/images/scratch.h"
 #include "tests/images/workload.h"
 
@@ -20,79 +21,6 @@ enum {
 	MIB = 1 << 20,
 	REQUESTS = 60,
 };
-
-static struct image *open_named(const char *name, bool read_only)
-{
-	static const char *const allowed[] = {".", NULL};
-	const struct image_open_request request = {
-		.path = name,
-		.format = "qcow2",
-		.read_only = read_only,
-		.cache_bytes = 1,
-		.allowed = allowed,
-	};
-	struct image *image = NULL;
-	char *error = NULL;
-	int err = image_open(&request, &image, &error, NULL);
-
-	if (err)
-		print_error("%s: %d: %s\n", name, err, error ? error : "");
-	assert_int_equal(err, 0);
-	return image;
-}
-
-static void assert_clean(const char *name)
-{
-	scratch_must("qemu-img check -f qcow2 %s", name);
-	if (!strstr(scratch_output(), "No errors were found"))
-		fail_msg("%s: %s", name, scratch_output());
-}
-
-static void assert_reads_as(const char *name, const char *options,
-			    const uint8_t *model, uint64_t size)
-{
-	size_t length;
-	uint8_t *raw;
-
-	scratch_must("qemu-img convert %s -f qcow2 -O raw %s out.raw", options,
-		     name);
-	raw = scratch_read("out.raw", &length);
-	assert_int_equal(length, size);
-	for (uint64_t i = 0; i < size; i++)
-		if (raw[i] != model[i])
-			fail_msg("%s %s: byte %llu differs", name, options,
-				 (unsigned long long)i);
-	free(raw);
-}
-
-/* Ours reads the same as theirs; then ours works on it, and theirs looks. */
-static void work_on(const char *name, const char *snapshot, uint64_t seed)
-{
-	struct image *image = open_named(name, false);
-	struct workload work;
-	uint8_t *before;
-	uint64_t size = image->size_bytes;
-
-	workload_init(&work, image, seed);
-	before = malloc(size);
-	memcpy(before, work.model, size);
-	assert_int_equal(image_close(image), 0);
-	assert_clean(name);
-	assert_reads_as(name, "", before, size);
-
-	for (int round = 0; round < 2; round++) {
-		image = work.image = open_named(name, false);
-		workload_run(&work, REQUESTS);
-		workload_check(&work);
-		assert_int_equal(image_close(image), 0);
-		assert_clean(name);
-		assert_reads_as(name, "", work.model, size);
-	}
-	if (snapshot)
-		assert_reads_as(name, snapshot, before, size);
-	workload_deinit(&work);
-	free(before);
-}
 
 static void create_ours(const char *name,
 			const struct qcow2_create_options *options)
@@ -143,25 +71,10 @@ static void qemu_finds_what_ours_made_and_wrote_whole(void **state)
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
 		create_ours("ours.qcow2", &all[i]);
-		assert_clean("ours.qcow2");
+		reference_clean("ours.qcow2");
 		scratch_must("qemu-img info -f qcow2 ours.qcow2");
-		work_on("ours.qcow2", NULL, i + 1);
+		reference_work_on("ours.qcow2", NULL, i + 1);
 	}
-}
-
-/* Writes of every kind that qemu-io can make. */
-static const char qemu_writes[] =
-	"-c 'write -P 1 0 256k' -c 'write -P 2 300k 12k' "
-	"-c 'write -z 64k 64k' -c 'write -z 10k 1k' "
-	"-c 'write -P 3 1M 200k' -c 'write -z -u 1M 64k' "
-	"-c 'discard 128k 64k' -c 'write -P 9 3M 512'";
-
-static void make_theirs(const char *options)
-{
-	scratch_must("rm -f theirs.qcow2 && "
-		     "qemu-img create -q -f qcow2 -o %s theirs.qcow2 4M",
-		     options);
-	scratch_must("qemu-io -f qcow2 %s theirs.qcow2", qemu_writes);
 }
 
 static const char *const option_sets[] = {
@@ -184,8 +97,8 @@ static const char *const option_sets[] = {
 static void ours_reads_and_changes_what_qemu_made(void **state)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(option_sets); i++) {
-		make_theirs(option_sets[i]);
-		work_on("theirs.qcow2", NULL, 100 + i);
+		reference_make(option_sets[i]);
+		reference_work_on("theirs.qcow2", NULL, 100 + i);
 	}
 }
 
@@ -201,13 +114,13 @@ static void a_snapshot_keeps_its_content_while_ours_writes(void **state)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
-		make_theirs(sets[i]);
+		reference_make(sets[i]);
 		scratch_must("qemu-img snapshot -c one theirs.qcow2");
-		work_on("theirs.qcow2", "-l one", 200 + i);
+		reference_work_on("theirs.qcow2", "-l one", 200 + i);
 		/* Its clusters come back when it goes. */
 		scratch_must("qemu-img snapshot -d one theirs.qcow2");
-		assert_clean("theirs.qcow2");
-		work_on("theirs.qcow2", NULL, 300 + i);
+		reference_clean("theirs.qcow2");
+		reference_work_on("theirs.qcow2", NULL, 300 + i);
 	}
 }
 
@@ -224,7 +137,7 @@ static void compressed_clusters_are_read_and_replaced(void **state)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
-		make_theirs("compat=1.1");
+		reference_make("compat=1.1");
 		/* Something that does not shrink to nothing. */
 		scratch_must("head -c 700000 /dev/urandom | base64 -w0 | "
 			     "head -c 655360 > text.raw");
@@ -233,7 +146,7 @@ static void compressed_clusters_are_read_and_replaced(void **state)
 		scratch_must("qemu-img convert -c -f qcow2 -O qcow2 -o %s "
 			     "theirs.qcow2 packed.qcow2",
 			     sets[i]);
-		work_on("packed.qcow2", NULL, 400 + i);
+		reference_work_on("packed.qcow2", NULL, 400 + i);
 	}
 }
 
@@ -247,7 +160,7 @@ static void a_backing_chain_shows_through(void **state)
 		"compat=1.1,cluster_size=2M",
 	};
 
-	make_theirs("compat=1.1");
+	reference_make("compat=1.1");
 	scratch_must("mv theirs.qcow2 base.qcow2 && "
 		     "qemu-img create -q -f qcow2 -b base.qcow2 -F qcow2 "
 		     "middle.qcow2 && "
@@ -259,7 +172,7 @@ static void a_backing_chain_shows_through(void **state)
 			     "qemu-img create -q -f qcow2 -o %s "
 			     "-b middle.qcow2 -F qcow2 top.qcow2 5M",
 			     sets[i]);
-		work_on("top.qcow2", NULL, 500 + i);
+		reference_work_on("top.qcow2", NULL, 500 + i);
 	}
 	scratch_must(
 		"qemu-img check middle.qcow2 && qemu-img check base.qcow2");
@@ -269,7 +182,7 @@ static void qemu_opens_what_ours_made_on_a_backing_file(void **state)
 {
 	static const uint32_t clusters[] = {512, 4 * KIB, 64 * KIB, 2 * MIB};
 
-	make_theirs("compat=1.1");
+	reference_make("compat=1.1");
 	scratch_must("mv theirs.qcow2 base.qcow2");
 	for (size_t i = 0; i < ARRAY_SIZE(clusters); i++) {
 		const struct qcow2_create_options options = {
@@ -283,7 +196,7 @@ static void qemu_opens_what_ours_made_on_a_backing_file(void **state)
 		scratch_must("qemu-img info ours.qcow2");
 		assert_non_null(
 			strstr(scratch_output(), "backing file format: qcow2"));
-		work_on("ours.qcow2", NULL, 600 + i);
+		reference_work_on("ours.qcow2", NULL, 600 + i);
 	}
 }
 
@@ -291,9 +204,9 @@ static void a_bitmap_is_disowned_before_the_first_write(void **state)
 {
 	struct workload work;
 
-	make_theirs("compat=1.1");
+	reference_make("compat=1.1");
 	scratch_must("qemu-img bitmap --add theirs.qcow2 b0");
-	workload_init(&work, open_named("theirs.qcow2", false), 700);
+	workload_init(&work, reference_open("theirs.qcow2", false), 700);
 	workload_run(&work, REQUESTS);
 	assert_int_equal(image_close(work.image), 0);
 	/* Its clusters are nobody's now, which is no harm. */
@@ -301,8 +214,8 @@ static void a_bitmap_is_disowned_before_the_first_write(void **state)
 	assert_non_null(strstr(scratch_output(),
 			       "all bitmaps are now considered inconsistent"));
 	scratch_must("qemu-img check -q -r leaks theirs.qcow2");
-	assert_clean("theirs.qcow2");
-	assert_reads_as("theirs.qcow2", "", work.model, work.size_bytes);
+	reference_clean("theirs.qcow2");
+	reference_reads_as("theirs.qcow2", "", work.model, work.size_bytes);
 	workload_deinit(&work);
 }
 
