@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "image/open.h"
+#include "image/raw-manage.h"
 
 static bool raw_probe(const void *head, size_t size)
 {
@@ -56,6 +57,7 @@ static void raw_flush_end(struct image *image, struct image_plan *plan,
 
 const struct image_format raw_format = {
 	.name = "raw",
+	.manage = &raw_manage,
 	.map_is_constant = true,
 	.probe = raw_probe,
 	.open = raw_open,
