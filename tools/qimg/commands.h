@@ -8,6 +8,7 @@
 extern const struct cli_command qimg_amend;
 extern const struct cli_command qimg_bitmap;
 extern const struct cli_command qimg_check;
+extern const struct cli_command qimg_convert;
 extern const struct cli_command qimg_create;
 extern const struct cli_command qimg_info;
 extern const struct cli_command qimg_map;

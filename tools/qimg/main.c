@@ -12,7 +12,7 @@
 #include "tools/qimg/commands.h"
 
 static const struct cli_command *const commands[] = {
-	&qimg_amend, &qimg_bitmap, &qimg_check,	 &qimg_create,
+	&qimg_amend, &qimg_bitmap, &qimg_check,	 &qimg_convert,	 &qimg_create,
 	&qimg_info,  &qimg_map,	   &qimg_resize, &qimg_snapshot,
 };
 

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * qimg convert, from inside: convert.c reads the command line and brings
+ * sources and target together; convert-target.c makes the target, and takes it
+ * away again; convert-walk.c finds what is to be copied; convert-copy.c copies
+ * it, with many requests under way; convert-clone.c lets the file system do so;
+ * convert-progress.c says how far it is.
+ */
+#ifndef QIMG_CONVERT_H
+#define QIMG_CONVERT_H
+
+#include "image/codec-pool.h"
+#include "image/executor.h"
+#include "tools/qimg/format-options.h"
+#include "tools/qimg/spec.h"
+
+enum {
+	CONVERT_MAX_SOURCES = 256,
+	CONVERT_MIN_SLOTS = 8,
+	CONVERT_MAX_SLOTS = 16,	       /* as many as -m may ask for */
+	CONVERT_PIECE_BYTES = 1 << 20, /* or a cluster of the target */
+	CONVERT_MAX_PIECE = 2 << 20,
+	SECTOR_BYTES = 512,
+};
+
+struct convert_source {
+	const char *name;
+	struct image *image;
+	struct executor *executor;
+	uint64_t start; /* of its first byte in the target */
+	uint64_t bytes; /* in whole sectors */
+};
+
+struct convert_progress {
+	bool shown;	  /* -p */
+	bool json;	  /* --progress=json */
+	bool on_terminal; /* a bar, not qemu-img's line */
+	uint64_t total, done;
+	uint64_t began_ns, printed_ns;
+};
+
+struct convert {
+	const char *target_name; /* as it was typed */
+	struct format_request make;
+	struct image *target;
+	struct executor *executor;
+	struct loop *loop;
+	struct codec_pool *pool;
+	struct convert_source sources[CONVERT_MAX_SOURCES];
+	size_t source_count;
+	uint64_t total_bytes;
+	/* Options. */
+	bool compress;
+	bool copy_range;   /* -C */
+	bool out_of_order; /* -W */
+	bool salvage;
+	bool has_backing;    /* -B: what the source's top lacks is left out */
+	bool reads_zero;     /* what is not written reads as zeroes */
+	bool no_sync;	     /* -t unsafe */
+	uint64_t sparse;     /* -S; 0: write zeroes, too */
+	unsigned slots;	     /* -m */
+	uint64_t rate_bytes; /* a second, -r; 0: no limit */
+	struct qimg_cache cache; /* -t */
+	struct convert_progress progress;
+	int clones; /* see convert-clone.c */
+};
+
+/* --- convert-target.c --- */
+
+/* All print a message and answer with the exit status. */
+
+/* Makes and opens the target, under a temporary name unless it is a device. */
+int convert_target_make(struct convert *convert, const char *path);
+
+/* Opens one that is there already, -n. */
+int convert_target_open(struct convert *convert, const struct qimg_open *open);
+
+/* Closes it; and, if @status is 0, gives it its name, or takes it away. */
+int convert_target_end(struct convert *convert, int status);
+
+/* --- convert-walk.c --- */
+
+enum convert_kind {
+	CONVERT_SKIP, /* the target has it already */
+	CONVERT_ZERO, /* zeroes to be written */
+	CONVERT_DATA,
+	CONVERT_END,
+};
+
+struct convert_piece {
+	enum convert_kind kind;
+	uint64_t offset; /* in the target */
+	uint64_t length;
+	struct convert_source *source; /* DATA */
+	/* DATA that lies as it is at @host_offset of @store; else NULL. */
+	struct store *store;
+	uint64_t host_offset;
+};
+
+struct convert_walk {
+	struct convert *convert;
+	uint64_t at;
+	size_t source;		    /* index of the current one */
+	struct convert_piece known; /* of which the next pieces are cut */
+};
+
+/* The next piece. 0, or a negative errno or IMAGE_E_* of reading the source. */
+int convert_walk_next(struct convert_walk *walk, struct convert_piece *ret);
+
+/* The unit in which the target takes data: its cluster, or a sector. */
+uint64_t convert_unit(const struct convert *convert);
+
+/* --- convert-copy.c --- */
+
+int convert_copy(struct convert *convert);
+
+/* --- convert-verify.c --- */
+
+/* Reads both sides again and compares. */
+int convert_verify(struct convert *convert);
+
+/* --- convert-bitmaps.c --- */
+
+/* Before anything is written: whether the source's bitmaps can be copied. */
+int convert_bitmaps_check(struct convert *convert, bool skip_broken);
+
+/* After the data; no executor is at work any more. */
+int convert_bitmaps_copy(struct convert *convert);
+
+/* --- convert-clone.c --- */
+
+/* True if the file system has copied all of @piece. */
+bool convert_clone(struct convert *convert, const struct convert_piece *piece);
+
+/* --- convert-progress.c --- */
+
+void convert_progress_begin(struct convert_progress *progress, uint64_t total);
+void convert_progress_add(struct convert_progress *progress, uint64_t bytes);
+void convert_progress_end(struct convert_progress *progress, bool success);
+
+#endif
