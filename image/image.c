@@ -163,9 +163,9 @@ int image_map_packed(struct image *image, uint64_t offset, uint32_t bytes,
 		return -EINVAL;
 	if (image->read_only)
 		return -EROFS;
-	pthread_mutex_lock(&image->lock);
+	begin_change(image);
 	outcome = image->format->map_packed(image, offset, bytes, ret_extent);
-	pthread_mutex_unlock(&image->lock);
+	end_change(image);
 	return outcome;
 }
 
