@@ -205,6 +205,56 @@ static int amend_version(struct qcow2 *q,
 	return err || version < 3 ? err : set_lazy(q, lazy);
 }
 
+/* Only what the header says; the file itself is left alone. */
+static int set_data_name(struct qcow2 *q, const char *name)
+{
+	char *ours = strdup(name), *images = strdup(name);
+	char *before = q->header.data_name;
+	int err = ours && images ? 0 : -ENOMEM;
+
+	if (err == 0) {
+		q->header.data_name = ours;
+		err = qcow2_header_update(q);
+	}
+	if (err) {
+		q->header.data_name = before;
+		free(ours);
+		free(images);
+		return err;
+	}
+	free(before);
+	free(q->image.data_name);
+	q->image.data_name = images;
+	return 0;
+}
+
+static int amend_data_file(struct qcow2 *q, const struct image_options *o)
+{
+	const char *name = image_options_string(o, "data_file", NULL);
+	uint64_t now = q->header.autoclear & QCOW2_AUTOCLEAR_RAW_DATA;
+	bool raw = image_options_bool(o, "data_file_raw", now);
+	struct qcow2_header wanted = q->header;
+	int err = 0;
+
+	if (name && !q->data_file)
+		return image_set_error(&q->image, -EINVAL,
+				       "data_file can only be changed of an "
+				       "image that has one");
+	if (name && (!*name || strlen(name) > QCOW2_MAX_DATA_NAME))
+		return image_set_error(&q->image, -EINVAL,
+				       "data_file wants a name of 1 to %d "
+				       "bytes",
+				       QCOW2_MAX_DATA_NAME);
+	if (raw && !now)
+		return image_set_error(&q->image, -EINVAL,
+				       "data_file_raw can only be said of a "
+				       "new image");
+	wanted.autoclear &= ~QCOW2_AUTOCLEAR_RAW_DATA;
+	if (now && !raw)
+		err = change_header(q, &wanted);
+	return err == 0 && name ? set_data_name(q, name) : err;
+}
+
 static int amend_backing(struct qcow2 *q, const struct image_options *o)
 {
 	const char *name = image_options_string(o, "backing_file", NULL);
@@ -257,6 +307,8 @@ int qcow2_amend(struct image *image, const struct image_amend_request *request)
 		err = amend_version(q, request);
 	if (err == 0)
 		err = amend_refcounts(q, request->options);
+	if (err == 0)
+		err = amend_data_file(q, request->options);
 	if (err == 0)
 		err = amend_backing(q, request->options);
 	if (err == 0)

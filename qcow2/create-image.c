@@ -4,6 +4,7 @@
 
 #include "qcow2/core.h"
 #include "qcow2/create-options.h"
+#include "qcow2/data-file.h"
 #include "qcow2/fill.h"
 #include "qcow2/manage.h"
 #include "qcow2/qcow2.h"
@@ -24,7 +25,7 @@ static int reserve_space(struct store *store)
 
 static int map_everything(struct qcow2 *q, enum image_preallocation how)
 {
-	struct store *store = q->image.store;
+	struct store *store = q->image.store, *data = q->image.data_store;
 	int err = qcow2_fill_zeroes(q, 0, q->image.size_bytes,
 				    how == IMAGE_PREALLOCATION_FULL);
 
@@ -33,12 +34,14 @@ static int map_everything(struct qcow2 *q, enum image_preallocation how)
 	if (err == 0 && store->can_grow)
 		err = store_resize(store, q->end_cluster << q->cluster_bits);
 	if (err == 0 && how == IMAGE_PREALLOCATION_FALLOC)
-		err = reserve_space(store);
+		err = reserve_space(data);
+	if (err == 0 && data != store)
+		err = store_flush(data);
 	return err ? err : store_flush(store);
 }
 
 static int preallocate(const struct image_create_request *request,
-		       const struct qcow2_create_options *o,
+		       const struct qcow2_create_options *o, struct store *data,
 		       enum image_preallocation how, char **ret_error)
 {
 	struct image_secret secrets[2] = {
@@ -54,12 +57,17 @@ static int preallocate(const struct image_create_request *request,
 
 	if (err)
 		return err;
-	err = map_everything(qcow2_of(image), how);
+	if (data)
+		err = qcow2_format.attach_data(image, data, ret_error);
+	if (data && err == 0)
+		qcow2_of(image)->raw_zero_from = 0;
+	if (err == 0)
+		err = map_everything(qcow2_of(image), how);
 	if (err)
 		store_fail(ret_error, err, "%s: cannot be preallocated: %s",
 			   store->name,
 			   err < 0 ? strerror(-err) : image_error(image));
-	/* All is written; the store goes back to the caller. */
+	/* All is written; the stores go back to the caller. */
 	image->read_only = true;
 	image->store = image->data_store = NULL;
 	image->format->close(image);
@@ -71,12 +79,16 @@ int qcow2_create_image(const struct image_create_request *request,
 {
 	struct qcow2_create_options o;
 	enum image_preallocation preallocation;
+	struct store *data = NULL;
 	int err = qcow2_create_options_take(request, &o, &preallocation,
 					    ret_error);
 
+	if (err == 0 && o.data_name)
+		err = qcow2_data_file_make(request, &o, &data, ret_error);
 	if (err == 0)
 		err = qcow2_create(request->store, &o, ret_error);
 	if (err == 0 && preallocation != IMAGE_PREALLOCATION_OFF)
-		err = preallocate(request, &o, preallocation, ret_error);
+		err = preallocate(request, &o, data, preallocation, ret_error);
+	store_free(data);
 	return err;
 }

@@ -37,6 +37,33 @@ static int take_encryption(const struct image_create_request *request,
 				   &o->luks, ret_error);
 }
 
+static int check_data_file(const struct qcow2_create_options *o,
+			   char **ret_error)
+{
+	if (o->data_raw && !o->data_name)
+		return store_fail(ret_error, -EINVAL,
+				  "qcow2: data_file_raw wants a data_file");
+	if (!o->data_name)
+		return 0;
+	if (!*o->data_name || strlen(o->data_name) > QCOW2_MAX_DATA_NAME)
+		return store_fail(ret_error, -EINVAL,
+				  "qcow2: data_file wants a name of 1 to %d "
+				  "bytes",
+				  QCOW2_MAX_DATA_NAME);
+	if (o->version < 3)
+		return store_fail(ret_error, -EINVAL,
+				  "qcow2: data_file wants compat=1.1 or newer");
+	if (o->data_raw && o->backing_name)
+		return store_fail(ret_error, -EINVAL,
+				  "qcow2: a data_file that is raw has no "
+				  "backing file: one or the other");
+	if (o->data_raw && o->encrypted)
+		return store_fail(ret_error, -EINVAL,
+				  "qcow2: a data_file that is encrypted is not "
+				  "raw: one or the other");
+	return 0;
+}
+
 static int check(const struct qcow2_create_options *o,
 		 enum image_preallocation preallocation, char **ret_error)
 {
@@ -105,6 +132,8 @@ int qcow2_create_options_take(const struct image_create_request *request,
 				       : QCOW2_COMPRESSION_ZLIB,
 		.lazy_refcounts =
 			image_options_bool(given, "lazy_refcounts", false),
+		.data_name = image_options_string(given, "data_file", NULL),
+		.data_raw = image_options_bool(given, "data_file_raw", false),
 		.extended_l2 = image_options_bool(given, "extended_l2", false),
 		.backing_name = image_options_string(given, "backing_file",
 						     request->backing_name),
@@ -119,6 +148,12 @@ int qcow2_create_options_take(const struct image_create_request *request,
 		err = check(&o, *ret_preallocation, ret_error);
 	if (err == 0)
 		err = take_encryption(request, &o, ret_error);
+	if (err == 0)
+		err = check_data_file(&o, ret_error);
+	/* Who knows nothing of qcow2 writes anywhere in a raw file. */
+	if (err == 0 && o.data_raw &&
+	    *ret_preallocation == IMAGE_PREALLOCATION_OFF)
+		*ret_preallocation = IMAGE_PREALLOCATION_METADATA;
 	if (err == 0)
 		*ret_options = o;
 	return err;

@@ -68,6 +68,11 @@ static int check_options(const struct qcow2_create_options *o, struct layout *l,
 		return store_fail(ret_error, -EINVAL,
 				  "qcow2: a backing format without a backing "
 				  "file");
+	if (o->data_name &&
+	    (l->version < 3 || strlen(o->data_name) > QCOW2_MAX_DATA_NAME))
+		return store_fail(ret_error, -EINVAL,
+				  "qcow2: an external data file wants version "
+				  "3 and a shorter name");
 	if ((o->backing_name &&
 	     strlen(o->backing_name) > QCOW2_MAX_BACKING_NAME) ||
 	    (o->backing_format &&
@@ -138,6 +143,7 @@ static int fill_header(const struct layout *l, uint8_t *cluster,
 		.reftable_clusters = l->reftable_clusters,
 		.backing_name = (char *)o->backing_name,
 		.backing_format = (char *)o->backing_format,
+		.data_name = (char *)o->data_name,
 	};
 	size_t size = (size_t)1 << l->cluster_bits;
 	int err;
@@ -151,15 +157,20 @@ static int fill_header(const struct layout *l, uint8_t *cluster,
 		h.incompatible |= QCOW2_INCOMPAT_COMPRESSION;
 	if (o->extended_l2)
 		h.incompatible |= QCOW2_INCOMPAT_EXTENDED_L2;
+	if (o->data_name)
+		h.incompatible |= QCOW2_INCOMPAT_DATA_FILE;
+	if (o->data_name && o->data_raw)
+		h.autoclear |= QCOW2_AUTOCLEAR_RAW_DATA;
 	if (o->lazy_refcounts)
 		h.compatible |= QCOW2_COMPAT_LAZY_REFCOUNTS;
 	memset(cluster, 0, size);
 	err = qcow2_header_lay_out(&h, cluster, size);
 	if (err == -ENOSPC)
-		return store_fail(ret_error, -EINVAL,
-				  "qcow2: the backing file's name and format "
-				  "are too long for clusters of %zu bytes",
-				  size);
+		return store_fail(
+			ret_error, -EINVAL,
+			"qcow2: the names of backing file, format "
+			"and data file are too long for clusters of %zu bytes",
+			size);
 	return err;
 }
 

@@ -22,6 +22,9 @@ struct qcow2_create_options {
 	bool extended_l2;	    /* wants clusters of 16 KiB or more */
 	const char *backing_name;   /* or NULL; not looked at */
 	const char *backing_format; /* or NULL */
+	const char *data_name;	    /* of an external data file, or NULL; not
+				     * looked at */
+	bool data_raw;		    /* which is what the guest sees */
 	bool encrypted;		    /* with @luks, which borrows a passphrase */
 	struct luks_create_options luks;
 };

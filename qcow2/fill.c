@@ -75,6 +75,11 @@ static int write_encrypted(const struct image_extent *e, uint64_t length)
 	return err;
 }
 
+static bool is_fresh_data(const struct qcow2 *q, const struct image_extent *e)
+{
+	return q->data_file && e->host_offset >= q->raw_zero_from;
+}
+
 static int fill_extent(struct qcow2 *q, const struct image_extent *e,
 		       bool written)
 {
@@ -87,7 +92,7 @@ static int fill_extent(struct qcow2 *q, const struct image_extent *e,
 		err = write_encrypted(e, length);
 	else if (written)
 		err = write_through(e->store, e->host_offset, length);
-	else if (allocate && !e->reads_zero)
+	else if (allocate && !e->reads_zero && !is_fresh_data(q, e))
 		err = write_zeroes(e->store, e->host_offset, length);
 	if (!allocate)
 		return err;
