@@ -15,10 +15,10 @@
 #ifndef BASE_BARRIER_H
 #define BASE_BARRIER_H
 
-#define load_once(p)		__atomic_load_n((p), __ATOMIC_RELAXED)
-#define store_once(p, v)	__atomic_store_n((p), (v), __ATOMIC_RELAXED)
-#define load_acquire(p)		__atomic_load_n((p), __ATOMIC_ACQUIRE)
-#define store_release(p, v)	__atomic_store_n((p), (v), __ATOMIC_RELEASE)
+#define load_once(p)	    __atomic_load_n((p), __ATOMIC_RELAXED)
+#define store_once(p, v)    __atomic_store_n((p), (v), __ATOMIC_RELAXED)
+#define load_acquire(p)	    __atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define store_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 /* All threads agree on the order of these: store, then look for another's. */
 #define load_seq_cst(p)		__atomic_load_n((p), __ATOMIC_SEQ_CST)
 #define store_seq_cst(p, v)	__atomic_store_n((p), (v), __ATOMIC_SEQ_CST)

@@ -50,13 +50,15 @@ static int copy_one(struct convert *convert, const struct image_bitmap *bitmap)
 int convert_bitmaps_check(struct convert *convert, bool skip_broken)
 {
 	struct image *source = convert->sources[0].image;
+	const struct image_manage *manage = source->format->manage;
 	struct image_bitmaps bitmaps = {0};
-	int err = image_bitmap_list(source, &bitmaps);
 	int status = 0;
+	int err;
 
-	if (err == -ENOTSUP)
+	if (!manage || !manage->bitmap_list)
 		return cli_error("Format driver '%s' does not support bitmaps",
 				 source->format->name);
+	err = image_bitmap_list(source, &bitmaps);
 	if (err)
 		return qimg_image_error(source, convert->sources[0].name, err,
 					"its bitmaps cannot be read");

@@ -65,7 +65,7 @@ static int claim(const char *path)
 		return 0;
 	err = store_open_file(path, &options, &replaced, &error);
 	if (err)
-		cli_error("%s: %s", path, error ? error : strerror(-err));
+		cli_error("%s", error ? error : strerror(-err));
 	free(error);
 	return err ? 1 : 0;
 }
@@ -146,13 +146,13 @@ static int give_name(const struct convert *convert)
 
 int convert_target_end(struct convert *convert, int status)
 {
-	if (convert->target) {
-		/* What cannot be used need not be made stable. */
-		if (!qimg_close(convert->target, convert->target_name) &&
-		    status == 0)
-			status = 1;
-		convert->target = NULL;
-	}
+	/* What is thrown away need not be made stable, nor said to be not. */
+	if (convert->target && status)
+		(void)image_close(convert->target);
+	else if (convert->target &&
+		 !qimg_close(convert->target, convert->target_name))
+		status = 1;
+	convert->target = NULL;
 	if (temporary_path) {
 		if (status == 0)
 			status = give_name(convert);
