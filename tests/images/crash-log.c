@@ -90,7 +90,12 @@ static int recorder_write(struct store *store, uint64_t offset,
 
 static int recorder_flush(struct store *store)
 {
-	append(container_of(store, struct recorder, store), CRASH_FLUSH, 0, 0);
+	struct recorder *r = container_of(store, struct recorder, store);
+	struct crash_log *log = r->log;
+
+	if (log->is_lost && r->file == 0 && log->is_lost(log, r->data))
+		return 0;
+	append(r, CRASH_FLUSH, 0, 0);
 	return 0;
 }
 

@@ -34,6 +34,10 @@ struct crash_log {
 	size_t count;
 	size_t capacity;
 	unsigned files;
+	/* Asked before each flush of the first file, which @data is now: true
+	 * leaves it out. Or NULL. */
+	bool (*is_lost)(const struct crash_log *log, const uint8_t *data);
+	unsigned loses; /* its own */
 	/* Each store's content before the first entry. */
 	struct {
 		uint8_t *start;

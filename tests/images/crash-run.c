@@ -218,6 +218,8 @@ static void make(struct crash_run *run)
 	if (data)
 		run->store[1] = crash_log_record_more(
 			&run->log, crash_log_data(data), data->size_bytes);
+	run->log.loses = run->loses;
+	run->log.is_lost = run->loses ? crash_loses : NULL;
 	crash_log_release(store);
 	if (data)
 		crash_log_release(data);

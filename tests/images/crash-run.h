@@ -66,9 +66,29 @@ struct crash_phase {
 	struct guest guest;	/* not managed */
 };
 
+/* A kind of write whose flushes are lost. */
+enum crash_loss {
+	CRASH_LOSES_NOTHING,
+	CRASH_LOSES_MAPPING, /* L1 and L2 tables */
+	CRASH_LOSES_REFCOUNTS,
+	CRASH_LOSES_HEADER,
+	CRASH_LOSES_DATA, /* and what else there is */
+};
+
+/*
+ * For a log's is_lost: something of the kind that it loses was written to
+ * @image since the last flush.
+ */
+bool crash_loses(const struct crash_log *log, const uint8_t *image);
+
+extern const struct crash_scenario crash_scenarios[];
+extern const size_t crash_scenario_count;
+
 struct crash_run {
 	const struct crash_scenario *scenario;
 	uint64_t seed;
+	enum crash_loss loses; /* nothing; or it has to be noticed */
+	bool only_looks;       /* nothing is checked but by @look */
 	struct image *image;
 	struct crash_log log;
 	struct store *store[CRASH_FILES];

@@ -128,6 +128,14 @@ static int use(struct qcow2_walk *w, const char *what, uint64_t offset,
 	return 0;
 }
 
+/* Whoever writes there copies for nothing, which QEMU takes for corrupt. */
+static void note_unmarked(struct qcow2_walk *w, uint64_t entry, bool active)
+{
+	w->unmarked +=
+		active && !(entry & COPIED_BIT) &&
+		get_ref(w, (entry & OFFSET_BITS) >> w->cluster_bits) == 1;
+}
+
 static int use_entry(struct qcow2_walk *w, uint64_t entry, bool active)
 {
 	if (!active)
@@ -142,6 +150,7 @@ static int use_entry(struct qcow2_walk *w, uint64_t entry, bool active)
 	}
 	if ((entry & OFFSET_BITS) == 0 || w->data_file)
 		return 0;
+	note_unmarked(w, entry, active);
 	return use(w, "data", entry & OFFSET_BITS, 1, entry);
 }
 
@@ -160,6 +169,7 @@ static int use_l1(struct qcow2_walk *w, uint64_t offset, uint64_t entries,
 			continue;
 		if (!active)
 			entry &= ~COPIED_BIT;
+		note_unmarked(w, entry, active);
 		err = use(w, "L2 table", table, 1, entry);
 		for (uint64_t e = 0; e < per_table && err == 0; e++)
 			err = use_entry(w, get64(w, table + e * entry_bytes),
@@ -203,6 +213,9 @@ static int use_snapshots(struct qcow2_walk *w)
 	for (uint32_t i = 0; i < count && err == 0; i++) {
 		if (!range_fits(at, 40, w->size_bytes))
 			return PROBLEM(w, "snapshot table not in the file");
+		if (get_be32(w->data + AT_VERSION) > 2 &&
+		    get_be32(w->data + at + 36) < 16)
+			return PROBLEM(w, "snapshot %u is incomplete", i);
 		err = use_l1(w, get64(w, at), get_be32(w->data + at + 8),
 			     false);
 		at += snapshot_bytes(w, at);
@@ -311,6 +324,7 @@ int qcow2_walk(struct qcow2_walk *w)
 	if (err)
 		return err;
 	w->leaked = 0;
+	w->unmarked = 0;
 	w->uses = calloc(w->clusters, sizeof(*w->uses));
 	err = use(w, "header", 0, 1, 0);
 	if (err == 0)

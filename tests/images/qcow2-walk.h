@@ -22,6 +22,8 @@ struct qcow2_walk {
 	uint64_t clusters;
 	uint32_t *uses;	 /* by cluster; to be freed */
 	uint64_t leaked; /* clusters with a refcount above their uses */
+	/* Active mappings to what has the refcount one, without COPIED. */
+	uint64_t unmarked;
 	char problem[200];
 };
 

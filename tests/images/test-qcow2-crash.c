@@ -5,134 +5,45 @@
  *	test-qcow2-crash			what an ordinary run does
  *	test-qcow2-crash STATES [SEED]		until so many states were seen
  *	test-qcow2-crash SCENARIO SEED		one run again
+ *	test-qcow2-crash SCENARIO SEED LOSS	the same with barriers lost:
+ *						it has to fail
  */
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/bytes.h"
 #include "tests/cmocka.h"
 #include "tests/images/crash-run.h"
+#include "tests/images/scratch.h"
 
 enum {
-	KIB = 1 << 10,
 	USUAL_SEED = 20260,
 	/* Looked at by an ordinary run, in all and of each scenario. */
 	ORDINARY_STATES = 20000 / CRASH_STRIDE,
 	FEWEST_STATES = 500 / CRASH_STRIDE,
+	MAX_TESTS = 64,
 };
 
-static const struct crash_scenario scenarios[] = {
-	{.name = "small_clusters",
-	 .options = {.size_bytes = 128 * KIB, .cluster_bytes = 512},
-	 .work = CRASH_REOPENS,
-	 .phases = 3,
-	 .requests = 70,
-	 .torn = 2},
-	{.name = "default_clusters",
-	 .options = {.size_bytes = 1024 * KIB},
-	 .work = CRASH_REOPENS,
-	 .phases = 2,
-	 .requests = 100,
-	 .torn = 2},
-	{.name = "1_bit_refcounts",
-	 .options = {.size_bytes = 256 * KIB,
-		     .cluster_bytes = 4 * KIB,
-		     .refcount_bits = 1},
-	 .work = CRASH_REOPENS,
-	 .phases = 3,
-	 .requests = 100,
-	 .torn = 3},
-	{.name = "sizes",
-	 .options = {.size_bytes = 96 * KIB, .cluster_bytes = 512},
-	 .work = CRASH_RESIZES,
-	 .phases = 5,
-	 .requests = 20,
-	 .torn = 2},
-	{.name = "snapshots_of_version_2",
-	 .options = {.size_bytes = 64 * KIB,
-		     .cluster_bytes = 1 * KIB,
-		     .version = 2},
-	 .work = CRASH_SNAPSHOTS,
-	 .thirds = true,
-	 .phases = 6,
-	 .requests = 20,
-	 .torn = 2},
-	{.name = "version_2",
-	 .options = {.size_bytes = 128 * KIB,
-		     .cluster_bytes = 1 * KIB,
-		     .version = 2},
-	 .work = CRASH_REOPENS,
-	 .phases = 3,
-	 .requests = 80,
-	 .torn = 3},
-	{.name = "sub_clusters",
-	 .options = {.size_bytes = 256 * KIB,
-		     .cluster_bytes = 16 * KIB,
-		     .extended_l2 = true},
-	 .work = CRASH_REOPENS,
-	 .phases = 3,
-	 .requests = 80,
-	 .torn = 3},
-	{.name = "snapshots",
-	 .options = {.size_bytes = 64 * KIB, .cluster_bytes = 1 * KIB},
-	 .work = CRASH_SNAPSHOTS | CRASH_REOPENS,
-	 .thirds = true,
-	 .phases = 10,
-	 .requests = 10,
-	 .torn = 1},
-	{.name = "snapshots_and_sizes",
-	 .options = {.size_bytes = 64 * KIB, .cluster_bytes = 512},
-	 .work = CRASH_SNAPSHOTS | CRASH_RESIZES,
-	 .phases = 8,
-	 .requests = 10,
-	 .torn = 1},
-	{.name = "compressed",
-	 .options = {.size_bytes = 128 * KIB, .cluster_bytes = 4 * KIB},
-	 .work = CRASH_COMPRESSES | CRASH_SNAPSHOTS | CRASH_REOPENS,
-	 .phases = 6,
-	 .requests = 30,
-	 .torn = 1},
-	{.name = "headers",
-	 .options = {.size_bytes = 64 * KIB, .cluster_bytes = 1 * KIB},
-	 .work = CRASH_HEADERS | CRASH_AMENDS,
-	 .phases = 10,
-	 .requests = 10,
-	 .torn = 1},
-	{.name = "emptied",
-	 .options = {.size_bytes = 64 * KIB, .cluster_bytes = 512},
-	 .work = CRASH_EMPTIES | CRASH_REOPENS,
-	 .thirds = true,
-	 .phases = 6,
-	 .requests = 20,
-	 .torn = 1},
-	{.name = "bitmaps",
-	 .options = {.size_bytes = 64 * KIB, .cluster_bytes = 512},
-	 .work = CRASH_BITMAPS | CRASH_REOPENS,
-	 .phases = 12,
-	 .requests = 8,
-	 .torn = 1},
-	{.name = "lazy_refcounts",
-	 .options = {.size_bytes = 64 * KIB,
-		     .cluster_bytes = 512,
-		     .lazy_refcounts = true},
-	 .work = CRASH_REOPENS,
-	 .phases = 4,
-	 .requests = 40,
-	 .torn = 1},
-	/* 64 refcounts a block, 64 blocks a cluster of the table. */
-	{.name = "moving_refcount_table",
-	 .options = {.size_bytes = 3072 * KIB,
-		     .cluster_bytes = 512,
-		     .refcount_bits = 64},
-	 .work = CRASH_REOPENS,
-	 .phases = 1,
-	 .requests = 260,
-	 .torn = 1},
+/* By enum crash_loss. */
+static const char *const losses[] = {"nothing", "mapping", "refcounts",
+				     "header", "data"};
+
+/* Of each kind, one that is enough to notice it. */
+static const struct lossy_run {
+	const char *scenario;
+	const char *loss;
+} lossy_runs[] = {
+	{"small_clusters", "mapping"},
+	{"small_clusters", "refcounts"},
+	{"small_clusters", "data"},
+	{"snapshots", "header"},
 };
 
 static struct crash_run run;
+static enum crash_loss wanted_loss;
 static unsigned long all_states;
 static unsigned long wanted_states;
 static uint64_t first_seed = USUAL_SEED;
@@ -140,7 +51,11 @@ static const struct crash_scenario *wanted_scenario;
 
 static void run_once(const struct crash_scenario *scenario, uint64_t seed)
 {
-	run = (struct crash_run){.scenario = scenario, .seed = seed};
+	run = (struct crash_run){
+		.scenario = scenario,
+		.seed = seed,
+		.loses = wanted_loss,
+	};
 	crash_run(&run);
 	run.scenario = NULL;
 }
@@ -176,7 +91,8 @@ static void any_of_so_many_crashes_leaves_it_whole(void **state)
 	time_t began = time(NULL), said = began;
 
 	for (uint64_t i = 0; states < wanted_states; i++) {
-		run_once(&scenarios[i % ARRAY_SIZE(scenarios)], first_seed + i);
+		run_once(&crash_scenarios[i % crash_scenario_count],
+			 first_seed + i);
 		states += run.states;
 		if (time(NULL) - said < 15 && states < wanted_states)
 			continue;
@@ -190,21 +106,44 @@ static void any_of_so_many_crashes_leaves_it_whole(void **state)
 	}
 }
 
+/* Runs this program again, for what has to go wrong there. */
+static void a_lost_barrier_is_noticed(void **state)
+{
+	const struct lossy_run *lossy = *state;
+	char self[4096];
+	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	assert_true(length > 0);
+	self[length] = 0;
+	if (scratch_run("%s %s %llu %s", self, lossy->scenario,
+			(unsigned long long)first_seed, lossy->loss) != 1)
+		fail_msg("%s, %s lost: %s", lossy->scenario, lossy->loss,
+			 scratch_output());
+	if (!strstr(scratch_output(), "Failure!"))
+		fail_msg("%s, %s lost, but: %s", lossy->scenario, lossy->loss,
+			 scratch_output());
+}
+
 static int run_ordinary(void)
 {
-	struct CMUnitTest tests[ARRAY_SIZE(scenarios) + 1] = {
-		[ARRAY_SIZE(scenarios)] = cmocka_unit_test(there_were_many),
-	};
+	struct CMUnitTest tests[MAX_TESTS];
+	size_t count = 0;
 
-	for (size_t i = 0; i < ARRAY_SIZE(scenarios); i++)
-		tests[i] = (struct CMUnitTest){
-			.name = scenarios[i].name,
+	assert_true(crash_scenario_count + 1 + ARRAY_SIZE(lossy_runs) <=
+		    MAX_TESTS);
+	for (size_t i = 0; i < crash_scenario_count; i++)
+		tests[count++] = (struct CMUnitTest){
+			.name = crash_scenarios[i].name,
 			.test_func = any_crash_leaves_it_whole,
 			.teardown_func = say_which,
-			.initial_state = (void *)&scenarios[i],
+			.initial_state = (void *)&crash_scenarios[i],
 		};
-	return cmocka_run_group_tests_name("any_crash_leaves_it_whole", tests,
-					   NULL, NULL);
+	tests[count++] = (struct CMUnitTest)cmocka_unit_test(there_were_many);
+	for (size_t i = 0; i < ARRAY_SIZE(lossy_runs); i++)
+		tests[count++] = (struct CMUnitTest)cmocka_unit_test_prestate(
+			a_lost_barrier_is_noticed, (void *)&lossy_runs[i]);
+	return _cmocka_run_group_tests("any_crash_leaves_it_whole", tests,
+				       count, NULL, NULL);
 }
 
 static int run_long(void)
@@ -233,15 +172,19 @@ int main(int argc, char **argv)
 	/* Thousands of images are opened: keep their memory at hand. */
 	mallopt(M_MMAP_THRESHOLD, 64 << 20);
 	mallopt(M_TRIM_THRESHOLD, 256 << 20);
-	for (size_t i = 0; argc > 1 && i < ARRAY_SIZE(scenarios); i++)
-		if (strcmp(argv[1], scenarios[i].name) == 0)
-			wanted_scenario = &scenarios[i];
+	for (size_t i = 0; argc > 1 && i < crash_scenario_count; i++)
+		if (strcmp(argv[1], crash_scenarios[i].name) == 0)
+			wanted_scenario = &crash_scenarios[i];
 	if (argc > 1 && !wanted_scenario)
 		wanted_states = strtoul(argv[1], NULL, 10);
 	if (argc > 2)
 		first_seed = strtoull(argv[2], NULL, 10);
-	if (argc > 3 || (argc > 1 && !wanted_scenario && !wanted_states)) {
-		fprintf(stderr, "usage: %s [STATES|SCENARIO [SEED]]\n",
+	for (size_t i = 0; argc > 3 && i < ARRAY_SIZE(losses); i++)
+		if (strcmp(argv[3], losses[i]) == 0)
+			wanted_loss = i;
+	if (argc > 4 || (argc > 3 && !wanted_loss) ||
+	    (argc > 1 && !wanted_scenario && !wanted_states)) {
+		fprintf(stderr, "usage: %s [STATES|SCENARIO [SEED [LOSS]]]\n",
 			argv[0]);
 		return 2;
 	}
