@@ -143,15 +143,15 @@ static const char *const combinations[] = {
 	"cipher-alg=aes-256",
 	"cipher-alg=aes-128,ivgen-alg=plain",
 	"cipher-alg=aes-192",
-	"cipher-alg=aes-256,cipher-mode=cbc,ivgen-alg=essiv,"
-	"ivgen-hash-alg=sha256",
+	("cipher-alg=aes-256,cipher-mode=cbc,ivgen-alg=essiv,"
+	 "ivgen-hash-alg=sha256"),
 	"cipher-alg=aes-128,cipher-mode=cbc,hash-alg=sha1",
 	"cipher-alg=aes-256,cipher-mode=ctr,hash-alg=sha512",
 	"cipher-alg=aes-256,cipher-mode=ecb,hash-alg=ripemd160",
 #ifdef HAVE_GCRYPT
 	"cipher-alg=serpent-256,hash-alg=sha384",
-	"cipher-alg=serpent-128,cipher-mode=cbc,ivgen-alg=essiv,"
-	"ivgen-hash-alg=sha256",
+	("cipher-alg=serpent-128,cipher-mode=cbc,ivgen-alg=essiv,"
+	 "ivgen-hash-alg=sha256"),
 	"cipher-alg=twofish-256,hash-alg=sha224",
 	"cipher-alg=twofish-128,cipher-mode=cbc",
 	"cipher-alg=cast5-128,cipher-mode=cbc,ivgen-alg=plain64,hash-alg=md5",
