@@ -5,7 +5,7 @@
  * A cluster of which a part only is zero is data.
  */
 #include "base/bytes.h"
-#include "tools/qimg/block-status.h"
+#include "image/block-status.h"
 #include "tools/qimg/convert.h"
 
 uint64_t convert_unit(const struct convert *convert)

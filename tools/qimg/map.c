@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "image/open.h"
-#include "tools/qimg/block-status.h"
+#include "image/block-status.h"
 #include "tools/qimg/commands.h"
 #include "tools/qimg/output.h"
 #include "tools/qimg/spec.h"

@@ -3,8 +3,8 @@
  * What a range of guest bytes is made of, found without reading it: along the
  * backing chain, and in raw files by the file system's map of holes.
  */
-#ifndef QIMG_BLOCK_STATUS_H
-#define QIMG_BLOCK_STATUS_H
+#ifndef IMAGE_BLOCK_STATUS_H
+#define IMAGE_BLOCK_STATUS_H
 
 #include "image/image.h"
 
@@ -29,6 +29,16 @@ struct block_status {
  */
 int block_status_next(struct image *image, uint64_t offset, uint64_t length,
 		      struct block_status *ret);
+
+/*
+ * The same of the images from @top down to the one above @below, an image of
+ * the chain (or NULL: the whole of it): what they leave to it is not present.
+ * What lies past the end of an image that is not the top one is zeroes, and
+ * present. -EAGAIN: requests on the images, or a flush, have to get on first.
+ */
+int block_status_above(struct image *top, const struct image *below,
+		       uint64_t offset, uint64_t length,
+		       struct block_status *ret);
 
 /* The same of @image alone: what it leaves to its backing is not present. */
 int block_status_of_layer(struct image *image, uint64_t offset, uint64_t length,

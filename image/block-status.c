@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tools/qimg/block-status.h"
+#include "image/block-status.h"
 
 #include <errno.h>
 #include <string.h>
@@ -14,6 +14,9 @@ static int map_read(struct image *image, uint64_t offset, uint64_t length,
 	for (;;) {
 		int err = image_map(image, IMAGE_READ, offset, length, ret);
 
+		if (err == 0 &&
+		    (ret->kind == IMAGE_BUSY || ret->kind == IMAGE_MUST_FLUSH))
+			return -EAGAIN;
 		if (err || ret->kind != IMAGE_NEED)
 			return err;
 		err = store_read(ret->store, ret->host_offset, ret->buffer,
@@ -87,32 +90,43 @@ int block_status_of_layer(struct image *image, uint64_t offset, uint64_t length,
 	return err;
 }
 
-int block_status_next(struct image *image, uint64_t offset, uint64_t length,
-		      struct block_status *ret)
+int block_status_above(struct image *top, const struct image *below,
+		       uint64_t offset, uint64_t length,
+		       struct block_status *ret)
 {
 	unsigned depth = 0;
 
-	for (;; image = image->backing, depth++) {
-		int err = block_status_of_layer(image, offset, length, ret);
+	for (struct image *image = top; image != below;
+	     image = image->backing, depth++) {
+		int err;
 
+		if (offset >= image->size_bytes) {
+			*ret = (struct block_status){
+				.offset = offset,
+				.length = length,
+				.depth = depth,
+				.present = true,
+				.zero = true,
+				.file = image->store->name,
+			};
+			return 0;
+		}
+		length = MIN(length, image->size_bytes - offset);
+		err = block_status_of_layer(image, offset, length, ret);
 		ret->depth = depth;
 		if (err || ret->present)
 			return err;
 		length = ret->length;
-		if (!image->backing) {
-			ret->zero = true;
-			ret->depth = 0;
-			return 0;
-		}
-		if (offset >= image->backing->size_bytes) {
-			/* Past its end the backing image reads as zeroes. */
-			ret->zero = true;
-			ret->present = true;
-			ret->depth = depth + 1;
-			return 0;
-		}
-		length = MIN(length, image->backing->size_bytes - offset);
 	}
+	ret->zero = !below;
+	ret->depth = 0;
+	return 0;
+}
+
+int block_status_next(struct image *image, uint64_t offset, uint64_t length,
+		      struct block_status *ret)
+{
+	return block_status_above(image, NULL, offset, length, ret);
 }
 
 bool block_status_joins(const struct block_status *now,
