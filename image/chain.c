@@ -148,7 +148,9 @@ int chain_rebase(struct image *image, struct image *backing, const char *name,
 		return -ENOTSUP;
 	if (backing)
 		pump.opaque = find_in(image->backing, backing);
+	image->backing_changes = true;
 	err = chain_pump_run(&pump);
+	image->backing_changes = false;
 	*ret_failed = pump.failed;
 	if (err)
 		return err;

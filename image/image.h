@@ -292,7 +292,12 @@ struct image {
 				      * see image/cipher.h; owned */
 	char *backing_name;	     /* or NULL; heap */
 	char *backing_format;	     /* or NULL: the image does not say; heap */
-	struct image *backing;	     /* owned, read-only; or NULL */
+	struct image *backing;	     /* owned, mostly read-only; or NULL */
+	/*
+	 * Another backing image is to come: what has to read as zeroes is said,
+	 * also where nothing shows through now.
+	 */
+	bool backing_changes;
 	pthread_mutex_t lock;
 	struct brlock lookups;	      /* written to with the lock held */
 	uint64_t generation;	      /* see image_generation */

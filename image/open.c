@@ -246,7 +246,7 @@ static int open_backing(const struct image_open_request *request,
 			char **ret_error)
 {
 	struct link link = {.request = request,
-			    .read_only = true,
+			    .read_only = depth != request->writable_depth,
 			    .depth = depth,
 			    .top = top,
 			    .above = above};
@@ -362,11 +362,14 @@ int image_close(struct image *image)
 {
 	int err = 0;
 
-	if (image && image_is_dirty(image))
-		err = image_flush_sync(image);
 	while (image) {
 		struct image *backing = image->backing;
 
+		if (!image->read_only && image_is_dirty(image)) {
+			int flushed = image_flush_sync(image);
+
+			err = err ? err : flushed;
+		}
 		image->format->close(image);
 		image = backing;
 	}

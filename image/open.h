@@ -47,6 +47,11 @@ struct image_open_request {
 	 */
 	const char *const *allowed;
 	bool no_backing; /* leave image->backing NULL */
+	/*
+	 * The image so far below @path in the chain is opened for writing, too;
+	 * 0: none is. For commits: see image/chain.h.
+	 */
+	unsigned writable_depth;
 	bool check;	 /* of @path: see image_open_options */
 	bool share;	 /* take no locks: others may have the files open */
 	/*

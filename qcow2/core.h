@@ -268,11 +268,13 @@ static inline bool qcow2_has_room(const struct qcow2 *q)
 bool qcow2_overlaps_tables(const struct qcow2 *q, uint64_t first,
 			   uint64_t count);
 
-/* True if the guest's cluster at @offset has content in a backing image. */
+/* True if the guest's cluster at @offset has, or will have, content behind. */
 static inline bool qcow2_has_backing(const struct qcow2 *q, uint64_t offset)
 {
 	const struct image *backing = q->image.backing;
 
+	if (q->image.backing_changes)
+		return true;
 	if (!q->image.backing_name && !backing)
 		return false;
 	return !backing || offset < backing->size_bytes;

@@ -48,7 +48,8 @@ int qcow2_map_zero_again(struct qcow2 *q, const struct qcow2_ask *ask,
 static bool has_no_zero_flag_and_a_backing(const struct qcow2 *q)
 {
 	return q->header.version < 3 &&
-	       (q->image.backing_name || q->image.backing);
+	       (q->image.backing_name || q->image.backing ||
+		q->image.backing_changes);
 }
 
 /* True if nothing has to be done for the cluster with this entry. */

@@ -6,6 +6,7 @@
 #include "image/manage.h"
 #include "tools/qimg/commands.h"
 #include "tools/qimg/format-options.h"
+#include "tools/qimg/output.h"
 #include "tools/qimg/spec.h"
 
 enum {
@@ -24,13 +25,6 @@ static const struct cli_option options[] = {
 	QIMG_OPTION_IMAGE_OPTS,
 	{0},
 };
-
-static void show_progress(void *opaque, uint64_t done, uint64_t total)
-{
-	printf("    (%.2f/100%%)\r",
-	       total ? 100.0 * (double)done / (double)total : 100.0);
-	fflush(stdout);
-}
 
 static int parse(const struct cli *cli, struct image_options *ret)
 {
@@ -55,7 +49,7 @@ static int amend(const struct cli *cli, struct image *image, const char *name)
 		.options = &settings,
 		.secrets = qimg_secrets(),
 		.force = cli_has(cli, FORCE),
-		.progress = cli_has(cli, 'p') ? show_progress : NULL,
+		.progress = cli_has(cli, 'p') ? output_progress : NULL,
 	};
 	int status = parse(cli, &settings), err;
 
@@ -66,7 +60,7 @@ static int amend(const struct cli *cli, struct image *image, const char *name)
 						  "Error while amending "
 						  "options");
 		else if (request.progress)
-			printf("    (100.00/100%%)\n");
+			output_progress_end();
 	}
 	image_options_deinit(&settings);
 	return status;

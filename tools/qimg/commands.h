@@ -8,10 +8,12 @@
 extern const struct cli_command qimg_amend;
 extern const struct cli_command qimg_bitmap;
 extern const struct cli_command qimg_check;
+extern const struct cli_command qimg_commit;
 extern const struct cli_command qimg_convert;
 extern const struct cli_command qimg_create;
 extern const struct cli_command qimg_info;
 extern const struct cli_command qimg_map;
+extern const struct cli_command qimg_rebase;
 extern const struct cli_command qimg_resize;
 extern const struct cli_command qimg_snapshot;
 

@@ -29,8 +29,7 @@ static const struct cli_option options[] = {
 static struct image *open_backing(const char *path, const char *name,
 				  const char *format)
 {
-	const char *slash = strrchr(path, '/');
-	char *full = NULL;
+	char *full = qimg_path_beside(path, name);
 	struct image *image;
 	struct qimg_open open = {
 		.format = format,
@@ -38,11 +37,6 @@ static struct image *open_backing(const char *path, const char *name,
 		.no_key = true,
 	};
 
-	if (name[0] == '/' || strchr(name, ':') || !slash)
-		full = strdup(name);
-	else if (asprintf(&full, "%.*s%s", (int)(slash + 1 - path), path,
-			  name) < 0)
-		full = NULL;
 	open.name = full;
 	image = full ? qimg_open(&open) : NULL;
 	if (!image)

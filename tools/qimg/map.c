@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "image/open.h"
 #include "image/block-status.h"
+#include "image/open.h"
 #include "tools/qimg/commands.h"
 #include "tools/qimg/output.h"
 #include "tools/qimg/spec.h"

@@ -25,6 +25,18 @@ const char *output_size(uint64_t bytes, char ret[OUTPUT_SIZE_CHARS])
 	return ret;
 }
 
+void output_progress(void *opaque, uint64_t done, uint64_t total)
+{
+	printf("    (%.2f/100%%)\r",
+	       total ? 100.0 * (double)done / (double)total : 100.0);
+	fflush(stdout);
+}
+
+void output_progress_end(void)
+{
+	printf("    (100.00/100%%)\n");
+}
+
 int output_format(const struct cli *cli)
 {
 	const char *name = cli_value(cli, QIMG_OUTPUT);

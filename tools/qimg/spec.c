@@ -261,6 +261,18 @@ char *qimg_path(const char *name, bool image_opts)
 	return copy;
 }
 
+char *qimg_path_beside(const char *path, const char *name)
+{
+	const char *slash = strrchr(path, '/');
+	char *full;
+
+	if (name[0] == '/' || strchr(name, ':') || !slash)
+		return strdup(name);
+	if (asprintf(&full, "%.*s%s", (int)(slash + 1 - path), path, name) < 0)
+		return NULL;
+	return full;
+}
+
 /* A name below those of the images above: "backing.backing.NAME". */
 static const char *skip_backing(const char *setting, unsigned *ret_depth)
 {
@@ -403,6 +415,7 @@ struct image *qimg_open(const struct qimg_open *open)
 		.read_only = open->read_only,
 		.direct = open->cache.direct,
 		.no_backing = open->no_backing,
+		.writable_depth = open->writable_depth,
 		.allowed = everywhere,
 		.snapshot = open->snapshot,
 		.check = open->check,

@@ -68,9 +68,10 @@ struct qimg_open {
 	bool image_opts;
 	bool read_only;
 	bool no_backing;
-	bool check;  /* see image_open_options */
-	bool share;  /* -U */
-	bool no_key; /* metadata only: no secret is needed */
+	unsigned writable_depth; /* see image_open_request */
+	bool check;		 /* see image_open_options */
+	bool share;		 /* -U */
+	bool no_key;		 /* metadata only: no secret is needed */
 	const char *snapshot;
 	struct qimg_cache cache;
 };
@@ -88,6 +89,9 @@ struct image *qimg_open(const struct qimg_open *open);
  * To be freed.
  */
 char *qimg_path(const char *name, bool image_opts);
+
+/* @name as the image at @path means it, from its folder. To be freed. */
+char *qimg_path_beside(const char *path, const char *name);
 
 /* Closes; a message and false if what was written could not be made stable. */
 bool qimg_close(struct image *image, const char *name);
