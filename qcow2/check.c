@@ -265,6 +265,8 @@ int qcow2_check(struct image *image, enum image_fix fix, image_report *report,
 				       "repaired");
 	if (!image->read_only)
 		err = qcow2_settle(q);
+	if (err == IMAGE_E_CORRUPT)
+		err = 0; /* that is what is to be found */
 	if (err == 0 && fix != IMAGE_FIX_NONE)
 		err = qcow2_repair(q, fix, report, opaque, &counts);
 	if (err == 0)

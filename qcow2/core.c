@@ -22,6 +22,13 @@ int qcow2_answer_full(struct qcow2 *q, struct image_extent *ret)
 	return QCOW2_ANSWERED;
 }
 
+int qcow2_changed(struct qcow2 *q, int err)
+{
+	if (err == IMAGE_E_CORRUPT)
+		q->corrupt_met = true;
+	return err;
+}
+
 int qcow2_load(struct qcow2 *q, uint64_t offset, enum qcow2_slice_kind kind,
 	       struct image_extent *ret, struct metacache_block **ret_block)
 {

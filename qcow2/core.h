@@ -75,6 +75,8 @@ struct qcow2_free {
 struct qcow2_plan_state {
 	bool out;
 	bool clears_autoclear;
+	uint64_t sets; /* incompatible features */
+	bool orders;   /* refcounts, then what is mapped: see flush.c */
 	bool marks_bitmaps;
 	bool moves_table;   /* the header names the new refcount table */
 	uint64_t resize_to; /* or 0 */
@@ -106,6 +108,14 @@ struct qcow2 {
 	uint8_t *head;	      /* the first slice of the file, as on disk */
 	bool autoclear_stale; /* to be cleared on disk before any change */
 	bool autoclear_now;   /* a change waits for that */
+	bool corrupt_met;     /* in a change: there will be no other */
+	bool dirty_by_us;     /* its mark goes when it is closed */
+	bool amid_change;     /* and not if this was cut off */
+	/*
+	 * Some L2 entry was changed and names what must be stable before: not
+	 * just room that reads as zeroes until it is written.
+	 */
+	bool must_order;
 
 	/* Allocation; all in clusters. */
 	uint64_t free_hint;   /* none is free below */
@@ -279,6 +289,19 @@ static inline bool qcow2_has_backing(const struct qcow2 *q, uint64_t offset)
 		return false;
 	return !backing || offset < backing->size_bytes;
 }
+
+/* Refcounts may be wrong on disk while the image is open, see flush.c. */
+static inline bool qcow2_is_lazy(const struct qcow2 *q)
+{
+	return q->header.version > 2 &&
+	       (q->header.compatible & QCOW2_COMPAT_LAZY_REFCOUNTS);
+}
+
+/*
+ * A change ended with @err. What cannot be was met if that is IMAGE_E_CORRUPT:
+ * then no other begins, and the next flush marks the image. Returns @err.
+ */
+int qcow2_changed(struct qcow2 *q, int err);
 
 /* Of compressed clusters (packed.c): a flush begins; @cluster will be free. */
 void qcow2_packed_flush(struct qcow2 *q);

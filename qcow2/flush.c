@@ -3,8 +3,8 @@
  * The plan that makes what happened so far stable, in the order that keeps an
  * image whole at every instant of a crash:
  *
- *	0. the header loses autoclear bits and bitmaps are marked in use,
- *	   before a first change					BARRIER
+ *	0. the header loses autoclear bits and says that the image is dirty
+ *	   or corrupt, and bitmaps are marked in use			BARRIER
  *	1. the space of clusters given up is punched out (nothing refers to
  *	   them), the file gets its length;
  *	2. refcounts, raised ones and those that may fall	BARRIER
@@ -16,6 +16,13 @@
  * The barrier of 2 also stands between the guest's data, written before the
  * flush began, and the L2 entries that point at it. Phases with nothing to
  * write are left out with their barrier; the barrier of 2 never is.
+ *
+ * With lazy refcounts the image is marked dirty before its first change and
+ * mended when it is opened after a crash, so that refcounts need not be right.
+ * Then 2 and 5 are one phase, unless what is mapped must be stable first: that
+ * is the case (must_order) for all but room that reads as zeroes until the
+ * guest's data is there. Not either where the file grows or the refcount table
+ * changes: what is mapped lies in the file, and has a refcount block.
  *
  * The plan holds copies. What changes while it is under way is dirty again
  * and goes into the next one.
@@ -174,16 +181,45 @@ static void add_punches(struct draft *d)
 	q->plan.punches = q->punch_count;
 }
 
-/* Whoever wrote these features must not believe in them after a change. */
-static void add_autoclear(struct draft *d)
+/* Incompatible features that the header has to name before anything changes. */
+static uint64_t features_to_set(const struct qcow2 *q, bool changes)
+{
+	uint64_t features = 0;
+
+	if (q->header.version < 3)
+		return 0;
+	if (changes && qcow2_is_lazy(q))
+		features |= QCOW2_INCOMPAT_DIRTY;
+	if (q->corrupt_met)
+		features |= QCOW2_INCOMPAT_CORRUPT;
+	return features & ~q->header.incompatible;
+}
+
+static void add_features(struct draft *d)
 {
 	struct qcow2 *q = d->q;
+	uint64_t sets = features_to_set(q, d->changes);
+	bool clears = q->autoclear_stale && (q->autoclear_now || d->changes);
 
-	put_be64(q->head +
-			 offsetof(struct qcow2_wire_header, autoclear_features),
-		 q->header.autoclear & qcow2_autoclear_kept(q));
-	add_header(d);
-	q->plan.clears_autoclear = true;
+	/* Whoever wrote these must not believe in them after a change. */
+	if (clears)
+		put_be64(q->head + offsetof(struct qcow2_wire_header,
+					    autoclear_features),
+			 q->header.autoclear & qcow2_autoclear_kept(q));
+	if (sets)
+		put_be64(q->head + offsetof(struct qcow2_wire_header,
+					    incompatible_features),
+			 q->header.incompatible | sets);
+	if (clears || sets)
+		add_header(d);
+	q->plan.clears_autoclear = clears;
+	q->plan.sets = sets;
+}
+
+/* Whether refcounts and L2 entries are one phase; see above. */
+static bool is_one_phase(const struct qcow2 *q)
+{
+	return qcow2_is_lazy(q) && !q->plan.orders && !q->plan.resize_to;
 }
 
 static void add_bitmap_marks(struct draft *d)
@@ -198,23 +234,26 @@ static void add_bitmap_marks(struct draft *d)
 static void add_all(struct draft *d)
 {
 	struct qcow2 *q = d->q;
+	bool one_phase;
 
-	if (q->autoclear_stale && (q->autoclear_now || d->changes))
-		add_autoclear(d);
+	add_features(d);
 	add_bitmap_marks(d);
 	if (d->changes)
 		add_barrier(d, false);
 	add_punches(d);
 	add_resize(d);
+	one_phase = is_one_phase(q);
 	add_slices(d, QCOW2_SLICE_REFCOUNT);
-	add_barrier(d, true);
+	if (!one_phase)
+		add_barrier(d, true);
 	if (q->regrow.placed)
 		add_moved_table(d);
 	else
 		add_table_blocks(d, &q->reftable);
-	add_barrier(d, false);
+	if (!one_phase)
+		add_barrier(d, false);
 	add_slices(d, QCOW2_SLICE_L2);
-	add_barrier(d, false);
+	add_barrier(d, one_phase);
 	add_table_blocks(d, &q->l1);
 	add_barrier(d, false);
 }
@@ -255,7 +294,10 @@ int qcow2_flush_begin(struct image *image, struct image_plan *ret_plan)
 		.out = true,
 		.frees = q->free_count,
 		.marks_bitmaps = q->bitmaps.directory.dirty_count != 0,
+		.orders = q->must_order || q->reftable.dirty_count ||
+			  q->regrow.placed,
 	};
+	q->must_order = false;
 	qcow2_packed_flush(q);
 	metacache_start_writing(&q->cache);
 	qcow2_memtable_start_writing(&q->l1);
@@ -288,6 +330,9 @@ static void plan_succeeded(struct qcow2 *q)
 		q->autoclear_stale = q->autoclear_now = false;
 		q->header.autoclear &= qcow2_autoclear_kept(q);
 	}
+	q->header.incompatible |= q->plan.sets;
+	if (q->plan.sets & QCOW2_INCOMPAT_DIRTY)
+		q->dirty_by_us = true;
 	if (q->plan.marks_bitmaps)
 		qcow2_bitmaps_marked(q);
 	if (q->plan.moves_table)
@@ -304,6 +349,9 @@ void qcow2_flush_end(struct image *image, struct image_plan *plan, int result)
 {
 	struct qcow2 *q = qcow2_of(image);
 	bool failed = result != 0;
+
+	if (failed && q->plan.orders)
+		q->must_order = true;
 
 	metacache_end_writing(&q->cache, failed);
 	qcow2_memtable_end_writing(&q->l1, failed);
@@ -325,5 +373,6 @@ bool qcow2_is_dirty(struct image *image)
 	const struct qcow2 *q = qcow2_of(image);
 
 	return q->cache.dirty_count || q->l1.dirty_count ||
-	       q->reftable.dirty_count || q->regrow.placed || q->punch_count;
+	       q->reftable.dirty_count || q->regrow.placed || q->punch_count ||
+	       features_to_set(q, false);
 }

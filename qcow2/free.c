@@ -141,9 +141,11 @@ static void drop_references(struct qcow2 *q, const struct qcow2_free *run)
 		else if (count == 1)
 			give_up(q, run->ref, cluster);
 		else
-			(void)qcow2_corrupt(q,
-					    "host cluster %llu was freed twice",
-					    (unsigned long long)cluster);
+			(void)qcow2_changed(
+				q, qcow2_corrupt(q,
+						 "host cluster %llu was freed "
+						 "twice",
+						 (unsigned long long)cluster));
 	}
 	metacache_unpin(&q->cache, run->ref);
 }

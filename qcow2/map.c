@@ -156,6 +156,8 @@ int qcow2_map(struct image *image, enum image_op op, uint64_t offset,
 	if (q->data_missing)
 		return image_set_error(image, IMAGE_E_UNSUPPORTED,
 				       "its external data file is not open");
+	if (q->corrupt_met && op != IMAGE_READ)
+		return IMAGE_E_CORRUPT;
 	if (op != IMAGE_READ && qcow2_must_prepare(q))
 		err = qcow2_prepare_first_change(q, ret);
 	else if (op == IMAGE_READ)
@@ -166,5 +168,7 @@ int qcow2_map(struct image *image, enum image_op op, uint64_t offset,
 		err = qcow2_map_zero(q, &ask, ret);
 	if (err == 0 && op != IMAGE_READ)
 		qcow2_bitmaps_follow(q, offset, ret->length);
+	if (op != IMAGE_READ)
+		(void)qcow2_changed(q, err);
 	return err == QCOW2_ANSWERED ? 0 : err;
 }

@@ -130,10 +130,12 @@ static int give_back_step(struct qcow2 *q, void *opaque,
 		if (err)
 			return err;
 		if (!ref || qcow2_ref_get(q, ref, range->at) == 0)
-			return qcow2_corrupt(
+			return qcow2_changed(
 				q,
-				"host cluster %llu is used and its refcount is 0",
-				(unsigned long long)range->at);
+				qcow2_corrupt(q,
+					      "host cluster %llu is used and "
+					      "its refcount is 0",
+					      (unsigned long long)range->at));
 		qcow2_free_queue(q, ref, range->at, 1);
 		range->at++;
 	}

@@ -7,6 +7,7 @@
 #include "qcow2/check.h"
 #include "qcow2/core.h"
 #include "qcow2/crypt.h"
+#include "qcow2/header-write.h"
 #include "qcow2/manage.h"
 #include "qcow2/offline.h"
 #include "qcow2/qcow2.h"
@@ -294,19 +295,34 @@ static int regrow(struct qcow2 *q, void *opaque, struct image_extent *ret)
 	return qcow2_regrow_waits(q) ? qcow2_regrow_step(q, ret) : 0;
 }
 
+static bool is_settled(const struct qcow2 *q)
+{
+	return !qcow2_is_dirty(&((struct qcow2 *)q)->image) &&
+	       q->free_count == 0;
+}
+
 int qcow2_settle(struct qcow2 *q)
 {
 	for (int i = 0; i < MAX_CLOSE_FLUSHES; i++) {
 		int err = qcow2_offline_run(q, regrow, NULL);
 
-		if (err == 0 && !qcow2_is_dirty(&q->image) &&
-		    q->free_count == 0)
-			return 0;
+		if (err == 0 && is_settled(q))
+			return q->corrupt_met ? IMAGE_E_CORRUPT : 0;
 		err = image_flush_sync(&q->image);
 		if (err)
 			return err;
 	}
 	return 0;
+}
+
+/* All refcounts are as they should be again: nobody has to mend them. */
+static void mark_clean(struct qcow2 *q)
+{
+	if (q->dirty_by_us && !q->amid_change && is_settled(q) &&
+	    (q->header.incompatible & QCOW2_INCOMPAT_DIRTY))
+		(void)qcow2_header_set_features(
+			q, q->header.incompatible & ~QCOW2_INCOMPAT_DIRTY,
+			q->header.compatible, q->header.autoclear);
 }
 
 /* Nothing is under way. What cannot be done leaks space, no more. */
@@ -316,9 +332,11 @@ static void close_image(struct image *image)
 	uint64_t end;
 
 	if (!image->read_only && qcow2_settle(q) == 0 &&
-	    qcow2_bitmaps_store(q) == 0 && q->grown) {
+	    qcow2_bitmaps_store(q) == 0) {
+		mark_clean(q);
 		end = MAX(q->end_cluster << q->cluster_bits, q->open_bytes);
-		(void)store_resize(image->store, end);
+		if (q->grown)
+			(void)store_resize(image->store, end);
 	}
 	destroy(q);
 }

@@ -226,6 +226,10 @@ int qcow2_map_packed(struct image *image, uint64_t offset, uint32_t bytes,
 	struct qcow2 *q = qcow2_of(image);
 	int err;
 
+	if (q->for_check)
+		return -EROFS;
+	if (q->corrupt_met)
+		return IMAGE_E_CORRUPT;
 	/* A journal's records are of whole clusters. */
 	if (image->data_store != image->store || image->cipher ||
 	    image->journal)
@@ -236,5 +240,5 @@ int qcow2_map_packed(struct image *image, uint64_t offset, uint32_t bytes,
 		err = map_packed(q, qcow2_cluster_of(q, offset), bytes, ret);
 	if (err == 0)
 		qcow2_bitmaps_follow(q, offset, ret->length);
-	return err == QCOW2_ANSWERED ? 0 : err;
+	return qcow2_changed(q, err == QCOW2_ANSWERED ? 0 : err);
 }

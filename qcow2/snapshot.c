@@ -96,6 +96,7 @@ static int set_dirty(struct qcow2 *q, bool dirty)
 		return 0;
 	if (dirty)
 		bits |= QCOW2_INCOMPAT_DIRTY;
+	q->amid_change = dirty;
 	return qcow2_header_set_features(q, bits, q->header.compatible,
 					 q->header.autoclear);
 }

@@ -168,6 +168,7 @@ static void map_at_once(struct qcow2 *q, const struct room *r,
 			const struct qcow2_run *run, struct image_extent *ret)
 {
 	const struct qcow2_target *t = &r->t;
+	bool ordered = q->must_order;
 
 	for (uint32_t i = 0; i < run->count; i++)
 		qcow2_l2_set_extended(
@@ -175,6 +176,8 @@ static void map_at_once(struct qcow2 *q, const struct room *r,
 			(run->first + i) << q->cluster_bits | QCOW2_COPIED,
 			qcow2_subs_filled(0, qcow2_l2_bitmap(&t->l2, i),
 					  subs_of(r, i)));
+	/* Until the data is there it is zeroes, as before. */
+	q->must_order = ordered || q->data_file;
 	*ret = (struct image_extent){
 		.kind = IMAGE_DATA,
 		.length = r->length,

@@ -31,6 +31,7 @@ void qcow2_l2_set_extended(struct qcow2 *q, struct metacache_block *slice,
 	if (q->extended)
 		put_be64(at + 8, bitmap);
 	metacache_mark_dirty(&q->cache, slice);
+	q->must_order = true;
 	if (q->image.journal)
 		journal_append(q->image.journal, guest_cluster, entry, bitmap);
 }

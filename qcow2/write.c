@@ -110,10 +110,14 @@ static int find_target(struct qcow2 *q, struct target *target,
 static void map_at_once(struct qcow2 *q, const struct qcow2_target *t,
 			const struct qcow2_run *run, struct image_extent *ret)
 {
+	bool ordered = q->must_order;
+
 	for (uint32_t i = 0; i < run->count; i++)
 		qcow2_l2_set(
 			q, t->l2.slice, t->l2.index + i, t->ask->cluster + i,
 			(run->first + i) << q->cluster_bits | QCOW2_COPIED);
+	/* Until the data is there it is zeroes, as before. */
+	q->must_order = ordered || q->data_file;
 	*ret = (struct image_extent){
 		.kind = IMAGE_DATA,
 		.length = qcow2_ask_bytes(q, t->ask, run->count),
