@@ -14,7 +14,8 @@
 /* An answer to a change has to be noted somewhere, or something comes first. */
 static bool changes_are_noted(const struct qcow2 *q)
 {
-	return q->for_check || qcow2_must_prepare(q) || q->bitmaps.followed;
+	return q->for_check || q->corrupt_met || qcow2_must_prepare(q) ||
+	       q->bitmaps.followed;
 }
 
 static enum qcow2_cluster_kind
