@@ -200,25 +200,6 @@ static void qemu_opens_what_ours_made_on_a_backing_file(void **state)
 	}
 }
 
-static void a_bitmap_is_disowned_before_the_first_write(void **state)
-{
-	struct workload work;
-
-	reference_make("compat=1.1");
-	scratch_must("qemu-img bitmap --add theirs.qcow2 b0");
-	workload_init(&work, reference_open("theirs.qcow2", false), 700);
-	workload_run(&work, REQUESTS);
-	assert_int_equal(image_close(work.image), 0);
-	/* Its clusters are nobody's now, which is no harm. */
-	assert_int_equal(scratch_run("qemu-img check theirs.qcow2"), 3);
-	assert_non_null(strstr(scratch_output(),
-			       "all bitmaps are now considered inconsistent"));
-	scratch_must("qemu-img check -q -r leaks theirs.qcow2");
-	reference_clean("theirs.qcow2");
-	reference_reads_as("theirs.qcow2", "", work.model, work.size_bytes);
-	workload_deinit(&work);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -229,7 +210,6 @@ int main(void)
 		cmocka_unit_test(compressed_clusters_are_read_and_replaced),
 		cmocka_unit_test(a_backing_chain_shows_through),
 		cmocka_unit_test(qemu_opens_what_ours_made_on_a_backing_file),
-		cmocka_unit_test(a_bitmap_is_disowned_before_the_first_write),
 	};
 	int failed;
 
