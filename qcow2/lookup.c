@@ -18,26 +18,21 @@ static bool changes_are_noted(const struct qcow2 *q)
 	       q->bitmaps.followed;
 }
 
-static enum qcow2_cluster_kind
-kind_of(const struct qcow2 *q, const struct qcow2_l2 *l2, uint64_t entry)
-{
-	return q->extended
-		       ? qcow2_extended_kind(q, entry, qcow2_l2_bitmap(l2, 0))
-		       : qcow2_entry_kind(q, entry);
-}
-
 /* Zeroes may have a host cluster that cannot be: a reader does not go there. */
-static bool is_sound(const struct qcow2 *q, uint64_t entry,
-		     enum qcow2_cluster_kind kind)
+static bool is_sound(const struct qcow2 *q, const struct qcow2_ask *ask,
+		     const struct qcow2_l2 *l2)
 {
-	switch (kind) {
+	uint64_t entry = qcow2_l2_get(l2, 0);
+
+	switch (qcow2_l2_kind(q, l2, 0)) {
 	case QCOW2_UNALLOCATED:
 	case QCOW2_ZERO_PLAIN:
 	case QCOW2_ZERO_ALLOCATED:
 		return true;
 	case QCOW2_NORMAL:
 	case QCOW2_IS_COMPRESSED:
-		return qcow2_entry_in_file(q, entry);
+		return qcow2_entry_in_file(q, entry) &&
+		       !qcow2_is_misplaced(q, ask->cluster, entry);
 	case QCOW2_CORRUPT_ENTRY:
 		break;
 	}
@@ -47,12 +42,8 @@ static bool is_sound(const struct qcow2 *q, uint64_t entry,
 static bool look_to_read(struct qcow2 *q, const struct qcow2_ask *ask,
 			 const struct qcow2_l2 *l2, struct image_extent *ret)
 {
-	if (l2->slice) {
-		uint64_t entry = qcow2_l2_get(l2, 0);
-
-		if (!is_sound(q, entry, kind_of(q, l2, entry)))
-			return false;
-	}
+	if (l2->slice && !is_sound(q, ask, l2))
+		return false;
 	return qcow2_map_found(q, ask, l2, ret) == 0;
 }
 
@@ -66,8 +57,8 @@ static bool look_to_write(struct qcow2 *q, const struct qcow2_ask *ask,
 	if (!l2->slice)
 		return false;
 	entry = qcow2_l2_get(l2, 0);
-	if (kind_of(q, l2, entry) != QCOW2_NORMAL || !qcow2_is_own(q, entry) ||
-	    !qcow2_entry_in_file(q, entry) ||
+	if (qcow2_l2_kind(q, l2, 0) != QCOW2_NORMAL ||
+	    !qcow2_is_own(q, entry) || !qcow2_entry_in_file(q, entry) ||
 	    qcow2_is_misplaced(q, ask->cluster, entry))
 		return false;
 	if (!q->extended)
@@ -86,7 +77,7 @@ bool qcow2_lookup(struct image *image, enum image_op op, uint64_t offset,
 
 	if (op != IMAGE_READ && (op != IMAGE_WRITE || changes_are_noted(q)))
 		return false;
-	if (!qcow2_l2_peek(q, ask.cluster, &l2))
+	if (q->data_missing || !qcow2_l2_peek(q, ask.cluster, &l2))
 		return false;
 	return op == IMAGE_READ ? look_to_read(q, &ask, &l2, ret)
 				: look_to_write(q, &ask, &l2, ret);

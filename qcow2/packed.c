@@ -14,6 +14,7 @@
 #include "qcow2/map.h"
 #include "qcow2/pending.h"
 #include "qcow2/refcount.h"
+#include "qcow2/subcluster.h"
 
 enum {
 	BLOCK_BYTES = 4096, /* that a disk may write as one */
@@ -132,7 +133,7 @@ static int find_old(struct qcow2 *q, uint64_t guest, const struct qcow2_l2 *l2,
 		    struct image_extent *ret, struct metacache_block *refs[2])
 {
 	uint64_t old = qcow2_l2_get(l2, 0);
-	enum qcow2_cluster_kind kind = qcow2_entry_kind(q, old);
+	enum qcow2_cluster_kind kind = qcow2_l2_kind(q, l2, 0);
 
 	refs[0] = refs[1] = NULL;
 	if (kind == QCOW2_UNALLOCATED || kind == QCOW2_ZERO_PLAIN)

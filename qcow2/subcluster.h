@@ -62,6 +62,17 @@ qcow2_extended_kind(const struct qcow2 *q, uint64_t entry, uint64_t bitmap)
 	return sound ? kind : QCOW2_CORRUPT_ENTRY;
 }
 
+/* Of entry @at, extended or not. */
+static inline enum qcow2_cluster_kind
+qcow2_l2_kind(const struct qcow2 *q, const struct qcow2_l2 *l2, unsigned at)
+{
+	uint64_t entry = qcow2_l2_get(l2, at);
+
+	return q->extended
+		       ? qcow2_extended_kind(q, entry, qcow2_l2_bitmap(l2, at))
+		       : qcow2_entry_kind(q, entry);
+}
+
 /* qcow2_map_read, once the entry is found. */
 int qcow2_sub_read(struct qcow2 *q, const struct qcow2_ask *ask,
 		   const struct qcow2_l2 *l2, struct image_extent *ret);

@@ -7,7 +7,7 @@
 #include "qcow2/free.h"
 #include "qcow2/offline.h"
 #include "qcow2/refcount.h"
-#include "qcow2/table.h"
+#include "qcow2/subcluster.h"
 
 enum visit {
 	VISIT_CHECK,
@@ -48,6 +48,15 @@ static uint64_t table_entries(const struct qcow2 *q)
 static uint64_t get_entry(const struct walk *w, uint64_t index)
 {
 	return get_be64(w->table + index * entry_bytes(w->q));
+}
+
+static enum qcow2_cluster_kind kind_of(const struct walk *w, uint64_t index)
+{
+	const uint8_t *at = w->table + index * entry_bytes(w->q);
+
+	return w->q->extended ? qcow2_extended_kind(w->q, get_be64(at),
+						    get_be64(at + 8))
+			      : qcow2_entry_kind(w->q, get_be64(at));
 }
 
 static uint64_t most_references(const struct qcow2 *q)
@@ -116,16 +125,6 @@ static int visit_cluster(struct walk *w, uint64_t cluster,
 	return err;
 }
 
-static uint32_t clusters_of(const struct qcow2 *q, uint64_t entry,
-			    uint64_t *ret_first)
-{
-	/* Clusters of an external data file are not counted. */
-	if (q->image.data_store != q->image.store &&
-	    !(entry & QCOW2_COMPRESSED))
-		return 0;
-	return qcow2_entry_clusters(q, entry, ret_first);
-}
-
 static int visit_table_step(struct qcow2 *q, void *opaque,
 			    struct image_extent *ret)
 {
@@ -134,7 +133,7 @@ static int visit_table_step(struct qcow2 *q, void *opaque,
 	while (w->entry < w->stop) {
 		uint64_t entry = get_entry(w, w->entry);
 		uint64_t first = 0;
-		uint32_t count = clusters_of(q, entry, &first);
+		uint32_t count = qcow2_entry_clusters(q, entry, &first);
 
 		while (w->cluster < count) {
 			int err = visit_cluster(w, first + w->cluster, ret);
@@ -182,7 +181,7 @@ static int check_table(struct walk *w, uint64_t first_guest)
 
 	for (uint64_t i = 0; i < table_entries(q); i++) {
 		uint64_t entry = get_entry(w, i);
-		enum qcow2_cluster_kind kind = qcow2_entry_kind(q, entry);
+		enum qcow2_cluster_kind kind = kind_of(w, i);
 
 		if (kind == QCOW2_UNALLOCATED || kind == QCOW2_ZERO_PLAIN)
 			continue;
@@ -347,11 +346,15 @@ static int mark_table(struct walk *w, uint64_t l1_entry, uint64_t first_guest)
 {
 	struct qcow2 *q = w->q;
 	bool changed = false;
-	int err = read_table(w, l1_entry);
+	int err;
 
+	/* What a data file has is never shared, and marked in its own way. */
+	if (q->data_file)
+		return 0;
+	err = read_table(w, l1_entry);
 	for (uint64_t i = 0; i < table_entries(q) && err == 0; i++) {
 		uint64_t entry = get_entry(w, i);
-		enum qcow2_cluster_kind kind = qcow2_entry_kind(q, entry);
+		enum qcow2_cluster_kind kind = kind_of(w, i);
 		uint64_t marked;
 		bool sole = false;
 

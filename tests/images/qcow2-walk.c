@@ -33,6 +33,7 @@ enum {
 #define OFFSET_BITS UINT64_C(0x00fffffffffffe00)
 #define COPIED_BIT  (UINT64_C(1) << 63)
 #define PACKED_BIT  (UINT64_C(1) << 62)
+#define ZERO_BIT    (UINT64_C(1) << 0)
 
 #define PROBLEM(w, ...) \
 	(snprintf((w)->problem, sizeof((w)->problem), __VA_ARGS__), -1)
@@ -136,6 +137,27 @@ static void note_unmarked(struct qcow2_walk *w, uint64_t entry, bool active)
 		get_ref(w, (entry & OFFSET_BITS) >> w->cluster_bits) == 1;
 }
 
+/* "Extended L2 Entries": which bits the two words may have together. */
+static int check_bitmap(struct qcow2_walk *w, uint64_t entry, uint64_t bitmap)
+{
+	uint32_t data = bitmap, zero = bitmap >> 32;
+	const char *wrong = NULL;
+
+	if ((entry & ZERO_BIT) && !(entry & PACKED_BIT))
+		wrong = "has the zero flag of other images";
+	else if (data & zero)
+		wrong = "has sub-clusters that are data and zero";
+	else if ((entry & PACKED_BIT) && bitmap)
+		wrong = "is compressed and has sub-clusters";
+	else if (!(entry & PACKED_BIT) && data && !(entry & OFFSET_BITS) &&
+		 !(w->data_file && (entry & COPIED_BIT)))
+		wrong = "has data and no host cluster";
+	if (!wrong)
+		return 0;
+	return PROBLEM(w, "L2 entry %llx %llx %s", (unsigned long long)entry,
+		       (unsigned long long)bitmap, wrong);
+}
+
 static int use_entry(struct qcow2_walk *w, uint64_t entry, bool active)
 {
 	if (!active)
@@ -171,9 +193,15 @@ static int use_l1(struct qcow2_walk *w, uint64_t offset, uint64_t entries,
 			entry &= ~COPIED_BIT;
 		note_unmarked(w, entry, active);
 		err = use(w, "L2 table", table, 1, entry);
-		for (uint64_t e = 0; e < per_table && err == 0; e++)
-			err = use_entry(w, get64(w, table + e * entry_bytes),
-					active);
+		for (uint64_t e = 0; e < per_table && err == 0; e++) {
+			uint64_t at = table + e * entry_bytes;
+
+			if (w->extended_l2)
+				err = check_bitmap(w, get64(w, at),
+						   get64(w, at + 8));
+			if (err == 0)
+				err = use_entry(w, get64(w, at), active);
+		}
 	}
 	return err;
 }

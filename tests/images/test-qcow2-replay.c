@@ -487,6 +487,33 @@ static void a_kill_loses_nothing_on_a_block_device(void **state)
 	run(&scenario);
 }
 
+static void a_kill_loses_nothing_in_sub_clusters(void **state)
+{
+	const struct scenario scenario = {
+		.options = {.size_bytes = 256 * KIB,
+			    .cluster_bytes = 16 * KIB,
+			    .extended_l2 = true},
+		.requests = 150,
+		.one_in = 8,
+	};
+
+	run(&scenario);
+}
+
+static void a_kill_loses_nothing_in_sub_clusters_beside_a_snapshot(void **state)
+{
+	const struct scenario scenario = {
+		.options = {.size_bytes = 256 * KIB,
+			    .cluster_bytes = 32 * KIB,
+			    .extended_l2 = true},
+		.snapshot = true,
+		.requests = 150,
+		.one_in = 8,
+	};
+
+	run(&scenario);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -497,6 +524,9 @@ int main(void)
 		cmocka_unit_test(a_kill_loses_nothing_beside_a_snapshot),
 		cmocka_unit_test(a_kill_loses_nothing_of_version_2),
 		cmocka_unit_test(a_kill_loses_nothing_on_a_block_device),
+		cmocka_unit_test(a_kill_loses_nothing_in_sub_clusters),
+		cmocka_unit_test(
+			a_kill_loses_nothing_in_sub_clusters_beside_a_snapshot),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
