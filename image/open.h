@@ -52,8 +52,8 @@ struct image_open_request {
 	 * 0: none is. For commits: see image/chain.h.
 	 */
 	unsigned writable_depth;
-	bool check;	 /* of @path: see image_open_options */
-	bool share;	 /* take no locks: others may have the files open */
+	bool check; /* of @path: see image_open_options */
+	bool share; /* take no locks: others may have the files open */
 	/*
 	 * Of encrypted images in the chain; see struct image_secret. Without
 	 * one an image is refused, unless @no_key says that only its metadata
