@@ -359,6 +359,7 @@ static void a_crash_of_a_commit_changes_nothing(void **state)
 	random_state = 4711;
 	crash_commit(4 * KIB, 4 * KIB);
 	crash_commit(1 * KIB, 16 * KIB);
+	crash_commit(16 * KIB, 512);
 }
 
 struct rebase_case {
