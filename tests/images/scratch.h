@@ -14,6 +14,12 @@ enum {
 	SCRATCH_SKIPPED = 77
 };
 
+/*
+ * Before scratch_enter: the folder is to lie in memory where there is a place
+ * for it. For tests of many small steps, each of which other programs flush.
+ */
+void scratch_prefer_memory(void);
+
 /* Makes the folder and enters it. Exits with 77 if @program is not there. */
 void scratch_enter(const char *program);
 
