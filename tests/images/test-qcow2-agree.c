@@ -121,10 +121,10 @@ static bool is_excused(struct crash_state *state)
 	return err == 0 || (get_be64(walk.data + AT_INCOMPATIBLE) & 1);
 }
 
-static void write_state(const struct crash_file *file)
+static void write_state(const char *name, const struct crash_file *file)
 {
 	uint64_t bytes = MIN(file->written_end, file->store.size_bytes);
-	FILE *out = fopen("crash.qcow2", "w");
+	FILE *out = fopen(name, "w");
 
 	assert_non_null(out);
 	assert_int_equal(fwrite(file->data, 1, bytes, out), bytes);
@@ -139,7 +139,9 @@ static void compare(struct crash_run *run, struct crash_state *state,
 	struct verdict ours = ask_ours(state);
 	struct verdict walker = ask_the_walker(state), qemu;
 
-	write_state(&state->file[0]);
+	write_state("crash.qcow2", &state->file[0]);
+	/* Images with a data file call it so. */
+	write_state("data", &state->file[1]);
 	qemu = ask_qemu();
 	/* A directory that cannot be: ours disowns it, QEMU does not open. */
 	if (qemu.class == 1 && run->loses &&
@@ -223,6 +225,7 @@ int main(void)
 	};
 	int failed;
 
+	scratch_prefer_memory();
 	scratch_enter("qemu-img");
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
 	scratch_leave();
