@@ -19,9 +19,7 @@ static int map_read(struct image *image, uint64_t offset, uint64_t length,
 			return -EAGAIN;
 		if (err || ret->kind != IMAGE_NEED)
 			return err;
-		err = store_read(ret->store, ret->host_offset, ret->buffer,
-				 ret->host_bytes);
-		image_provide(image, ret, err);
+		err = image_read_need(image, ret);
 		if (err)
 			return err;
 	}

@@ -179,6 +179,15 @@ void image_provide(struct image *image, const struct image_extent *need,
 	pthread_mutex_unlock(&image->lock);
 }
 
+int image_read_need(struct image *image, const struct image_extent *need)
+{
+	int err = store_read(need->store, need->host_offset, need->buffer,
+			     need->host_bytes);
+
+	image_provide(image, need, err);
+	return err;
+}
+
 int image_commit(struct image *image, const struct image_extent *extent,
 		 int result)
 {

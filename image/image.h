@@ -349,6 +349,12 @@ void image_provide(struct image *image, const struct image_extent *need,
 		   int result);
 
 /*
+ * Reads the block of @need with a synchronous call and provides it. The read's
+ * result.
+ */
+int image_read_need(struct image *image, const struct image_extent *need);
+
+/*
  * The room of @extent (IMAGE_ALLOCATE) is filled (@result 0): map it. Or it
  * could not be: give it up. 0 or IMAGE_E_*.
  */

@@ -113,9 +113,7 @@ int qcow2_fill_zeroes(struct qcow2 *q, uint64_t offset, uint64_t length,
 		if (e.length == 0 && vain++ == MAX_VAIN)
 			return -EBUSY;
 		if (e.kind == IMAGE_NEED) {
-			err = store_read(e.store, e.host_offset, e.buffer,
-					 e.host_bytes);
-			image_provide(&q->image, &e, err);
+			err = image_read_need(&q->image, &e);
 		} else if (e.length == 0) {
 			err = image_flush_sync(&q->image);
 		} else {

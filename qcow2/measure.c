@@ -73,9 +73,7 @@ static int map_once(struct image *image, uint64_t offset, uint64_t length,
 		int err = image_map(image, IMAGE_READ, offset, length, ret);
 
 		if (err == 0 && ret->kind == IMAGE_NEED) {
-			err = store_read(ret->store, ret->host_offset,
-					 ret->buffer, ret->host_bytes);
-			image_provide(image, ret, err);
+			err = image_read_need(image, ret);
 			if (err == 0)
 				continue;
 		} else if (err == 0 && ret->kind == IMAGE_MUST_FLUSH) {

@@ -13,15 +13,6 @@ enum {
 	MAX_VAIN_FLUSHES = 8,
 };
 
-static int read_need(struct qcow2 *q, const struct image_extent *need)
-{
-	int err = store_read(need->store, need->host_offset, need->buffer,
-			     need->host_bytes);
-
-	qcow2_provide(&q->image, need, err);
-	return err;
-}
-
 int qcow2_offline_run(struct qcow2 *q,
 		      int (*step)(struct qcow2 *q, void *opaque,
 				  struct image_extent *ret),
@@ -36,7 +27,7 @@ int qcow2_offline_run(struct qcow2 *q,
 		if (err != QCOW2_ANSWERED)
 			return err;
 		if (answer.kind == IMAGE_NEED) {
-			err = read_need(q, &answer);
+			err = image_read_need(&q->image, &answer);
 			vain = 0;
 		} else if (vain++ < MAX_VAIN_FLUSHES) {
 			err = image_flush_sync(&q->image);

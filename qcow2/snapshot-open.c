@@ -54,9 +54,7 @@ static int map_state(struct qcow2 *q, uint64_t offset, uint64_t length,
 		pthread_mutex_unlock(&q->image.lock);
 		if (err || ret->kind != IMAGE_NEED)
 			return err;
-		err = store_read(ret->store, ret->host_offset, ret->buffer,
-				 ret->host_bytes);
-		image_provide(&q->image, ret, err);
+		err = image_read_need(&q->image, ret);
 		if (err)
 			return err;
 	}

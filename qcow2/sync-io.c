@@ -17,15 +17,6 @@ enum {
 
 void (*sync_io_before_commit)(void);
 
-static int provide(struct image *image, const struct image_extent *need)
-{
-	int err = store_read(need->store, need->host_offset, need->buffer,
-			     need->host_bytes);
-
-	image_provide(image, need, err);
-	return err;
-}
-
 /*
  * Maps, and does what must be done first, until there is a real answer. With
  * @packed, that many bytes of room for a compressed cluster.
@@ -40,7 +31,7 @@ static int map_any(struct image *image, enum image_op op, uint64_t offset,
 		if (err)
 			return err;
 		if (ret->kind == IMAGE_NEED)
-			err = provide(image, ret);
+			err = image_read_need(image, ret);
 		else if (ret->kind == IMAGE_MUST_FLUSH)
 			err = image_flush_sync(image);
 		else if (ret->kind != IMAGE_BUSY)

@@ -54,14 +54,9 @@ struct image *filled_image_new(uint64_t size_bytes)
 /* What the image wants first. */
 static void oblige(struct image *image, const struct image_extent *extent)
 {
-	int err;
-
 	switch (extent->kind) {
 	case IMAGE_NEED:
-		err = store_read(extent->store, extent->host_offset,
-				 extent->buffer, extent->host_bytes);
-		image_provide(image, extent, err);
-		bench_check(err, "metadata");
+		bench_check(image_read_need(image, extent), "metadata");
 		break;
 	case IMAGE_MUST_FLUSH:
 		bench_check(image_flush_sync(image), "flush");

@@ -99,11 +99,8 @@ static bool put(struct convert *convert, struct place from, uint64_t offset,
 
 	do {
 		err = image_map(target, IMAGE_WRITE, offset, *length, &extent);
-		if (err == 0 && extent.kind == IMAGE_NEED) {
-			err = store_read(extent.store, extent.host_offset,
-					 extent.buffer, extent.host_bytes);
-			image_provide(target, &extent, err);
-		}
+		if (err == 0 && extent.kind == IMAGE_NEED)
+			err = image_read_need(target, &extent);
 	} while (err == 0 && extent.kind == IMAGE_NEED);
 	if (err)
 		return false;
