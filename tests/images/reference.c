@@ -13,7 +13,8 @@ enum {
 	REQUESTS = 60,
 };
 
-struct image *reference_open(const char *name, bool read_only)
+struct image *reference_open_as(const char *name, const char *snapshot,
+				bool read_only)
 {
 	static const char *const allowed[] = {".", NULL};
 	const struct image_open_request request = {
@@ -21,6 +22,7 @@ struct image *reference_open(const char *name, bool read_only)
 		.format = "qcow2",
 		.read_only = read_only,
 		.cache_bytes = 1,
+		.snapshot = snapshot,
 		.allowed = allowed,
 	};
 	struct image *image = NULL;
@@ -31,6 +33,11 @@ struct image *reference_open(const char *name, bool read_only)
 		print_error("%s: %d: %s\n", name, err, error ? error : "");
 	assert_int_equal(err, 0);
 	return image;
+}
+
+struct image *reference_open(const char *name, bool read_only)
+{
+	return reference_open_as(name, NULL, read_only);
 }
 
 void reference_clean(const char *name)

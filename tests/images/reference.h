@@ -13,6 +13,9 @@
 
 /* By ours; it may have all files of the folder opened. */
 struct image *reference_open(const char *name, bool read_only);
+/* As @snapshot, if that is not NULL. */
+struct image *reference_open_as(const char *name, const char *snapshot,
+				bool read_only);
 
 /* qemu-img check finds nothing, leaks included. */
 void reference_clean(const char *name);

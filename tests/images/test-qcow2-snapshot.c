@@ -16,6 +16,7 @@
 #include "qcow2/qcow2.h"
 #include "qcow2/sync-io.h"
 #include "tests/cmocka.h"
+#include "tests/images/reference.h"
 #include "tests/images/scratch.h"
 
 enum {
@@ -53,26 +54,6 @@ static uint64_t pick(struct turns *t, uint64_t below)
 	return (t->random >> 11) % below;
 }
 
-static struct image *open_image(const char *name, const char *snapshot,
-				bool read_only)
-{
-	const struct image_open_request request = {
-		.path = name,
-		.format = "qcow2",
-		.read_only = read_only,
-		.cache_bytes = 1,
-		.snapshot = snapshot,
-	};
-	struct image *image = NULL;
-	char *error = NULL;
-	int err = image_open(&request, &image, &error, NULL);
-
-	if (err)
-		print_error("%s: %d: %s\n", name, err, error ? error : "");
-	assert_int_equal(err, 0);
-	return image;
-}
-
 static void expect(struct image *image, int err)
 {
 	if (err)
@@ -99,7 +80,7 @@ static void assert_same(const struct disk *disk, const uint8_t *data,
 /* Read by ours and by theirs. */
 static void check_disk(const struct disk *disk, const char *snapshot)
 {
-	struct image *image = open_image(IMAGE_NAME, snapshot, true);
+	struct image *image = reference_open_as(IMAGE_NAME, snapshot, true);
 	uint8_t *got = malloc(disk->size);
 	char option[40] = "";
 	size_t length;
@@ -244,7 +225,7 @@ static void resize_by(struct turns *t, bool ours, struct image *image)
 static void turn(struct turns *t)
 {
 	bool ours = pick(t, 2);
-	struct image *image = ours ? open_image(IMAGE_NAME, NULL, false) : NULL;
+	struct image *image = ours ? reference_open(IMAGE_NAME, false) : NULL;
 
 	for (unsigned i = 1 + pick(t, ours ? 6 : 2); i > 0; i--) {
 		unsigned what = pick(t, 9);
