@@ -21,8 +21,8 @@
 #include "qcow2/qcow2.h"
 #include "vhost-blk/blk-device.h"
 #include "vhost-blk/blk-options.h"
+#include "vhost-blk/blk-sandbox.h"
 #include "vhost-blk/notify.h"
-#include "vhost-blk/sandbox.h"
 #include "vhost/endpoint.h"
 #include "vhost/sigbus.h"
 
@@ -210,15 +210,13 @@ static int sandboxed(const char *what, int err)
 	return err;
 }
 
-/* Threads inherit the one; see vhost-blk/sandbox.h for the order. */
+/* Threads inherit the one; see base/sandbox.h for the order. */
 static int give_up_paths(struct daemon *daemon)
 {
 	int err = 0;
 
-#ifdef HAVE_LANDLOCK
 	if (daemon->options.sandbox)
-		err = sandbox_paths(daemon->options.socket_path);
-#endif
+		err = blk_sandbox_paths(daemon->options.socket_path);
 	return sandboxed("file names", err);
 }
 
@@ -226,10 +224,8 @@ static int give_up_system_calls(struct daemon *daemon)
 {
 	int err = 0;
 
-#ifdef HAVE_SECCOMP
 	if (daemon->options.sandbox)
-		err = sandbox_system_calls();
-#endif
+		err = blk_sandbox_system_calls();
 	return sandboxed("system calls", err);
 }
 

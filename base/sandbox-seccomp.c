@@ -1,72 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
-#include <linux/fs.h>
 #include <seccomp.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 
 #include "base/bytes.h"
-#include "base/log.h"
-#include "vhost-blk/sandbox.h"
+#include "base/sandbox.h"
 
-/*
- * What is needed after start. Reads and writes of images go through io_uring,
- * or plain calls where these are cheaper; the rest is the socket, guest memory
- * coming and going, and what libc does by itself.
- */
-static const char *const allowed[] = {
-	/* the rings */
-	"io_uring_enter",
-	"io_uring_register",
-	"io_submit",
-	"io_getevents",
-	"io_pgetevents",
-	"io_destroy",
-	/* images */
+/* What any program needs, and what libc does by itself. */
+static const char *const common[] = {
 	"read",
 	"write",
-	"pread64",
-	"pwrite64",
 	"readv",
 	"writev",
-	"preadv",
-	"pwritev",
-	"preadv2",
-	"pwritev2",
-	"lseek",
-	"fallocate",
-	"ftruncate",
-	"fsync",
-	"fdatasync",
-	"sync_file_range",
-	"fstat",
-	"newfstatat",
-	"statx",
-	"fstatfs",
-	/* the socket, and what came over it */
-	"accept",
-	"accept4",
-	"connect",
-	"recvmsg",
-	"recvfrom",
-	"sendmsg",
-	"sendto",
-	"shutdown",
-	"getsockopt",
-	"setsockopt",
-	"getsockname",
-	"memfd_create",
-	"fcntl",
-	"dup",
-	"dup3",
 	"close",
-	"eventfd2",
-	"timerfd_settime",
-	"poll",
-	"ppoll",
-	"unlink",
-	"unlinkat",
 	/* memory; see also add_mappings */
 	"munmap",
 	"mremap",
@@ -94,6 +42,7 @@ static const char *const allowed[] = {
 	"prlimit64",
 	"exit",
 	"exit_group",
+	NULL,
 };
 
 /* Only an intruder calls these. */
@@ -116,22 +65,15 @@ static const char *const deadly[] = {
 	"perf_event_open",
 	"open_by_handle_at",
 	"io_uring_setup",
-};
-
-/* Discarding and zeroing block devices, and their sizes. */
-static const unsigned long ioctls[] = {
-	BLKDISCARD,
-	BLKZEROOUT,
-	BLKGETSIZE64,
-	BLKSSZGET,
+	NULL,
 };
 
 /* A name that this architecture or libseccomp does not know needs no rule. */
 static int add_names(scmp_filter_ctx filter, uint32_t action,
-		     const char *const *names, size_t count)
+		     const char *const *names)
 {
-	for (size_t i = 0; i < count; i++) {
-		int number = seccomp_syscall_resolve_name(names[i]);
+	for (; *names; names++) {
+		int number = seccomp_syscall_resolve_name(*names);
 		int err;
 
 		if (number == __NR_SCMP_ERROR)
@@ -156,21 +98,30 @@ static int add_mappings(scmp_filter_ctx filter)
 	return err;
 }
 
-static int add_rules(scmp_filter_ctx filter)
+static int add_ioctls(scmp_filter_ctx filter, const struct sandbox_calls *calls)
 {
-	int err =
-		add_names(filter, SCMP_ACT_ALLOW, allowed, ARRAY_SIZE(allowed));
+	int err = 0;
+
+	for (size_t i = 0; err == 0 && i < calls->ioctl_count; i++)
+		err = seccomp_rule_add(
+			filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
+			SCMP_CMP(1, SCMP_CMP_EQ, calls->ioctls[i], 0));
+	return err;
+}
+
+static int add_rules(scmp_filter_ctx filter, const struct sandbox_calls *calls)
+{
+	int err = add_names(filter, SCMP_ACT_ALLOW, common);
 
 	if (err == 0)
-		err = add_names(filter, SCMP_ACT_KILL_PROCESS, deadly,
-				ARRAY_SIZE(deadly));
+		err = add_names(filter, SCMP_ACT_ALLOW, calls->names);
+	if (err == 0)
+		err = add_names(filter, SCMP_ACT_KILL_PROCESS, deadly);
 	if (err == 0)
 		err = add_mappings(filter);
-	for (size_t i = 0; err == 0 && i < ARRAY_SIZE(ioctls); i++)
-		err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl),
-				       1,
-				       SCMP_CMP(1, SCMP_CMP_EQ, ioctls[i], 0));
 	if (err == 0)
+		err = add_ioctls(filter, calls);
+	if (err == 0 && calls->unix_sockets)
 		err = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket),
 				       1, SCMP_CMP(0, SCMP_CMP_EQ, AF_UNIX, 0));
 	/* All threads at once. Sets no_new_privs too. */
@@ -179,14 +130,14 @@ static int add_rules(scmp_filter_ctx filter)
 	return err;
 }
 
-int sandbox_system_calls(void)
+int sandbox_system_calls(const struct sandbox_calls *calls)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 	int err;
 
 	if (!filter)
 		return -ENOMEM;
-	err = add_rules(filter);
+	err = add_rules(filter, calls);
 	if (err < 0) {
 		seccomp_release(filter);
 		return err;
@@ -194,11 +145,7 @@ int sandbox_system_calls(void)
 	err = seccomp_load(filter);
 	seccomp_release(filter);
 	/* What libseccomp reports for a kernel without filters. */
-	if (err == -EINVAL || err == -ENOSYS || err == -ECANCELED) {
-		log_warning("sandbox: this kernel has no seccomp filters (%s): "
-			    "system calls are not given up",
-			    strerror(-err));
-		return 0;
-	}
-	return err;
+	return err == -EINVAL || err == -ENOSYS || err == -ECANCELED
+		       ? SANDBOX_E_ABSENT
+		       : err;
 }

@@ -1,19 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
-#include <limits.h>
 #include <linux/landlock.h>
 #include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "base/log.h"
-#include "vhost-blk/sandbox.h"
+#include "base/sandbox.h"
 
 /* Later than the oldest headers that we build with; linux/landlock.h. */
 enum {
@@ -38,19 +33,15 @@ static uint64_t known_rights(int abi)
 	return rights;
 }
 
-static int allow_socket(int ruleset, const char *socket_path)
+static int allow_sockets(int ruleset, const char *folder_name)
 {
 	struct landlock_path_beneath_attr rule = {
 		.allowed_access = LANDLOCK_ACCESS_FS_MAKE_SOCK |
 				  LANDLOCK_ACCESS_FS_REMOVE_FILE,
 	};
-	char copy[PATH_MAX];
-	autoclose int folder = -1;
+	autoclose int folder =
+		open(folder_name, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
-	if (strlen(socket_path) >= sizeof(copy))
-		return -ENAMETOOLONG;
-	strcpy(copy, socket_path);
-	folder = open(dirname(copy), O_PATH | O_DIRECTORY | O_CLOEXEC);
 	/* Whoever makes the socket will find out, and say it better. */
 	if (folder < 0)
 		return 0;
@@ -61,7 +52,7 @@ static int allow_socket(int ruleset, const char *socket_path)
 	return 0;
 }
 
-int sandbox_paths(const char *socket_path)
+int sandbox_paths(const char *sockets_folder)
 {
 	struct landlock_ruleset_attr attr = {0};
 	autoclose int ruleset = -1;
@@ -69,18 +60,15 @@ int sandbox_paths(const char *socket_path)
 	int abi = syscall(__NR_landlock_create_ruleset, NULL, 0,
 			  LANDLOCK_CREATE_RULESET_VERSION);
 
-	if (abi < 0) {
-		log_debug("sandbox: no Landlock in this kernel: %s",
-			  strerror(errno));
-		return 0;
-	}
+	if (abi < 0)
+		return SANDBOX_E_ABSENT;
 	attr.handled_access_fs = known_rights(abi);
 	ruleset = syscall(__NR_landlock_create_ruleset, &attr,
 			  sizeof(attr.handled_access_fs), 0);
 	if (ruleset < 0)
 		return -errno;
-	if (socket_path) {
-		err = allow_socket(ruleset, socket_path);
+	if (sockets_folder) {
+		err = allow_sockets(ruleset, sockets_folder);
 		if (err < 0)
 			return err;
 	}

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "tests/cmocka.h"
-#include "vhost-blk/sandbox.h"
+#include "vhost-blk/blk-sandbox.h"
 
 enum {
 	BYTES = 4096,
@@ -24,7 +24,7 @@ static int status_of(int (*attempt)(void))
 
 	assert_true(pid >= 0);
 	if (pid == 0) {
-		if (sandbox_system_calls() < 0)
+		if (blk_sandbox_system_calls() < 0)
 			_exit(FAILED);
 		if (prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == 0)
 			_exit(NO_SECCOMP);

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a process gives up once everything that it needs is open, so that
+ * whoever takes it over by what it reads finds little to use.
+ *
+ * Two steps, since the kernel applies them differently. File names go first,
+ * before threads are made, which inherit it (Landlock): no path can be opened
+ * any more. System calls go last, for all threads at once (seccomp): those in
+ * declared lists stay, calls that no honest part of us makes kill the process,
+ * and all others fail with EPERM. A program should rather fail a request than
+ * end because a library found a new way to do an old thing.
+ *
+ * Both need no privilege and set no_new_privs. A build lacks the second without
+ * libseccomp, and both with the address sanitizer; meson.build says why.
+ */
+#ifndef BASE_SANDBOX_H
+#define BASE_SANDBOX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum sandbox_outcome {
+	/* Nothing was given up: this kernel, or this build, has no way to. */
+	SANDBOX_E_ABSENT = 1,
+};
+
+/*
+ * No file can be opened by its name, nor made, linked or removed, but for
+ * sockets made and removed in @sockets_folder, if that is not NULL. 0, a
+ * negative errno if the kernel refused, or SANDBOX_E_ABSENT.
+ */
+int sandbox_paths(const char *sockets_folder);
+
+/* Beside what every program needs: memory, threads, time, signals, the end. */
+struct sandbox_calls {
+	const char *const *names; /* end with NULL */
+	const unsigned long *ioctls;
+	size_t ioctl_count;
+	bool unix_sockets; /* socket(AF_UNIX) */
+};
+
+/* 0, a negative errno if the kernel refused, or SANDBOX_E_ABSENT. */
+int sandbox_system_calls(const struct sandbox_calls *calls);
+
+#endif
