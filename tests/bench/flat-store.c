@@ -99,6 +99,8 @@ int flat_store_new(uint64_t capacity_bytes, struct store **ret_store)
 		free(flat);
 		return -ENOMEM;
 	}
+	/* Where there are none: slower, as the page tables are walked. */
+	madvise(flat->data, capacity_bytes, MADV_HUGEPAGE);
 	flat->store = (struct store){
 		.ops = &flat_ops,
 		.name = "memory",

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Whether two queues read one qcow2 image twice as fast as one: 4 KiB random
- * reads of a fully allocated image of 1 GiB in 64 KiB clusters, by one thread
- * and by two, each with its own loop and executor, on its own processor. The
- * store is memory, so what is measured is our own work: requests, lookups, the
- * copy.
+ * reads of a fully allocated image in 64 KiB clusters, by one thread and by
+ * two, each with its own loop and executor, on its own processor. The store is
+ * memory, so what is measured is our own work: requests, lookups, the copy.
+ *
+ * With an image of 1 GiB four fifths of it are spent in waiting for memory,
+ * which the processors share; one of 16 MiB stays in their caches, and shows
+ * what the threads have to share of ours.
  *
  * Prints each round, then the medians. Status 1 if two threads are not at least
  * WANTED times as fast as one. On an idle machine only.
@@ -30,7 +33,7 @@ enum {
 	ROUNDS = 9,
 };
 
-static const uint64_t image_bytes = UINT64_C(1) << 30;
+static const uint64_t sizes_mib[] = {16, 1024};
 static const double wanted = 1.7;
 
 struct slot {
@@ -56,7 +59,8 @@ static uint64_t random_offset(struct queue *queue)
 	queue->random ^= queue->random << 13;
 	queue->random ^= queue->random >> 7;
 	queue->random ^= queue->random << 17;
-	return queue->random % (image_bytes / BLOCK_BYTES) * BLOCK_BYTES;
+	return queue->random % (queue->image->size_bytes / BLOCK_BYTES) *
+	       BLOCK_BYTES;
 }
 
 static void submit(struct slot *slot)
@@ -210,13 +214,12 @@ static void write_data(struct image *image)
 	}
 }
 
-int main(void)
+/* How many times as fast two threads are. */
+static double measure(struct queue *queues, uint64_t size_mib)
 {
-	struct queue *queues = calloc(THREADS, sizeof(*queues));
-	struct image *image = filled_image_new(image_bytes);
+	struct image *image = filled_image_new(size_mib << 20);
 	double one[ROUNDS], two[ROUNDS], ratio;
 
-	bench_check(queues ? 0 : -ENOMEM, "memory");
 	filled_image_fill(image);
 	write_data(image);
 	for (unsigned i = 0; i < ROUNDS; i++) {
@@ -224,16 +227,30 @@ int main(void)
 
 		one[i] = run_queues(image, queues, 1, &cpu_one);
 		two[i] = run_queues(image, queues, THREADS, &cpu_two);
-		printf("requests a second (CPU ns for one): 1 thread %.0f "
-		       "(%.0f), 2 threads %.0f (%.0f): %.2f times\n",
-		       one[i], cpu_one, two[i], cpu_two, two[i] / one[i]);
+		printf("%4llu MiB: requests a second (CPU ns for one): 1 "
+		       "thread %.0f (%.0f), 2 threads %.0f (%.0f): %.2f "
+		       "times\n",
+		       (unsigned long long)size_mib, one[i], cpu_one, two[i],
+		       cpu_two, two[i] / one[i]);
 		fflush(stdout);
 	}
 	ratio = median(two) / median(one);
-	printf("medians: 1 thread %.0f, 2 threads %.0f: %.2f times (wanted: "
-	       "%.2f)\n",
-	       median(one), median(two), ratio, wanted);
+	printf("%4llu MiB: medians: 1 thread %.0f, 2 threads %.0f: %.2f times "
+	       "(wanted: %.2f)\n",
+	       (unsigned long long)size_mib, median(one), median(two), ratio,
+	       wanted);
 	image_close(image);
+	return ratio;
+}
+
+int main(void)
+{
+	struct queue *queues = calloc(THREADS, sizeof(*queues));
+	bool enough = true;
+
+	bench_check(queues ? 0 : -ENOMEM, "memory");
+	for (size_t i = 0; i < ARRAY_SIZE(sizes_mib); i++)
+		enough &= measure(queues, sizes_mib[i]) >= wanted;
 	free(queues);
-	return ratio < wanted;
+	return !enough;
 }
