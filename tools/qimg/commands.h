@@ -9,6 +9,7 @@ extern const struct cli_command qimg_amend;
 extern const struct cli_command qimg_bitmap;
 extern const struct cli_command qimg_check;
 extern const struct cli_command qimg_commit;
+extern const struct cli_command qimg_compare;
 extern const struct cli_command qimg_convert;
 extern const struct cli_command qimg_create;
 extern const struct cli_command qimg_info;

@@ -72,22 +72,13 @@ struct copy {
 	int status; /* 1: failed, and said so */
 };
 
-static const char *describe(const struct image *image, int err)
-{
-	const char *why = image ? image_error(image) : NULL;
-
-	if ((err > 0 || err == -EIO) && why && *why)
-		return why;
-	return err > 0 ? "the image is corrupt" : strerror(-err);
-}
-
 /* Only the first error is told. */
 static void fail(struct copy *copy, const struct image *image, const char *what,
 		 uint64_t offset, int err)
 {
 	if (copy->status == 0)
 		cli_error("error while %s at byte %" PRIu64 ": %s", what,
-			  offset, describe(image, err));
+			  offset, qimg_image_reason(image, err));
 	copy->status = 1;
 }
 
@@ -141,7 +132,8 @@ static void salvage(struct slot *slot, int err)
 
 	if (slot->read_bytes <= SECTOR_BYTES) {
 		cli_warning("error while reading offset %" PRIu64 ": %s",
-			    offset, describe(slot->piece.source->image, err));
+			    offset,
+			    qimg_image_reason(slot->piece.source->image, err));
 		memset(slot->buffer + slot->read_at, 0, slot->read_bytes);
 		slot->read_at += slot->read_bytes;
 		part = SALVAGE_BYTES;
@@ -385,6 +377,14 @@ static bool must_wait(const struct copy *copy)
 	return rate && (double)copy->started_bytes > (double)rate * seconds;
 }
 
+static bool uses_slots(const struct copy *copy)
+{
+	for (unsigned i = 0; i < copy->slot_count; i++)
+		if (copy->slots[i].state != SLOT_FREE)
+			return true;
+	return false;
+}
+
 /* The next piece that needs a slot; false if there is none now. */
 static bool next_piece(struct copy *copy, struct convert_piece *piece)
 {
@@ -396,6 +396,9 @@ static bool next_piece(struct copy *copy, struct convert_piece *piece)
 		if (copy->ended || copy->status || must_wait(copy))
 			return false;
 		err = convert_walk_next(&copy->walk, piece);
+		/* A table is being read for a piece: asked again after it. */
+		if (err == -EAGAIN && uses_slots(copy))
+			return false;
 		if (err) {
 			fail(copy, convert->sources[copy->walk.source].image,
 			     "reading block status", copy->walk.at, err);
@@ -467,10 +470,7 @@ static void pump(struct copy *copy)
 
 static bool is_busy(const struct copy *copy)
 {
-	for (unsigned i = 0; i < copy->slot_count; i++)
-		if (copy->slots[i].state != SLOT_FREE)
-			return true;
-	return !copy->ended && copy->status == 0;
+	return uses_slots(copy) || (!copy->ended && copy->status == 0);
 }
 
 /* Written, and stable unless the cache mode says that it need not be. */

@@ -104,7 +104,10 @@ struct convert_walk {
 	struct convert_piece known; /* of which the next pieces are cut */
 };
 
-/* The next piece. 0, or a negative errno or IMAGE_E_* of reading the source. */
+/*
+ * The next piece. 0, or a negative errno or IMAGE_E_* of reading the source;
+ * -EAGAIN: to be asked again when a request on the source has ended.
+ */
 int convert_walk_next(struct convert_walk *walk, struct convert_piece *ret);
 
 /* The unit in which the target takes data: its cluster, or a sector. */

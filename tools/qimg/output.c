@@ -9,6 +9,9 @@
 
 #include "tools/qimg/spec.h"
 
+/* Per cent; what is less is not worth a line. */
+#define PROGRESS_STEP 2.0
+
 const char *output_size(uint64_t bytes, char ret[OUTPUT_SIZE_CHARS])
 {
 	static const char *const units[] = {"B",   "KiB", "MiB", "GiB",
@@ -27,8 +30,14 @@ const char *output_size(uint64_t bytes, char ret[OUTPUT_SIZE_CHARS])
 
 void output_progress(void *opaque, uint64_t done, uint64_t total)
 {
-	printf("    (%.2f/100%%)\r",
-	       total ? 100.0 * (double)done / (double)total : 100.0);
+	static double printed = -PROGRESS_STEP;
+	double percent = total ? 100.0 * (double)done / (double)total : 100.0;
+
+	if (done < total && percent >= printed &&
+	    percent - printed < PROGRESS_STEP)
+		return;
+	printed = percent;
+	printf("    (%.2f/100%%)\r", percent);
 	fflush(stdout);
 }
 

@@ -461,6 +461,15 @@ bool qimg_close(struct image *image, const char *name)
 	return err == 0;
 }
 
+const char *qimg_image_reason(const struct image *image, int err)
+{
+	const char *why = image ? image_error(image) : NULL;
+
+	if ((err > 0 || err == -EIO) && why && *why)
+		return why;
+	return err > 0 ? "the image is corrupt" : strerror(-err);
+}
+
 int qimg_image_error(struct image *image, const char *name, int err,
 		     const char *what)
 {

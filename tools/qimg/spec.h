@@ -96,6 +96,9 @@ char *qimg_path_beside(const char *path, const char *name);
 /* Closes; a message and false if what was written could not be made stable. */
 bool qimg_close(struct image *image, const char *name);
 
+/* Why a request on @image (or NULL) had this outcome, as a phrase. */
+const char *qimg_image_reason(const struct image *image, int err);
+
 /* "name: what: why" for the outcome of a call on @image. Returns 1. */
 int qimg_image_error(struct image *image, const char *name, int err,
 		     const char *what);

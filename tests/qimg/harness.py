@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests of qimg share: a folder, the two programs, and cases as TAP."""
+
+import argparse
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+
+SKIPPED = 77
+MEMORY = '/dev/shm'
+program = None
+
+
+class Failure(Exception):
+    pass
+
+
+def run(*command, status=0):
+    """status: what it has to end with; None: anything."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    if status is not None and done.returncode != status:
+        raise Failure(f'{" ".join(command)}: status {done.returncode}, not '
+                      f'{status}: {done.stdout}{done.stderr}')
+    return done
+
+
+def qimg(*arguments, status=0):
+    return run(program, *arguments, status=status)
+
+
+def qemu_img(*arguments, status=0):
+    return run('qemu-img', *arguments, status=status)
+
+
+def qemu_io(name, *commands, format='qcow2'):
+    steps = [part for c in commands for part in ('-c', c)]
+    return run('qemu-io', '-f', format, *steps, name)
+
+
+def expect(what, message):
+    if not what:
+        raise Failure(message)
+
+
+def both(*arguments):
+    """Same status and output of either; returns ours."""
+    ours, theirs = qimg(*arguments, status=None), qemu_img(*arguments,
+                                                           status=None)
+    expect((ours.returncode, ours.stdout) ==
+           (theirs.returncode, theirs.stdout),
+           f'{" ".join(arguments)}:\n{ours.returncode}: {ours.stdout}'
+           f'{ours.stderr}instead of\n{theirs.returncode}: {theirs.stdout}'
+           f'{theirs.stderr}')
+    return ours
+
+
+def make_raw(path, size, seed=1):
+    """Text, noise, written zeroes and holes, none of them aligned."""
+    pick = random.Random(seed)
+    with open(path, 'wb') as file:
+        file.truncate(size)
+        for _ in range(40):
+            length = pick.choice([512, 4096, 10000, 65536, 200000])
+            file.seek(pick.randrange(0, size - length))
+            kind = pick.randrange(3)
+            if kind == 0:
+                file.write(pick.randbytes(length))
+            elif kind == 1:
+                file.write((b'a line of text %d\n' % length * length)[:length])
+            else:
+                file.write(bytes(length))
+
+
+def is_clean():
+    left = [n for n in os.listdir('.') if n.endswith(('.part', '.new'))]
+    expect(not left, f'left behind: {left}')
+
+
+def main(cases, prepare, description):
+    """Runs the cases in a folder in memory; the exit status."""
+    global program
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument('qimg')
+    parser.add_argument('case', nargs='*')
+    arguments = parser.parse_args()
+    program = os.path.abspath(arguments.qimg)
+    if not shutil.which('qemu-img') or not shutil.which('qemu-io'):
+        print('1..0 # SKIP qemu-img is not installed')
+        return SKIPPED
+    chosen = [c for c in cases
+              if not arguments.case or c.__name__ in arguments.case]
+    print(f'1..{len(chosen)}')
+    where = MEMORY if os.access(MEMORY, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix='ringline-qimg-',
+                                     dir=where) as folder:
+        os.chdir(folder)
+        prepare()
+        failed = sum(not is_passed(number, case)
+                     for number, case in enumerate(chosen, 1))
+        os.chdir('/')
+    return 1 if failed else 0
+
+
+def is_passed(number, case):
+    try:
+        case()
+    except (Failure, OSError, subprocess.TimeoutExpired) as failure:
+        print(f'# {failure}'.replace('\n', '\n# '))
+        print(f'not ok {number} {case.__name__}', flush=True)
+        return False
+    print(f'ok {number} {case.__name__}', flush=True)
+    return True
