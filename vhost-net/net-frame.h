@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What an Ethernet frame says about itself, read out of a copy of its first
+ * bytes: tags, network and transport protocol, and where each begins.
+ *
+ * The parser never fails: what it does not know, or what lies behind the bytes
+ * that it was given, is NONE. So a switch forwards what it cannot read, and
+ * whoever needs a transport header asks for one. IEEE 802.3, 802.1Q; RFC 791,
+ * 8200, 9293, 768.
+ *
+ * Pure; any thread.
+ */
+#ifndef VHOST_NET_NET_FRAME_H
+#define VHOST_NET_NET_FRAME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+	NET_ETHERNET_BYTES = 14,
+	NET_TAG_BYTES = 4,
+	NET_MAX_TAGS = 2,
+	/* Of a frame, copied out of guest memory once: all that is judged. */
+	NET_COPY_BYTES = 128,
+	/* Two tags and a whole IPv6 packet, which a TSO frame can be. */
+	NET_MAX_FRAME_BYTES =
+		NET_ETHERNET_BYTES + NET_MAX_TAGS * NET_TAG_BYTES + 40 + 65535,
+};
+
+enum net_l3 {
+	NET_L3_NONE,
+	NET_L3_IPV4,
+	NET_L3_IPV6,
+};
+
+enum net_l4 {
+	NET_L4_NONE, /* another, a later fragment, or out of sight */
+	NET_L4_TCP,
+	NET_L4_UDP,
+};
+
+/* Offsets are bytes from the start of the frame. */
+struct net_frame {
+	uint8_t l3; /* enum net_l3: its fixed header is whole */
+	uint8_t l4; /* enum net_l4: its header is whole, TCP options too */
+	uint8_t tags;
+	bool is_fragment;
+	/* IPv6: the destination in the header is not the last one. */
+	bool has_routing_header;
+	uint16_t ethertype; /* behind the tags */
+	uint16_t tci[NET_MAX_TAGS];
+	uint16_t l3_offset;
+	uint16_t l4_offset;	 /* behind options and extension headers */
+	uint16_t payload_offset; /* behind TCP or UDP; with l4 only */
+};
+
+/*
+ * Reads the frame whose first @bytes, at least NET_ETHERNET_BYTES of them, are
+ * at @head.
+ */
+void net_frame_parse(const uint8_t *head, size_t bytes,
+		     struct net_frame *ret_frame);
+
+#endif
