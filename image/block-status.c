@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/bytes.h"
 
@@ -25,32 +24,22 @@ static int map_read(struct image *image, uint64_t offset, uint64_t length,
 	}
 }
 
-/* A hole of the file: it need not be read to be known. */
-static void look_for_holes(struct block_status *s)
+/* What the store knows of its bytes: a hole need not be read to be known. */
+static int look_into_store(struct block_status *s)
 {
-	const struct store *store = s->store;
-	uint64_t begin = store->fd_offset + s->host_offset;
-	off_t data, hole;
+	struct store_status found;
+	int err = store_status(s->store, s->host_offset, s->length, &found);
 
-	if (store->fd < 0)
-		return;
-	data = lseek(store->fd, (off_t)begin, SEEK_DATA);
-	if (data < 0 && errno != ENXIO)
-		return;
-	if (data < 0 || (uint64_t)data > begin) {
-		s->zero = true;
-		s->data = false;
-		if (data >= 0)
-			s->length = MIN(s->length, (uint64_t)data - begin);
-		return;
-	}
-	hole = lseek(store->fd, (off_t)begin, SEEK_HOLE);
-	if (hole >= 0 && (uint64_t)hole > begin)
-		s->length = MIN(s->length, (uint64_t)hole - begin);
+	if (err < 0)
+		return err;
+	s->length = found.length;
+	s->zero = found.zero;
+	s->data = !found.hole;
+	return 0;
 }
 
-static void describe(const struct image *image,
-		     const struct image_extent *extent, struct block_status *s)
+static int describe(const struct image *image,
+		    const struct image_extent *extent, struct block_status *s)
 {
 	s->length = extent->length;
 	s->file = image->store->name;
@@ -60,10 +49,9 @@ static void describe(const struct image *image,
 		s->host_offset = extent->host_offset;
 		s->store = extent->store;
 		s->file = extent->store->name;
-		if (extent->cipher)
-			s->has_offset = false;
-		else
-			look_for_holes(s);
+		if (!extent->cipher)
+			return look_into_store(s);
+		s->has_offset = false;
 		break;
 	case IMAGE_COMPRESSED:
 		s->present = s->data = s->compressed = true;
@@ -74,6 +62,7 @@ static void describe(const struct image *image,
 	default:
 		break;
 	}
+	return 0;
 }
 
 int block_status_of_layer(struct image *image, uint64_t offset, uint64_t length,
@@ -83,9 +72,7 @@ int block_status_of_layer(struct image *image, uint64_t offset, uint64_t length,
 	int err = map_read(image, offset, length, &extent);
 
 	*ret = (struct block_status){.offset = offset};
-	if (err == 0)
-		describe(image, &extent, ret);
-	return err;
+	return err ? err : describe(image, &extent, ret);
 }
 
 int block_status_above(struct image *top, const struct image *below,

@@ -4,8 +4,7 @@
  *
  * With O_DIRECT the kernel wants offsets, lengths and memory aligned. The
  * executor sees to that for its own transfers; the synchronous calls here, which
- * formats use for headers and tables, go through an aligned buffer piece by
- * piece, reading a block before they change a part of it.
+ * formats use for headers and tables, go through store-bounce.h.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +13,6 @@
 #include <linux/fs.h>
 #include <linux/openat2.h>
 #include <linux/stat.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -25,12 +23,12 @@
 #include "base/barrier.h"
 #include "base/bytes.h"
 #include "base/fd.h"
+#include "image/store-bounce.h"
 #include "image/store-lock.h"
 #include "image/store.h"
 
 enum {
 	DIRECT_FALLBACK_ALIGNMENT = 4096,
-	BOUNCE_BYTES = 256 * 1024,
 	MAX_TRANSFER = 1 << 30, /* the kernel moves at most 2 GiB - 4 KiB */
 };
 
@@ -38,9 +36,7 @@ struct store_file {
 	struct store store;
 	char *name;
 	bool is_slice;
-	/* With O_DIRECT: a part of a block is read, changed and written. */
-	pthread_mutex_t bounce_lock;
-	char *bounce; /* BOUNCE_BYTES; NULL without O_DIRECT */
+	struct store_bounce bounce; /* with O_DIRECT */
 };
 
 static struct store_file *to_file(struct store *store)
@@ -69,9 +65,11 @@ static void note_growth(struct store *store, uint64_t end)
 		;
 }
 
-static int read_fully(struct store *store, uint64_t offset, char *to,
+static int read_fully(struct store *store, uint64_t offset, void *ret_data,
 		      size_t length)
 {
+	char *to = ret_data;
+
 	while (length > 0) {
 		ssize_t got =
 			pread(store->fd, to, MIN(length, (size_t)MAX_TRANSFER),
@@ -91,9 +89,11 @@ static int read_fully(struct store *store, uint64_t offset, char *to,
 	return 0;
 }
 
-static int write_fully(struct store *store, uint64_t offset, const char *from,
+static int write_fully(struct store *store, uint64_t offset, const void *data,
 		       size_t length)
 {
+	const char *from = data;
+
 	while (length > 0) {
 		ssize_t put = pwrite(store->fd, from,
 				     MIN(length, (size_t)MAX_TRANSFER),
@@ -111,69 +111,7 @@ static int write_fully(struct store *store, uint64_t offset, const char *from,
 	return 0;
 }
 
-/* One piece of an unaligned access: the blocks around it, in the buffer. */
-struct piece {
-	uint64_t start; /* aligned */
-	size_t skip;
-	size_t bytes; /* of the caller's */
-	size_t span;  /* aligned, skip + bytes rounded up */
-};
-
-static struct piece next_piece(const struct store *store, uint64_t offset,
-			       size_t length)
-{
-	struct piece piece = {.start = align_down(offset, store->alignment)};
-
-	piece.skip = offset - piece.start;
-	piece.bytes = MIN(length, BOUNCE_BYTES - piece.skip);
-	piece.span = align_up(piece.skip + piece.bytes, store->alignment);
-	return piece;
-}
-
-static int bounce_read(struct store *store, uint64_t offset, char *to,
-		       size_t length)
-{
-	struct store_file *file = to_file(store);
-	int err = 0;
-
-	pthread_mutex_lock(&file->bounce_lock);
-	while (length > 0 && err == 0) {
-		struct piece piece = next_piece(store, offset, length);
-
-		err = read_fully(store, piece.start, file->bounce, piece.span);
-		memcpy(to, file->bounce + piece.skip, piece.bytes);
-		to += piece.bytes;
-		offset += piece.bytes;
-		length -= piece.bytes;
-	}
-	pthread_mutex_unlock(&file->bounce_lock);
-	return err;
-}
-
-static int bounce_write(struct store *store, uint64_t offset, const char *from,
-			size_t length)
-{
-	struct store_file *file = to_file(store);
-	int err = 0;
-
-	pthread_mutex_lock(&file->bounce_lock);
-	while (length > 0 && err == 0) {
-		struct piece piece = next_piece(store, offset, length);
-
-		if (piece.bytes != piece.span)
-			err = read_fully(store, piece.start, file->bounce,
-					 piece.span);
-		if (err < 0)
-			break;
-		memcpy(file->bounce + piece.skip, from, piece.bytes);
-		err = write_fully(store, piece.start, file->bounce, piece.span);
-		from += piece.bytes;
-		offset += piece.bytes;
-		length -= piece.bytes;
-	}
-	pthread_mutex_unlock(&file->bounce_lock);
-	return err;
-}
+static const struct store_aligned_io aligned = {read_fully, write_fully};
 
 static bool needs_bounce(const struct store *store, uint64_t offset,
 			 const void *data, size_t length)
@@ -189,7 +127,8 @@ static int file_read(struct store *store, uint64_t offset, void *ret_data,
 	if (err < 0)
 		return err;
 	if (needs_bounce(store, offset, ret_data, length))
-		return bounce_read(store, offset, ret_data, length);
+		return store_bounce_read(store, &to_file(store)->bounce,
+					 &aligned, offset, ret_data, length);
 	return read_fully(store, offset, ret_data, length);
 }
 
@@ -201,7 +140,8 @@ static int file_write(struct store *store, uint64_t offset, const void *data,
 	if (err < 0)
 		return err;
 	if (needs_bounce(store, offset, data, length))
-		return bounce_write(store, offset, data, length);
+		return store_bounce_write(store, &to_file(store)->bounce,
+					  &aligned, offset, data, length);
 	return write_fully(store, offset, data, length);
 }
 
@@ -248,13 +188,29 @@ static int file_zero(struct store *store, uint64_t offset, uint64_t length)
 	return err;
 }
 
+/* The file system's map of holes; a device has none. */
+static int file_status(struct store *store, uint64_t offset, uint64_t length,
+		       struct store_status *ret)
+{
+	uint64_t begin = store->fd_offset + offset;
+	off_t to = lseek(store->fd, (off_t)begin, SEEK_DATA);
+
+	if (to < 0 && errno != ENXIO)
+		return 0;
+	ret->zero = ret->hole = to < 0 || (uint64_t)to > begin;
+	if (!ret->hole)
+		to = lseek(store->fd, (off_t)begin, SEEK_HOLE);
+	if (to >= 0 && (uint64_t)to > begin)
+		ret->length = MIN(length, (uint64_t)to - begin);
+	return 0;
+}
+
 static void file_free(struct store *store)
 {
 	struct store_file *file = to_file(store);
 
 	fd_close(&store->fd);
-	pthread_mutex_destroy(&file->bounce_lock);
-	free(file->bounce);
+	store_bounce_deinit(&file->bounce);
 	free(file->name);
 	free(file);
 }
@@ -266,6 +222,7 @@ static const struct store_ops file_ops = {
 	.resize = file_resize,
 	.punch = file_punch,
 	.zero = file_zero,
+	.status = file_status,
 	.free = file_free,
 };
 
@@ -375,9 +332,9 @@ static int set_up(struct store_file *file,
 	store->can_grow = S_ISREG(st.st_mode) && !options->read_only;
 	if (options->direct) {
 		store->alignment = direct_alignment(store->fd, &st);
-		if (posix_memalign((void **)&file->bounce, store->alignment,
-				   BOUNCE_BYTES) != 0)
-			return -ENOMEM;
+		err = store_bounce_init(&file->bounce, store->alignment);
+		if (err < 0)
+			return err;
 	}
 	err = take_slice(file, options, ret_error);
 	if (err < 0)
@@ -411,7 +368,6 @@ static int store_from_fd(int fd, const char *path,
 			},
 		.name = name,
 	};
-	pthread_mutex_init(&file->bounce_lock, NULL);
 	err = set_up(file, options, ret_error);
 	if (err < 0) {
 		file_free(&file->store);

@@ -19,6 +19,13 @@
 
 struct store;
 
+/* What a range of a store is, without reading it. */
+struct store_status {
+	uint64_t length; /* of the run, from where it was asked for */
+	bool zero;	 /* reads as zeroes */
+	bool hole;	 /* takes no room */
+};
+
 /* All return 0 or a negative errno; reads past the end give zeroes. */
 struct store_ops {
 	int (*read)(struct store *store, uint64_t offset, void *ret_data,
@@ -33,6 +40,9 @@ struct store_ops {
 	int (*punch)(struct store *store, uint64_t offset, uint64_t length);
 	/* Make the range read as zeroes, allocated or not; -ENOTSUP: write. */
 	int (*zero)(struct store *store, uint64_t offset, uint64_t length);
+	/* See store_status; NULL: all is data. */
+	int (*status)(struct store *store, uint64_t offset, uint64_t length,
+		      struct store_status *ret);
 	void (*free)(struct store *store);
 };
 
@@ -138,6 +148,19 @@ static inline int store_zero(struct store *store, uint64_t offset,
 			     uint64_t length)
 {
 	return store->ops->zero(store, offset, length);
+}
+
+/*
+ * What [offset, offset + length), not empty, begins with: ret->length is from 1
+ * to @length. What cannot be told is data.
+ */
+static inline int store_status(struct store *store, uint64_t offset,
+			       uint64_t length, struct store_status *ret)
+{
+	*ret = (struct store_status){.length = length};
+	return store->ops->status
+		       ? store->ops->status(store, offset, length, ret)
+		       : 0;
 }
 
 /*

@@ -117,6 +117,32 @@ static void nothing_is_written_outside_a_slice(void **state)
 	assert_int_equal(open_with(slice, &store), -EINVAL);
 }
 
+static void holes_of_a_file_are_known_without_reading(void **state)
+{
+	struct store *store = NULL;
+	struct store_status found;
+
+	write_file(16384, 'x');
+	assert_int_equal(open_with((struct store_file_options){0}, &store), 0);
+	assert_int_equal(store_resize(store, 1 << 20), 0);
+	assert_int_equal(store_status(store, 0, 1 << 20, &found), 0);
+	assert_false(found.zero || found.hole);
+	assert_true(found.length >= 16384);
+	if (found.length < 1 << 20) { /* the file system keeps holes */
+		assert_int_equal(
+			store_status(store, found.length, 4096, &found), 0);
+		assert_true(found.zero && found.hole);
+		assert_int_equal(found.length, 4096);
+	}
+	store_free(store);
+	/* Memory cannot tell: all is data. */
+	assert_int_equal(store_new_memory(8192, &store), 0);
+	assert_int_equal(store_status(store, 100, 50, &found), 0);
+	assert_false(found.zero || found.hole);
+	assert_int_equal(found.length, 50);
+	store_free(store);
+}
+
 static void zeroed_and_punched_ranges_read_as_zeroes(void **state)
 {
 	struct store *store = NULL;
@@ -318,6 +344,7 @@ int main(void)
 			read_past_the_end_is_zero_and_shrinking_forgets),
 		cmocka_unit_test(memory_has_a_limit),
 		cmocka_unit_test(nothing_is_written_outside_a_slice),
+		cmocka_unit_test(holes_of_a_file_are_known_without_reading),
 		cmocka_unit_test(zeroed_and_punched_ranges_read_as_zeroes),
 		cmocka_unit_test(
 			unaligned_access_to_a_direct_store_keeps_its_neighbours),

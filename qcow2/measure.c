@@ -4,7 +4,6 @@
  * either answer can have the other write into it.
  */
 #include <errno.h>
-#include <unistd.h>
 
 #include "base/bytes.h"
 #include "image/open.h"
@@ -45,25 +44,17 @@ static uint64_t full_bytes(const struct geometry *g, uint64_t size_bytes)
 	return bytes + refcount_bytes(g, bytes / g->cluster);
 }
 
-/* Bytes from @offset that are alike in a raw file: data, or a hole in it. */
-static uint64_t raw_run(const struct store *store, uint64_t offset,
-			uint64_t length, bool *ret_data)
+/* Bytes of a raw image that are alike, as far as its store can tell. */
+static int raw_run(const struct image_extent *extent, uint64_t *length,
+		   bool *ret_data)
 {
-	off_t at, to;
+	struct store_status found;
+	int err = store_status(extent->store, extent->host_offset,
+			       extent->length, &found);
 
-	*ret_data = true;
-	if (store->fd < 0)
-		return length;
-	at = (off_t)(store->fd_offset + offset);
-	to = lseek(store->fd, at, SEEK_DATA);
-	if (to < 0 && errno != ENXIO)
-		return length;
-	if (to != at) {
-		*ret_data = false;
-		return to < 0 ? length : MIN(length, (uint64_t)(to - at));
-	}
-	to = lseek(store->fd, at, SEEK_HOLE);
-	return to <= at ? length : MIN(length, (uint64_t)(to - at));
+	*length = found.length;
+	*ret_data = !found.zero;
+	return err;
 }
 
 static int map_once(struct image *image, uint64_t offset, uint64_t length,
@@ -103,14 +94,12 @@ static int chain_run(struct image *image, uint64_t offset, uint64_t *length,
 		if (err)
 			return err;
 		*length = extent.length;
-		if (extent.kind != IMAGE_HOLE) {
-			*ret_data = extent.kind != IMAGE_ZEROES;
-			if (image->format == &raw_format)
-				*length = raw_run(extent.store,
-						  extent.host_offset, *length,
-						  ret_data);
+		*ret_data = extent.kind != IMAGE_ZEROES;
+		if (image->format == &raw_format)
+			return raw_run(&extent, length, ret_data);
+		if (extent.kind != IMAGE_HOLE)
 			return 0;
-		}
+		*ret_data = false;
 		if (!image->backing)
 			return 0;
 		image = image->backing;
