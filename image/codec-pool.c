@@ -31,6 +31,10 @@ void codec_job_run(struct codec *codec, struct codec_job *job)
 			codec_compress(codec, job->kind, job->level, job->from,
 				       job->from_bytes, job->to, job->to_bytes,
 				       &job->ret_bytes);
+	else if (job->may_be_short)
+		job->result = codec_decompress_short(codec, job->kind,
+						     job->from, job->from_bytes,
+						     job->to, job->to_bytes);
 	else
 		job->result = codec_decompress(codec, job->kind, job->from,
 					       job->from_bytes, job->to,

@@ -22,6 +22,7 @@ struct codec_job {
 	struct loop *loop;
 	struct loop_message message; /* its run is set by the submitter */
 	bool compress;		     /* codec_compress; else _decompress */
+	bool may_be_short;	     /* codec_decompress_short */
 	enum image_codec kind;
 	int level;
 	const void *from;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <libdeflate.h>
 #include <stdlib.h>
+#include <string.h>
 #include <zstd.h>
 #include <zstd_errors.h>
 
@@ -64,13 +65,14 @@ static int inflate_raw(struct codec *codec, const void *from, size_t from_bytes,
 }
 
 static int inflate_zlib(struct codec *codec, const void *from,
-			size_t from_bytes, void *to, size_t to_bytes)
+			size_t from_bytes, void *to, size_t to_bytes,
+			size_t *ret_got)
 {
 	size_t used;
 
 	return libdeflate_zlib_decompress_ex(codec->deflate, from, from_bytes,
 					     to, to_bytes, &used,
-					     NULL) == LIBDEFLATE_SUCCESS
+					     ret_got) == LIBDEFLATE_SUCCESS
 		       ? 0
 		       : IMAGE_E_CORRUPT;
 }
@@ -96,13 +98,29 @@ int codec_decompress(struct codec *codec, enum image_codec kind,
 	case IMAGE_CODEC_DEFLATE:
 		return inflate_raw(codec, from, from_bytes, to, to_bytes);
 	case IMAGE_CODEC_ZLIB:
-		return inflate_zlib(codec, from, from_bytes, to, to_bytes);
+		return inflate_zlib(codec, from, from_bytes, to, to_bytes,
+				    NULL);
 	case IMAGE_CODEC_ZSTD:
 		return unpack_zstd(codec, from, from_bytes, to, to_bytes);
 	case IMAGE_CODEC_NONE:
 		break;
 	}
 	return IMAGE_E_UNSUPPORTED;
+}
+
+int codec_decompress_short(struct codec *codec, enum image_codec kind,
+			   const void *from, size_t from_bytes, void *to,
+			   size_t to_bytes)
+{
+	size_t got;
+	int outcome;
+
+	if (kind != IMAGE_CODEC_ZLIB)
+		return IMAGE_E_UNSUPPORTED;
+	outcome = inflate_zlib(codec, from, from_bytes, to, to_bytes, &got);
+	if (outcome == 0)
+		memset((char *)to + got, 0, to_bytes - got);
+	return outcome;
 }
 
 int codec_max_level(enum image_codec kind)

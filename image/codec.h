@@ -29,6 +29,14 @@ int codec_decompress(struct codec *codec, enum image_codec kind,
 		     const void *from, size_t from_bytes, void *to,
 		     size_t to_bytes);
 
+/*
+ * As codec_decompress, of a ZLIB stream that may yield less: the rest of @to is
+ * zeroes then. Others are IMAGE_E_UNSUPPORTED.
+ */
+int codec_decompress_short(struct codec *codec, enum image_codec kind,
+			   const void *from, size_t from_bytes, void *to,
+			   size_t to_bytes);
+
 /* The levels that QEMU uses, and how far one may go. */
 enum {
 	CODEC_DEFAULT_LEVEL = 0,

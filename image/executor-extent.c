@@ -220,6 +220,7 @@ static void unpack_on_pool(struct executor_transfer *transfer)
 	transfer->job = (struct codec_job){
 		.loop = transfer->executor->loop,
 		.message.run = pool_unpacked,
+		.may_be_short = extent->may_be_short,
 		.kind = extent->codec,
 		.from = transfer->stream + stream_lead(extent),
 		.from_bytes = extent->host_bytes,

@@ -6,6 +6,7 @@
  * which waits for them and then syncs every store.
  */
 #include <errno.h>
+#include <stdlib.h>
 
 #include "base/bytes.h"
 #include "image/executor-private.h"
@@ -65,25 +66,18 @@ static void sync_done(struct executor *executor, int32_t result)
 	executor_run(executor);
 }
 
-static void first_synced(struct loop_op *op, int32_t result, uint32_t flags)
+static void store_synced(struct loop_op *op, int32_t result, uint32_t flags)
 {
-	struct executor *executor =
-		container_of(op, struct executor, flush.barriers[0]);
+	struct executor_barrier *barrier =
+		container_of(op, struct executor_barrier, op);
 
-	sync_done(executor, store_flushed(executor->image->data_store, result));
+	sync_done(barrier->executor, store_flushed(barrier->store, result));
 }
 
-static void second_synced(struct loop_op *op, int32_t result, uint32_t flags)
+static void sync_store(struct executor_barrier *barrier)
 {
-	struct executor *executor =
-		container_of(op, struct executor, flush.barriers[1]);
-
-	sync_done(executor, store_flushed(executor->image->store, result));
-}
-
-static void sync_store(struct executor *executor, struct store *store,
-		       struct loop_op *op)
-{
+	struct executor *executor = barrier->executor;
+	struct store *store = barrier->store;
 	struct executor_file *file = executor_file(executor, store);
 	struct io_uring_sqe *sqe;
 
@@ -97,17 +91,15 @@ static void sync_store(struct executor *executor, struct store *store,
 	sqe = loop_sqe(executor->loop);
 	io_uring_prep_fsync(sqe, file->fd, IORING_FSYNC_DATASYNC);
 	sqe->flags = file->sqe_flags;
-	loop_bind(sqe, op);
+	loop_bind(sqe, &barrier->op);
 }
 
 static void start_barrier(struct executor *executor)
 {
-	struct image *image = executor->image;
 	struct executor_flush *flush = &executor->flush;
 
-	sync_store(executor, image->data_store, &flush->barriers[0]);
-	if (image->store != image->data_store)
-		sync_store(executor, image->store, &flush->barriers[1]);
+	for (unsigned i = 0; i < flush->barrier_count; i++)
+		sync_store(&flush->barriers[i]);
 	flush->at_barrier = flush->pending > 0;
 }
 
@@ -213,7 +205,37 @@ static void retry(struct executor_request *request, int result)
 	try_begin(request->executor);
 }
 
-void executor_init_flush(struct executor *executor)
+/* Stores that cannot be written have nothing to sync. */
+static int make_barriers(struct executor *executor)
+{
+	struct image *image = executor->image;
+	struct executor_flush *flush = &executor->flush;
+
+	flush->barriers =
+		calloc(image_store_count(image), sizeof(*flush->barriers));
+	if (!flush->barriers)
+		return -ENOMEM;
+	for (size_t i = 0; i < image_store_count(image); i++) {
+		struct store *store = image_store_at(image, i);
+
+		if (!store || store->read_only)
+			continue;
+		flush->barriers[flush->barrier_count++] =
+			(struct executor_barrier){
+				.op.done = store_synced,
+				.executor = executor,
+				.store = store,
+			};
+	}
+	return 0;
+}
+
+void executor_deinit_flush(struct executor *executor)
+{
+	free(executor->flush.barriers);
+}
+
+int executor_init_flush(struct executor *executor)
 {
 	struct executor_flush *flush = &executor->flush;
 
@@ -221,10 +243,9 @@ void executor_init_flush(struct executor *executor)
 		flush->transfers[i].next = flush->free;
 		flush->free = &flush->transfers[i];
 	}
-	flush->barriers[0].done = first_synced;
-	flush->barriers[1].done = second_synced;
 	flush->retry = (struct executor_request){
 		.executor = executor, .nested = true, .done = retry};
+	return make_barriers(executor);
 }
 
 void executor_join_flush(struct executor_request *request)

@@ -116,6 +116,82 @@ static unsigned count_buffers(const struct executor *executor)
 			      : clamp(executor->depth, MIN_BUFFERS, most);
 }
 
+/* The slot of @store, or the free one where it would be. */
+static uint32_t *file_slot(const struct executor *executor,
+			   const struct store *store)
+{
+	uint64_t key = (uintptr_t)store * UINT64_C(0x9e3779b97f4a7c15);
+	uint64_t at = key >> executor->file_slot_shift;
+	uint64_t mask = (UINT64_C(1) << (64 - executor->file_slot_shift)) - 1;
+	uint32_t *slots = executor->file_slots;
+
+	while (slots[at] && executor->files[slots[at] - 1].store != store)
+		at = (at + 1) & mask;
+	return &slots[at];
+}
+
+static void add_file(struct executor *executor, struct store *store)
+{
+	uint32_t *place = store ? file_slot(executor, store) : NULL;
+	int slot = -1;
+
+	if (!place || *place)
+		return;
+	if (store->fd >= 0)
+		slot = loop_register_file(executor->loop, store->fd);
+	executor->files[executor->file_count] = (struct executor_file){
+		.store = store,
+		.fd = slot >= 0 ? slot : store->fd,
+		.sqe_flags = slot >= 0 ? IOSQE_FIXED_FILE : 0,
+		.in_memory = store->fd >= 0 && inline_batch_suits(store->fd) &&
+			     executor_take_batch(executor),
+	};
+	*place = ++executor->file_count;
+}
+
+static size_t count_stores(const struct executor *executor)
+{
+	size_t count = 0;
+
+	for (const struct image *i = executor->image; i; i = i->backing)
+		count += image_store_count(i);
+	return count;
+}
+
+/* The image's own come first: the first one found costs least. */
+static int make_files(struct executor *executor)
+{
+	size_t count = count_stores(executor);
+	unsigned bits = 2;
+
+	while ((UINT64_C(1) << bits) < 2 * count)
+		bits++;
+	executor->file_slot_shift = 64 - bits;
+	executor->files = calloc(count, sizeof(*executor->files));
+	executor->file_slots =
+		calloc((size_t)1 << bits, sizeof(*executor->file_slots));
+	if (!executor->files || !executor->file_slots)
+		return -ENOMEM;
+	for (struct image *i = executor->image; i; i = i->backing) {
+		add_file(executor, i->data_store);
+		for (size_t at = 0; at < image_store_count(i); at++)
+			add_file(executor, image_store_at(i, at));
+	}
+	return 0;
+}
+
+struct executor_file *executor_file(struct executor *executor,
+				    struct store *store)
+{
+	struct executor_file *first = executor->files;
+	uint32_t at;
+
+	if (first->store == store)
+		return first;
+	at = *file_slot(executor, store);
+	return at ? &executor->files[at - 1] : NULL;
+}
+
 int executor_make_pools(struct executor *executor)
 {
 	unsigned transfers = clamp(2 * (size_t)executor->depth, MIN_TRANSFERS,
@@ -140,11 +216,7 @@ int executor_make_pools(struct executor *executor)
 	if (!executor->transfers || !executor->fills)
 		return -ENOMEM;
 	fill_pools(executor, transfers, buffers, fills, fill_bytes);
-	for (struct image *i = executor->image; i; i = i->backing) {
-		executor_file(executor, i->data_store);
-		executor_file(executor, i->store);
-	}
-	return 0;
+	return make_files(executor);
 }
 
 void executor_free_pools(struct executor *executor)
@@ -158,6 +230,8 @@ void executor_free_pools(struct executor *executor)
 		munmap(executor->buffers, executor->buffers_bytes);
 	free(executor->transfers);
 	free(executor->fills);
+	free(executor->files);
+	free(executor->file_slots);
 }
 
 struct executor_transfer *executor_take_transfer(struct executor *executor)
@@ -209,36 +283,4 @@ void executor_give_buffer(struct executor *executor, char *buffer)
 	memcpy(buffer, &executor->free_buffers, sizeof(char *));
 	executor->free_buffers = buffer;
 	executor->released = true;
-}
-
-static struct executor_file *add_file(struct executor *executor,
-				      struct store *store)
-{
-	struct executor_file *file;
-	int slot = -1;
-
-	if (executor->file_count == EXECUTOR_MAX_FILES)
-		return NULL;
-	if (store->fd >= 0)
-		slot = loop_register_file(executor->loop, store->fd);
-	file = &executor->files[executor->file_count++];
-	*file = (struct executor_file){
-		.store = store,
-		.fd = slot >= 0 ? slot : store->fd,
-		.sqe_flags = slot >= 0 ? IOSQE_FIXED_FILE : 0,
-		.in_memory = store->fd >= 0 && inline_batch_suits(store->fd) &&
-			     executor_take_batch(executor),
-	};
-	return file;
-}
-
-struct executor_file *executor_file(struct executor *executor,
-				    struct store *store)
-{
-	struct executor_file *file = executor->files;
-
-	for (unsigned i = executor->file_count; i > 0; i--, file++)
-		if (file->store == store)
-			return file;
-	return add_file(executor, store);
 }

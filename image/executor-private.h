@@ -35,12 +35,18 @@ enum {
 	TRANSFER_PARTS = 3,	      /* head, data, tail */
 	TRANSFER_MAX_BYTES = 1 << 30, /* in one submission */
 	ZEROES_BYTES = 65536,
-	EXECUTOR_MAX_FILES = 2 * IMAGE_MAX_CHAIN,
 	FLUSH_TRANSFERS = 16,
 	EXECUTOR_UNPACKED = 4,
 };
 
 extern char executor_zeroes[ZEROES_BYTES]; /* never written */
+
+/* A store of the image that a flush has to sync. */
+struct executor_barrier {
+	struct loop_op op;
+	struct executor *executor;
+	struct store *store;
+};
 
 /* A store that this executor transfers from or to. */
 struct executor_file {
@@ -163,7 +169,8 @@ struct executor_flush {
 	int result;
 	struct executor_transfer *free; /* of these: */
 	struct executor_transfer transfers[FLUSH_TRANSFERS];
-	struct loop_op barriers[2];
+	struct executor_barrier *barriers; /* one per store; heap */
+	unsigned barrier_count;
 	bool at_barrier; /* nothing starts before it is over */
 	bool stepping;
 	struct executor_request retry; /* waits while another's flush is out */
@@ -215,7 +222,9 @@ struct executor {
 	struct executor_unpacked unpacked[EXECUTOR_UNPACKED];
 	unsigned unpacked_next;
 	unsigned file_count;
-	struct executor_file files[EXECUTOR_MAX_FILES];
+	struct executor_file *files; /* heap */
+	uint32_t *file_slots; /* by store: of @files, from 1; 0: free; heap */
+	unsigned file_slot_shift;
 	unsigned level_count;
 	struct executor_level *levels;
 
@@ -290,7 +299,7 @@ void executor_give_fill(struct executor_fill *fill);
 char *executor_take_buffer(struct executor *executor);
 void executor_give_buffer(struct executor *executor, char *buffer);
 
-/* The entry of @store, made on first sight; NULL beyond EXECUTOR_MAX_FILES. */
+/* The entry of @store; NULL for one that is of no image of the chain. */
 struct executor_file *executor_file(struct executor *executor,
 				    struct store *store);
 
@@ -444,7 +453,8 @@ void executor_called_image(struct executor *executor);
 
 /* executor-flush.c */
 
-void executor_init_flush(struct executor *executor);
+int executor_init_flush(struct executor *executor);
+void executor_deinit_flush(struct executor *executor);
 
 /* @request (of EXECUTOR_FLUSH, or writethrough) is done after a new flush. */
 void executor_join_flush(struct executor_request *request);

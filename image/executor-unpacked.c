@@ -77,9 +77,14 @@ int executor_unpack(struct executor *executor,
 	struct executor_unpacked *slot = next_slot(executor);
 	int outcome;
 
-	outcome = codec_decompress(executor->codec, extent->codec, stream,
-				   extent->host_bytes, slot->data,
-				   extent->cluster_bytes);
+	if (extent->may_be_short)
+		outcome = codec_decompress_short(
+			executor->codec, extent->codec, stream,
+			extent->host_bytes, slot->data, extent->cluster_bytes);
+	else
+		outcome = codec_decompress(executor->codec, extent->codec,
+					   stream, extent->host_bytes,
+					   slot->data, extent->cluster_bytes);
 	if (outcome != 0)
 		return outcome;
 	label(slot, extent);

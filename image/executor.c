@@ -387,8 +387,9 @@ static int make(struct executor *executor, const struct executor_config *config)
 	executor->pool = config->pool;
 	executor->level = config->level;
 	executor->ended_tail = &executor->ended;
-	executor_init_flush(executor);
-	err = codec_new(&executor->codec);
+	err = executor_init_flush(executor);
+	if (err == 0)
+		err = codec_new(&executor->codec);
 	if (err == 0)
 		err = executor_make_levels(executor);
 	if (err == 0)
@@ -429,6 +430,7 @@ void executor_free(struct executor *executor)
 	executor_free_levels(executor);
 	executor_free_pools(executor);
 	executor_free_packs(executor);
+	executor_deinit_flush(executor);
 	codec_free(executor->codec);
 	free(executor);
 }

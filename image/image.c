@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/barrier.h"
 #include "base/bytes.h"
@@ -22,14 +23,58 @@ void image_init(struct image *image, const struct image_format *format,
 
 void image_deinit(struct image *image)
 {
-	if (image->data_store != image->store)
-		store_free(image->data_store);
+	for (size_t i = 0; i < image->file_count; i++) {
+		store_free(image->files[i].store);
+		free(image->files[i].name);
+	}
+	free(image->files);
 	store_free(image->store);
 	image_cipher_free(image->cipher);
-	free(image->data_name);
 	free(image->backing_name);
 	free(image->backing_format);
 	pthread_mutex_destroy(&image->lock);
+}
+
+int image_add_file(struct image *image, const char *name, bool read_only)
+{
+	struct image_file *grown = reallocarray(
+		image->files, image->file_count + 1, sizeof(*grown));
+	char *copy = strdup(name);
+
+	if (grown)
+		image->files = grown;
+	if (!grown || !copy) {
+		free(copy);
+		return -ENOMEM;
+	}
+	grown[image->file_count++] = (struct image_file){
+		.name = copy,
+		.read_only = read_only,
+	};
+	return 0;
+}
+
+int image_attach(struct image *image, size_t index, struct store *data,
+		 char **ret_error)
+{
+	int err = image->format->attach_data(image, index, data, ret_error);
+
+	if (err == 0)
+		image->files[index].store = data;
+	return err;
+}
+
+int image_sync_stores(struct image *image)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < image_store_count(image) && err == 0; i++) {
+		struct store *store = image_store_at(image, i);
+
+		if (store && !store->read_only)
+			err = store_flush(store);
+	}
+	return err;
 }
 
 int image_set_error(struct image *image, int outcome, const char *format, ...)

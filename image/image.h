@@ -127,6 +127,8 @@ struct image_extent {
 	uint32_t cluster_bytes; /* COMPRESSED */
 	uint32_t skip;		/* COMPRESSED */
 	enum image_codec codec; /* COMPRESSED */
+	bool may_be_short;	/* COMPRESSED: the stream may yield less than a
+			    * cluster, whose rest is zeroes then */
 	uint64_t head_bytes;	/* ALLOCATE */
 	uint64_t tail_bytes;	/* ALLOCATE */
 	bool fill_zeroes;	/* ALLOCATE */
@@ -228,11 +230,12 @@ struct image_format {
 		    struct image **ret_image, char **ret_error);
 
 	/*
-	 * @data is the file that image->data_name names; the image owns it on
-	 * success. May check it against what the image says.
+	 * @data is the file that image->files[index] names; the image owns it
+	 * on success. May check it against what the image says. All are
+	 * attached, in order, before anything is mapped.
 	 */
-	int (*attach_data)(struct image *image, struct store *data,
-			   char **ret_error);
+	int (*attach_data)(struct image *image, size_t index,
+			   struct store *data, char **ret_error);
 
 	/* After the last flush; frees everything but the backing image. */
 	void (*close)(struct image *image);
@@ -278,6 +281,13 @@ struct image_format {
 		      size_t count);
 };
 
+/* A further file that an image names, where data of its guest lies. */
+struct image_file {
+	char *name;	     /* as the image says it; heap */
+	bool read_only;	     /* as the image says */
+	struct store *store; /* owned; NULL until it is attached */
+};
+
 /* Embedded as the first member in each format's own structure. */
 struct image {
 	const struct image_format *format;
@@ -286,8 +296,10 @@ struct image {
 	enum image_codec codec; /* of compressed clusters; or NONE */
 	bool read_only;
 	struct store *store;	  /* the format's main store, owned */
-	struct store *data_store; /* where guest data lies; often == store */
-	char *data_name;	  /* of an external data file, or NULL; heap */
+	struct store *data_store; /* where guest data lies: mostly @store, or a
+				   * file's; not all of it, if many have it */
+	struct image_file *files; /* that the image names; heap */
+	size_t file_count;
 	struct image_cipher *cipher; /* of all that lies in data_store, or NULL:
 				      * see image/cipher.h; owned */
 	char *backing_name;	     /* or NULL; heap */
@@ -318,6 +330,28 @@ struct image {
 void image_init(struct image *image, const struct image_format *format,
 		struct store *store);
 void image_deinit(struct image *image);
+
+/* For formats: adds a file that is to be attached. 0 or -ENOMEM. */
+int image_add_file(struct image *image, const char *name, bool read_only);
+
+/* Hands the opened file to the format; it is the image's on success. */
+int image_attach(struct image *image, size_t index, struct store *data,
+		 char **ret_error);
+
+/* All stores of the image itself: @store, then those of @files. */
+static inline size_t image_store_count(const struct image *image)
+{
+	return 1 + image->file_count;
+}
+
+/* NULL for a file that is not attached. */
+static inline struct store *image_store_at(const struct image *image, size_t at)
+{
+	return at == 0 ? image->store : image->files[at - 1].store;
+}
+
+/* Synchronous: all of them that can be written are flushed. */
+int image_sync_stores(struct image *image);
 
 /* For formats: sets image_error; returns @outcome. With the lock held. */
 int image_set_error(struct image *image, int outcome, const char *format, ...)

@@ -121,6 +121,17 @@ static bool is_file(const struct store *store, const struct stat *file)
 	       other.st_ino == file->st_ino;
 }
 
+static bool lies_in(const struct image *image, const struct stat *file)
+{
+	for (size_t i = 0; i < image_store_count(image); i++) {
+		const struct store *store = image_store_at(image, i);
+
+		if (store && is_file(store, file))
+			return true;
+	}
+	return false;
+}
+
 /* True if an image of the chain, or its data, lies in the file at @path. */
 static bool is_in_chain(const struct image *top, const char *path)
 {
@@ -129,25 +140,25 @@ static bool is_in_chain(const struct image *top, const char *path)
 	if (stat(path, &file) < 0)
 		return false;
 	for (; top; top = top->backing)
-		if (is_file(top->store, &file) ||
-		    is_file(top->data_store, &file))
+		if (lies_in(top, &file))
 			return true;
 	return false;
 }
 
-/* Opens the file that @image names as the place of its data. */
-static int open_data(const struct link *link, struct image *image,
+/* Opens a file that @image names as a place of its data. */
+static int open_file(const struct link *link, struct image *image, size_t index,
 		     char **ret_error)
 {
+	const struct image_file *file = &image->files[index];
 	const struct store_file_options options = {
-		.read_only = image->read_only,
+		.read_only = image->read_only || file->read_only,
 		.direct = link->request->direct,
 		.no_lock = link->request->share,
 		.no_links = true,
 	};
 	struct store *store = NULL;
 	char *path = NULL;
-	int err = image_resolve(image->store->name, image->data_name,
+	int err = image_resolve(image->store->name, file->name,
 				link->request->allowed, &path, ret_error);
 
 	if (err < 0)
@@ -156,11 +167,11 @@ static int open_data(const struct link *link, struct image *image,
 		err = store_fail(ret_error, -ELOOP,
 				 "%s names the data file \"%s\", in which an "
 				 "image of the chain lies",
-				 image->store->name, image->data_name);
+				 image->store->name, file->name);
 	if (err == 0)
 		err = store_open_file(path, &options, &store, ret_error);
 	if (err == 0)
-		err = image->format->attach_data(image, store, ret_error);
+		err = image_attach(image, index, store, ret_error);
 	if (err != 0)
 		store_free(store);
 	free(path);
@@ -211,8 +222,8 @@ static int open_link(const struct link *link, struct image **ret_image,
 				  link->path, err < 0 ? ": " : "",
 				  err < 0 ? strerror(-err) : "");
 	}
-	if ((*ret_image)->data_name)
-		err = open_data(link, *ret_image, ret_error);
+	for (size_t i = 0; i < (*ret_image)->file_count && err == 0; i++)
+		err = open_file(link, *ret_image, i, ret_error);
 	if (err != 0) {
 		(*ret_image)->format->close(*ret_image);
 		*ret_image = NULL;
@@ -317,15 +328,6 @@ int image_open(const struct image_open_request *request,
 	return 0;
 }
 
-static int barrier(struct image *image)
-{
-	int err = store_flush(image->store);
-
-	if (err == 0 && image->data_store != image->store)
-		err = store_flush(image->data_store);
-	return err;
-}
-
 static int run_step(struct image *image, const struct image_step *step)
 {
 	switch (step->kind) {
@@ -333,7 +335,7 @@ static int run_step(struct image *image, const struct image_step *step)
 		return store_write(step->store, step->offset, step->data,
 				   step->length);
 	case IMAGE_STEP_BARRIER:
-		return barrier(image);
+		return image_sync_stores(image);
 	case IMAGE_STEP_RESIZE:
 		return store_resize(step->store, step->offset);
 	case IMAGE_STEP_PUNCH:

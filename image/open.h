@@ -8,8 +8,8 @@
  * plain paths (a scheme such as "json:" or "nbd://" is refused), resolved
  * against the folder of the image that names them, links resolved, and looked
  * up in the list of allowed files and folders. So it is with backing files and
- * with external data files, which are opened as their images are: read-only or
- * not, directly or not, locked or not.
+ * with files where an image's data lies, which are opened as their images are:
+ * read-only or not, directly or not, locked or not.
  */
 #ifndef IMAGE_OPEN_H
 #define IMAGE_OPEN_H

@@ -153,9 +153,33 @@ static void a_stream_that_does_not_fit_is_said_to(void **state)
 			 IMAGE_E_UNSUPPORTED);
 }
 
+static void a_short_stream_is_filled_up_where_that_is_allowed(void **state)
+{
+	size_t bytes = 0;
+
+	assert_int_equal(codec_compress(codec, IMAGE_CODEC_ZLIB, 0, cluster,
+					CLUSTER / 2, stream, CLUSTER, &bytes),
+			 0);
+	memset(out, 0x55, sizeof(out));
+	assert_int_equal(codec_decompress_short(codec, IMAGE_CODEC_ZLIB, stream,
+						bytes, out, CLUSTER),
+			 0);
+	assert_memory_equal(out, cluster, CLUSTER / 2);
+	for (size_t i = CLUSTER / 2; i < CLUSTER; i++)
+		assert_int_equal(out[i], 0);
+	assert_int_equal(codec_decompress_short(codec, IMAGE_CODEC_ZLIB, stream,
+						bytes, out, CLUSTER / 2 - 1),
+			 IMAGE_E_CORRUPT);
+	assert_int_equal(codec_decompress_short(codec, IMAGE_CODEC_ZSTD, stream,
+						bytes, out, CLUSTER),
+			 IMAGE_E_UNSUPPORTED);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(
+			a_short_stream_is_filled_up_where_that_is_allowed),
 		cmocka_unit_test(what_follows_the_stream_is_not_looked_at),
 		cmocka_unit_test(a_stream_of_another_length_is_refused),
 		cmocka_unit_test(a_stream_cut_anywhere_is_refused),

@@ -223,8 +223,8 @@ static int set_data_name(struct qcow2 *q, const char *name)
 		return err;
 	}
 	free(before);
-	free(q->image.data_name);
-	q->image.data_name = images;
+	free(q->image.files[0].name);
+	q->image.files[0].name = images;
 	return 0;
 }
 

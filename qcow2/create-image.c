@@ -58,7 +58,7 @@ static int preallocate(const struct image_create_request *request,
 	if (err)
 		return err;
 	if (data)
-		err = qcow2_format.attach_data(image, data, ret_error);
+		err = image_attach(image, 0, data, ret_error);
 	if (data && err == 0)
 		qcow2_of(image)->raw_zero_from = 0;
 	if (err == 0)
@@ -70,6 +70,8 @@ static int preallocate(const struct image_create_request *request,
 	/* All is written; the stores go back to the caller. */
 	image->read_only = true;
 	image->store = image->data_store = NULL;
+	if (data)
+		image->files[0].store = NULL;
 	image->format->close(image);
 	return err;
 }

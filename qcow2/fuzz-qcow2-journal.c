@@ -11,9 +11,9 @@
 #include "base/bytes.h"
 #include "image/journal.h"
 #include "image/open.h"
+#include "image/sync-io.h"
 #include "qcow2/create.h"
 #include "qcow2/qcow2.h"
-#include "qcow2/sync-io.h"
 #include "tests/images/qcow2-walk.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

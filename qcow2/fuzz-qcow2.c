@@ -8,8 +8,8 @@
 
 #include "base/bytes.h"
 #include "image/open.h"
+#include "image/sync-io.h"
 #include "qcow2/qcow2.h"
-#include "qcow2/sync-io.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -78,14 +78,11 @@ static int copy_names(struct qcow2 *q)
 		q->image.backing_name = strdup(h->backing_name);
 	if (h->backing_format)
 		q->image.backing_format = strdup(h->backing_format);
-	if (q->data_file)
-		q->image.data_name = strdup(h->data_name);
-	return (h->backing_name && !q->image.backing_name) ||
-			       (h->backing_format &&
-				!q->image.backing_format) ||
-			       (q->data_file && !q->image.data_name)
-		       ? -ENOMEM
-		       : 0;
+	if ((h->backing_name && !q->image.backing_name) ||
+	    (h->backing_format && !q->image.backing_format))
+		return -ENOMEM;
+	return q->data_file ? image_add_file(&q->image, h->data_name, false)
+			    : 0;
 }
 
 int qcow2_reload(struct qcow2 *q)
@@ -267,7 +264,7 @@ static int open_image(struct store *store, const struct image_open_options *o,
 	return 0;
 }
 
-static int attach_data(struct image *image, struct store *data,
+static int attach_data(struct image *image, size_t index, struct store *data,
 		       char **ret_error)
 {
 	struct qcow2 *q = qcow2_of(image);

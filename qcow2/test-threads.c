@@ -12,9 +12,9 @@
 #include "base/barrier.h"
 #include "base/bytes.h"
 #include "image/open.h"
+#include "image/sync-io.h"
 #include "qcow2/create.h"
 #include "qcow2/qcow2.h"
-#include "qcow2/sync-io.h"
 #include "tests/cmocka.h"
 
 enum {

@@ -28,9 +28,9 @@ struct image *crash_open(struct store *store, struct store *data,
 	char *error = NULL;
 	int err = qcow2_format.open(store, &options, &image, &error);
 
-	if (err == 0 && image->data_name) {
+	if (err == 0 && image->file_count) {
 		assert_non_null(data);
-		err = qcow2_format.attach_data(image, data, &error);
+		err = image_attach(image, 0, data, &error);
 	}
 	if (err)
 		fail_msg("does not open: %d: %s", err, error ? error : "");

@@ -6,7 +6,7 @@
 
 #include "base/bytes.h"
 #include "image/open.h"
-#include "qcow2/sync-io.h"
+#include "image/sync-io.h"
 #include "tests/cmocka.h"
 
 static struct guest *interrupted; /* for the hook, which has no argument */
@@ -256,17 +256,12 @@ static void small_requests(struct guest *guest)
 
 static int run_step(const struct image_step *step, struct image *image)
 {
-	int err;
-
 	switch (step->kind) {
 	case IMAGE_STEP_WRITE:
 		return store_write(step->store, step->offset, step->data,
 				   step->length);
 	case IMAGE_STEP_BARRIER:
-		err = store_flush(image->store);
-		if (err == 0 && image->data_store != image->store)
-			err = store_flush(image->data_store);
-		return err;
+		return image_sync_stores(image);
 	case IMAGE_STEP_RESIZE:
 		return store_resize(step->store, step->offset);
 	case IMAGE_STEP_PUNCH:

@@ -7,7 +7,7 @@
 
 #include "base/bytes.h"
 #include "image/manage.h"
-#include "qcow2/sync-io.h"
+#include "image/sync-io.h"
 #include "tests/cmocka.h"
 #include "tests/images/guest.h"
 

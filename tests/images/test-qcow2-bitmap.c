@@ -11,8 +11,8 @@
 #include "base/bytes.h"
 #include "image/manage.h"
 #include "image/open.h"
+#include "image/sync-io.h"
 #include "qcow2/qcow2.h"
-#include "qcow2/sync-io.h"
 #include "tests/cmocka.h"
 #include "tests/images/scratch.h"
 

@@ -15,10 +15,10 @@
 #include "base/bytes.h"
 #include "image/manage.h"
 #include "image/open.h"
+#include "image/sync-io.h"
 #include "qcow2/create.h"
 #include "qcow2/format.h"
 #include "qcow2/qcow2.h"
-#include "qcow2/sync-io.h"
 #include "tests/cmocka.h"
 #include "tests/images/scratch.h"
 

@@ -5,7 +5,7 @@
 
 #include "base/bytes.h"
 #include "image/open.h"
-#include "qcow2/sync-io.h"
+#include "image/sync-io.h"
 #include "tests/cmocka.h"
 
 enum {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "qcow2/sync-io.h"
+#include "image/sync-io.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -68,7 +68,11 @@ static int read_compressed(const struct image_extent *extent, uint8_t *to)
 	if (err == 0)
 		err = store_read(extent->store, extent->host_offset, packed,
 				 extent->host_bytes);
-	if (err == 0)
+	if (err == 0 && extent->may_be_short)
+		err = codec_decompress_short(codec, extent->codec, packed,
+					     extent->host_bytes, plain,
+					     extent->cluster_bytes);
+	else if (err == 0)
 		err = codec_decompress(codec, extent->codec, packed,
 				       extent->host_bytes, plain,
 				       extent->cluster_bytes);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * For tests and fuzzers of this folder: carries out requests on an image, and
+ * For tests and fuzzers: carries out requests on an image, and
  * its backing chain, with the stores' synchronous calls, as the contract of
  * image/image.h says and as simply as can be.
  */
-#ifndef QCOW2_SYNC_IO_H
-#define QCOW2_SYNC_IO_H
+#ifndef IMAGE_SYNC_IO_H
+#define IMAGE_SYNC_IO_H
 
 #include "image/image.h"
 
