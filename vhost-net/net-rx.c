@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vhost-net/net-rx.h"
+
+#include "base/bytes.h"
+
+void net_rx_start(struct net_rx *rx, struct virtq *vq, uint64_t features,
+		  uint16_t header_bytes)
+{
+	rx->vq = vq;
+	rx->features = features;
+	rx->header_bytes = header_bytes;
+	rx->count = 0;
+}
+
+/* Copies out what is judged, and leaves @frame->rest behind it. */
+static void copy_out(const struct net_rx *rx, const struct virtq_chain *chain,
+		     struct net_rx_frame *frame)
+{
+	frame->bytes = chain->out_bytes - rx->header_bytes;
+	frame->head_bytes = MIN(frame->bytes, (uint32_t)NET_COPY_BYTES);
+	frame->rest = iov_cursor(chain->iov, chain->out_count);
+	iov_read(&frame->rest, &frame->header, sizeof(frame->header));
+	iov_skip(&frame->rest, rx->header_bytes - sizeof(frame->header));
+	iov_read(&frame->rest, frame->head, frame->head_bytes);
+}
+
+static enum net_fault take_frame(const struct net_rx *rx,
+				 const struct virtq_chain *chain,
+				 struct net_rx_frame *frame)
+{
+	/* 5.1.6.2: the driver offers nothing to write to. */
+	if (chain->in_count > 0 || chain->out_bytes < rx->header_bytes)
+		return NET_FAULT_LAYOUT;
+	if (chain->out_bytes - rx->header_bytes < NET_ETHERNET_BYTES)
+		return NET_FAULT_RUNT;
+	if (chain->out_bytes - rx->header_bytes > NET_MAX_FRAME_BYTES)
+		return NET_FAULT_OVERSIZE;
+	copy_out(rx, chain, frame);
+	net_frame_parse(frame->head, frame->head_bytes, &frame->layout);
+	return net_header_judge(&frame->header, &frame->layout, frame->bytes,
+				rx->features);
+}
+
+/* Refused: the driver gets the chain back, and nobody the frame. */
+static void drop(struct net_rx *rx, const struct virtq_chain *chain,
+		 enum net_fault fault)
+{
+	rx->faults[fault]++;
+	virtq_put(rx->vq, chain, 0);
+}
+
+unsigned net_rx_burst(struct net_rx *rx, unsigned max)
+{
+	unsigned count = 0, segments = 0, looked_at = 0;
+
+	/* Dropped ones count: a burst ends, whatever is in the ring. */
+	while (looked_at++ < max &&
+	       segments + NET_MAX_SEGMENTS <= NET_BURST_SEGMENTS) {
+		struct virtq_chain *chain = &rx->chains[count];
+		struct net_rx_frame *frame = &rx->frames[count];
+		enum net_fault fault;
+		int err;
+
+		chain->iov = rx->iov + segments;
+		chain->iov_max = NET_MAX_SEGMENTS;
+		err = virtq_get(rx->vq, chain);
+		if (err == VIRTQ_E_TOO_LONG) {
+			drop(rx, chain, NET_FAULT_LAYOUT);
+			continue;
+		}
+		if (err)
+			break;
+		fault = take_frame(rx, chain, frame);
+		if (fault) {
+			drop(rx, chain, fault);
+			continue;
+		}
+		segments += chain->out_count;
+		rx->bytes_total += frame->bytes;
+		count++;
+	}
+	rx->count = count;
+	rx->frames_total += count;
+	return count;
+}
+
+void net_rx_done(struct net_rx *rx)
+{
+	for (unsigned i = 0; i < rx->count; i++)
+		virtq_put(rx->vq, &rx->chains[i], 0);
+	rx->count = 0;
+	virtq_flush(rx->vq);
+}

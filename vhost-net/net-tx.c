@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A frame is put in three steps. `gather` takes chains until their writable
+ * bytes hold it, or gives all of them back. `fill` writes the header, copies
+ * head and rest, and stores the checksum if it has to be made. `put_chains`
+ * gives each chain back with its share of the bytes.
+ *
+ * The writable segments of all chains lie one behind the other in one array,
+ * so that filling knows nothing of chains.
+ */
+#include "vhost-net/net-tx.h"
+
+#include "base/bytes.h"
+#include "vhost-net/net-copy.h"
+#include "vhost-net/net-segment.h"
+
+/* Where the bytes of a frame come from: a private copy, then guest memory. */
+struct source {
+	struct iovec head_iov;
+	struct iov_cursor head;
+	struct iov_cursor rest;
+};
+
+/* One frame for the driver. */
+struct delivery {
+	struct virtio_net_hdr_v1 header; /* num_buffers is still to be set */
+	/* The first bytes, where they are not the source's. */
+	const uint8_t *own_head;
+	uint16_t own_bytes;
+	struct source *source;
+	uint32_t bytes; /* of the whole frame */
+	/* Where the checksum is to be made: from, and the place; 0, 0: not. */
+	uint32_t csum_start;
+	uint32_t csum_place;
+};
+
+struct gathered {
+	unsigned chains;
+	unsigned segments;
+	uint64_t bytes;
+};
+
+void net_tx_start(struct net_tx *tx, struct virtq *vq, uint64_t features,
+		  uint16_t header_bytes)
+{
+	tx->vq = vq;
+	tx->features = features;
+	tx->header_bytes = header_bytes;
+}
+
+static void source_init(struct source *source, const struct net_rx_frame *frame,
+			size_t skip)
+{
+	source->head_iov =
+		(struct iovec){(void *)frame->head, frame->head_bytes};
+	source->head = iov_cursor(&source->head_iov, 1);
+	source->rest = frame->rest;
+	iov_skip(&source->head, skip);
+}
+
+static size_t source_copy(struct source *source, struct iov_cursor *to,
+			  size_t bytes, struct net_sum *sum)
+{
+	size_t done = net_copy(to, &source->head, bytes, sum);
+
+	return done + net_copy(to, &source->rest, bytes - done, sum);
+}
+
+/*
+ * Takes one chain whose writable segments join those gathered. What the driver
+ * offers to be read is passed over.
+ */
+static int gather_chain(struct net_tx *tx, struct gathered *all)
+{
+	struct virtq_chain *chain = &tx->chains[all->chains];
+	int err;
+
+	chain->iov = tx->iov + all->segments;
+	chain->iov_max = NET_TX_SEGMENTS - all->segments;
+	err = virtq_get(tx->vq, chain);
+	if (err)
+		return err;
+	if (chain->out_count > 0) {
+		memmove(chain->iov, chain->iov + chain->out_count,
+			chain->in_count * sizeof(*chain->iov));
+		chain->out_count = 0;
+	}
+	all->chains++;
+	all->segments += chain->in_count;
+	all->bytes += chain->in_bytes;
+	return 0;
+}
+
+static unsigned most_chains(const struct net_tx *tx)
+{
+	return tx->features & NET_FEATURE(MRG_RXBUF) ? NET_MAX_MERGED : 1;
+}
+
+/*
+ * Chains for @wanted bytes, or none. A chain of too many segments is given
+ * back unused: no frame will ever go into it.
+ */
+static enum net_fault gather(struct net_tx *tx, uint64_t wanted,
+			     struct gathered *ret_all)
+{
+	struct gathered all = {0};
+	int err = 0;
+
+	while (all.bytes < wanted && all.chains < most_chains(tx) && !err)
+		err = gather_chain(tx, &all);
+	if (err == VIRTQ_E_TOO_LONG && all.chains == 0) {
+		virtq_put(tx->vq, &tx->chains[0], 0);
+		return NET_FAULT_LAYOUT;
+	}
+	if (all.bytes >= wanted) {
+		*ret_all = all;
+		return NET_FAULT_NONE;
+	}
+	if (err == VIRTQ_E_TOO_LONG)
+		all.chains++;
+	virtq_unget(tx->vq, tx->chains, all.chains);
+	return err == VIRTQ_E_EMPTY || err == VIRTQ_E_BROKEN
+		       ? NET_FAULT_NO_BUFFER
+		       : NET_FAULT_SMALL_BUFFER;
+}
+
+static void write_header(const struct net_tx *tx, struct iov_cursor *to,
+			 const struct delivery *delivery, unsigned chains)
+{
+	struct virtio_net_hdr_v1 header = delivery->header;
+
+	/* 1 without merged buffers, too (5.1.6.4.1). */
+	header.num_buffers = htole16(chains);
+	iov_write(to, &header, sizeof(header));
+	iov_fill(to, 0, tx->header_bytes - sizeof(header));
+}
+
+/* The bytes of the frame from @at up to @end. */
+static void write_bytes(const struct delivery *delivery, struct iov_cursor *to,
+			uint32_t at, uint32_t end, struct net_sum *sum)
+{
+	if (at < delivery->own_bytes) {
+		struct iovec own = {(void *)(delivery->own_head + at),
+				    MIN(end, delivery->own_bytes) - at};
+		struct iov_cursor from = iov_cursor(&own, 1);
+
+		at += net_copy(to, &from, own.iov_len, sum);
+	}
+	source_copy(delivery->source, to, end - at, sum);
+}
+
+static void fill(struct net_tx *tx, const struct delivery *delivery,
+		 const struct gathered *all)
+{
+	struct iov_cursor to = iov_cursor(tx->iov, all->segments);
+	struct iov_cursor place;
+	struct net_sum sum = {0};
+	uint8_t checksum[2];
+
+	write_header(tx, &to, delivery, all->chains);
+	place = to;
+	if (delivery->csum_place == 0) {
+		write_bytes(delivery, &to, 0, delivery->bytes, NULL);
+		return;
+	}
+	write_bytes(delivery, &to, 0, delivery->csum_start, NULL);
+	write_bytes(delivery, &to, delivery->csum_start, delivery->bytes, &sum);
+	net_sum_store(&sum, checksum);
+	iov_skip(&place, delivery->csum_place);
+	iov_write(&place, checksum, sizeof(checksum));
+}
+
+static void put_chains(struct net_tx *tx, const struct gathered *all,
+		       uint64_t bytes)
+{
+	for (unsigned i = 0; i < all->chains; i++) {
+		uint64_t share = MIN(bytes, tx->chains[i].in_bytes);
+
+		virtq_put(tx->vq, &tx->chains[i], share);
+		bytes -= share;
+	}
+}
+
+static enum net_fault deliver(struct net_tx *tx,
+			      const struct delivery *delivery)
+{
+	const uint64_t wanted = (uint64_t)tx->header_bytes + delivery->bytes;
+	struct gathered all;
+	enum net_fault fault = gather(tx, wanted, &all);
+
+	if (fault)
+		return fault;
+	fill(tx, delivery, &all);
+	put_chains(tx, &all, wanted);
+	tx->frames_total++;
+	tx->bytes_total += delivery->bytes;
+	return NET_FAULT_NONE;
+}
+
+static enum net_fault deliver_whole(struct net_tx *tx,
+				    const struct net_rx_frame *frame,
+				    bool makes_checksum)
+{
+	struct delivery delivery = {.bytes = frame->bytes};
+	struct source source;
+
+	source_init(&source, frame, 0);
+	delivery.source = &source;
+	if (makes_checksum) {
+		delivery.csum_start = le16toh(frame->header.csum_start);
+		delivery.csum_place = delivery.csum_start +
+				      le16toh(frame->header.csum_offset);
+	} else {
+		delivery.header = frame->header;
+	}
+	return deliver(tx, &delivery);
+}
+
+static enum net_fault deliver_segments(struct net_tx *tx,
+				       const struct net_rx_frame *frame)
+{
+	struct net_segmenter segmenter;
+	struct net_segment segment;
+	struct source source;
+	enum net_fault fault = NET_FAULT_NONE;
+
+	/* The source moves on from payload to payload. */
+	source_init(&source, frame, frame->layout.payload_offset);
+	net_segmenter_init(&segmenter, &frame->header, &frame->layout,
+			   frame->head, frame->bytes);
+	while (!fault && net_segmenter_next(&segmenter, &segment)) {
+		const struct delivery delivery = {
+			.own_head = segment.head,
+			.own_bytes = segment.head_bytes,
+			.source = &source,
+			.bytes = segment.head_bytes + segment.payload_bytes,
+			.csum_start = segment.csum_start,
+			.csum_place = segment.csum_place,
+		};
+
+		fault = deliver(tx, &delivery);
+	}
+	return fault;
+}
+
+enum net_fault net_tx_put(struct net_tx *tx, const struct net_rx_frame *frame)
+{
+	enum net_work work =
+		net_header_work(&frame->header, &frame->layout, tx->features);
+	enum net_fault fault =
+		work == NET_WORK_SEGMENT
+			? deliver_segments(tx, frame)
+			: deliver_whole(tx, frame, work == NET_WORK_CHECKSUM);
+
+	tx->faults[fault] += fault != NET_FAULT_NONE;
+	return fault;
+}
+
+void net_tx_done(struct net_tx *tx)
+{
+	virtq_flush(tx->vq);
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The frames that a guest receives: its receive queue, seen from the device.
+ * virtio 1.2, 5.1.6.3 and 5.1.6.4.
+ *
+ * A frame goes straight from where it lies (another guest's memory) into the
+ * buffers that this driver offers: one chain, or with MRG_RXBUF as many as it
+ * takes. What this driver did not negotiate is done on the way: the checksum
+ * while copying, or one frame for each segment. The header that it gets is made
+ * here, from a judged one.
+ *
+ * No allocation, no lock, no call into the system. The thread that serves the
+ * queue.
+ */
+#ifndef VHOST_NET_NET_TX_H
+#define VHOST_NET_NET_TX_H
+
+#include "vhost-net/net-rx.h"
+
+enum {
+	/* Buffers that are merged for one frame. */
+	NET_MAX_MERGED = 1024,
+	NET_TX_SEGMENTS = 4096,
+};
+
+struct net_tx {
+	struct virtq *vq;  /* borrowed */
+	uint64_t features; /* negotiated */
+	uint16_t header_bytes;
+	uint64_t frames_total, bytes_total; /* as the driver sees them */
+	uint64_t faults[NET_FAULTS];
+	struct virtq_chain chains[NET_MAX_MERGED];
+	struct iovec iov[NET_TX_SEGMENTS];
+};
+
+/* As net_rx_start. */
+void net_tx_start(struct net_tx *tx, struct virtq *vq, uint64_t features,
+		  uint16_t header_bytes);
+
+/*
+ * Copies @frame into the driver's next buffers. NET_FAULT_NONE, or why it was
+ * dropped, which is counted: NO_BUFFER leaves the ring as it was, as does
+ * SMALL_BUFFER. Of a frame that had to be cut, what fitted was delivered. The
+ * driver sees nothing before net_tx_done.
+ *
+ * @frame is not changed, and may be sent to several queues.
+ */
+enum net_fault net_tx_put(struct net_tx *tx, const struct net_rx_frame *frame);
+
+/* Publishes what was put. Notify afterwards. */
+void net_tx_done(struct net_tx *tx);
+
+#endif
