@@ -13,6 +13,7 @@
 #include <linux/fs.h>
 #include <linux/openat2.h>
 #include <linux/stat.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -37,6 +38,8 @@ struct store_file {
 	char *name;
 	bool is_slice;
 	struct store_bounce bounce; /* with O_DIRECT */
+	pthread_mutex_t run_lock;
+	uint64_t run_begin, run_end; /* the data found last, if read only */
 };
 
 static struct store_file *to_file(struct store *store)
@@ -188,20 +191,62 @@ static int file_zero(struct store *store, uint64_t offset, uint64_t length)
 	return err;
 }
 
-/* The file system's map of holes; a device has none. */
-static int file_status(struct store *store, uint64_t offset, uint64_t length,
-		       struct store_status *ret)
+/*
+ * To find the end of data that was written a moment ago the file system looks
+ * at each page of it. An image in clusters asks for many parts of one run of
+ * data, so the run is kept. Somebody else may punch holes into it: they are
+ * read as data then, which they may be at any time.
+ */
+static bool is_in_run(struct store_file *file, uint64_t begin,
+		      uint64_t *ret_end)
 {
-	uint64_t begin = store->fd_offset + offset;
+	bool found;
+
+	pthread_mutex_lock(&file->run_lock);
+	found = begin >= file->run_begin && begin < file->run_end;
+	if (found)
+		*ret_end = file->run_end;
+	pthread_mutex_unlock(&file->run_lock);
+	return found;
+}
+
+static void keep_run(struct store_file *file, uint64_t begin, uint64_t end)
+{
+	if (!file->store.read_only)
+		return;
+	pthread_mutex_lock(&file->run_lock);
+	file->run_begin = begin;
+	file->run_end = end;
+	pthread_mutex_unlock(&file->run_lock);
+}
+
+/* The file system's map of holes; a device has none. */
+static void seek_status(struct store *store, uint64_t begin, uint64_t length,
+			struct store_status *ret)
+{
 	off_t to = lseek(store->fd, (off_t)begin, SEEK_DATA);
 
 	if (to < 0 && errno != ENXIO)
-		return 0;
+		return;
 	ret->zero = ret->hole = to < 0 || (uint64_t)to > begin;
 	if (!ret->hole)
 		to = lseek(store->fd, (off_t)begin, SEEK_HOLE);
-	if (to >= 0 && (uint64_t)to > begin)
-		ret->length = MIN(length, (uint64_t)to - begin);
+	if (to < 0 || (uint64_t)to <= begin)
+		return;
+	ret->length = MIN(length, (uint64_t)to - begin);
+	if (!ret->hole)
+		keep_run(to_file(store), begin, (uint64_t)to);
+}
+
+static int file_status(struct store *store, uint64_t offset, uint64_t length,
+		       struct store_status *ret)
+{
+	uint64_t begin = store->fd_offset + offset, end;
+
+	if (is_in_run(to_file(store), begin, &end))
+		ret->length = MIN(length, end - begin);
+	else
+		seek_status(store, begin, length, ret);
 	return 0;
 }
 
@@ -211,6 +256,7 @@ static void file_free(struct store *store)
 
 	fd_close(&store->fd);
 	store_bounce_deinit(&file->bounce);
+	pthread_mutex_destroy(&file->run_lock);
 	free(file->name);
 	free(file);
 }
@@ -367,6 +413,7 @@ static int store_from_fd(int fd, const char *path,
 				.alignment = 1,
 			},
 		.name = name,
+		.run_lock = PTHREAD_MUTEX_INITIALIZER,
 	};
 	err = set_up(file, options, ret_error);
 	if (err < 0) {

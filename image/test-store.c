@@ -143,6 +143,37 @@ static void holes_of_a_file_are_known_without_reading(void **state)
 	store_free(store);
 }
 
+static void parts_of_a_run_are_as_the_run_that_was_found(void **state)
+{
+	struct store *store = NULL;
+	struct store_status found, part;
+
+	write_file(65536, 'x');
+	assert_int_equal(open_with((struct store_file_options){0}, &store), 0);
+	assert_int_equal(store_resize(store, 1 << 20), 0);
+	store_free(store);
+	assert_int_equal(
+		open_with((struct store_file_options){.read_only = true},
+			  &store),
+		0);
+	assert_int_equal(store_status(store, 4096, 1 << 19, &found), 0);
+	for (uint64_t at = 0; at < 4096 + found.length; at += 2048) {
+		assert_int_equal(store_status(store, at, 1024, &part), 0);
+		assert_false(part.zero || part.hole);
+		assert_int_equal(part.length, 1024);
+	}
+	if (found.length < 1 << 19) {
+		uint64_t end = 4096 + found.length;
+
+		assert_int_equal(store_status(store, end - 512, 4096, &part),
+				 0);
+		assert_int_equal(part.length, 512);
+		assert_int_equal(store_status(store, end, 4096, &part), 0);
+		assert_true(part.zero && part.hole);
+	}
+	store_free(store);
+}
+
 static void zeroed_and_punched_ranges_read_as_zeroes(void **state)
 {
 	struct store *store = NULL;
@@ -345,6 +376,7 @@ int main(void)
 		cmocka_unit_test(memory_has_a_limit),
 		cmocka_unit_test(nothing_is_written_outside_a_slice),
 		cmocka_unit_test(holes_of_a_file_are_known_without_reading),
+		cmocka_unit_test(parts_of_a_run_are_as_the_run_that_was_found),
 		cmocka_unit_test(zeroed_and_punched_ranges_read_as_zeroes),
 		cmocka_unit_test(
 			unaligned_access_to_a_direct_store_keeps_its_neighbours),
