@@ -158,7 +158,7 @@ static void submit(struct executor_transfer *transfer)
 		.iov_base = transfer->bounce + transfer->bounce_done,
 		.iov_len = bytes,
 	};
-	if (file->in_memory &&
+	if (file->in_line &&
 	    executor_add_inline(transfer->executor, file, write, transfer->iov,
 				1, offset, &transfer->op))
 		return;

@@ -130,6 +130,16 @@ static uint32_t *file_slot(const struct executor *executor,
 	return &slots[at];
 }
 
+/* What O_DIRECT does takes its time: never in line. */
+static bool is_in_line(const struct executor *executor,
+		       const struct store *store)
+{
+	if (store->fd < 0)
+		return false;
+	return inline_batch_suits(store->fd) ||
+	       (executor->in_line && store->alignment == 1);
+}
+
 static void add_file(struct executor *executor, struct store *store)
 {
 	uint32_t *place = store ? file_slot(executor, store) : NULL;
@@ -143,8 +153,8 @@ static void add_file(struct executor *executor, struct store *store)
 		.store = store,
 		.fd = slot >= 0 ? slot : store->fd,
 		.sqe_flags = slot >= 0 ? IOSQE_FIXED_FILE : 0,
-		.in_memory = store->fd >= 0 && inline_batch_suits(store->fd) &&
-			     executor_take_batch(executor),
+		.in_line = is_in_line(executor, store) &&
+			   executor_take_batch(executor),
 	};
 	*place = ++executor->file_count;
 }

@@ -55,7 +55,7 @@ struct executor_file {
 	unsigned sqe_flags; /* IOSQE_FIXED_FILE for a slot */
 	bool no_zero_range; /* the kernel said so */
 	bool no_punch;
-	bool in_memory; /* through the inline batch */
+	bool in_line; /* through the inline batch */
 };
 
 enum transfer_kind {
@@ -185,6 +185,7 @@ struct executor {
 	unsigned depth;
 	bool writethrough;
 	bool no_sync;
+	bool in_line;
 	bool running;  /* in executor_run */
 	bool released; /* a pool got something back */
 	uint8_t parity;

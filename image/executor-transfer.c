@@ -166,7 +166,7 @@ static void submit(struct executor_transfer *transfer, unsigned count)
 	struct io_uring_sqe *sqe;
 
 	transfer->op.done = moved;
-	if (file->in_memory &&
+	if (file->in_line &&
 	    executor_add_inline(executor, file, write, transfer->iov, count,
 				offset, &transfer->op))
 		return;

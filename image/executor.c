@@ -156,7 +156,7 @@ static void submit_direct(struct executor *executor,
 	struct io_uring_sqe *sqe;
 
 	request->loop_op.done = direct_done;
-	if (file->in_memory &&
+	if (file->in_line &&
 	    executor_add_inline(executor, file, write, iov, request->iov_count,
 				offset, &request->loop_op))
 		return;
@@ -384,6 +384,7 @@ static int make(struct executor *executor, const struct executor_config *config)
 	executor->depth = MAX(config->depth, 1u);
 	executor->writethrough = config->writethrough;
 	executor->no_sync = config->no_sync;
+	executor->in_line = config->in_line;
 	executor->pool = config->pool;
 	executor->level = config->level;
 	executor->ended_tail = &executor->ended;

@@ -79,6 +79,12 @@ struct executor_config {
 	struct codec_pool *pool;
 	bool compress; /* make what EXECUTOR_WRITE_COMPRESSED needs */
 	int level;     /* of compression, as for codec_compress */
+	/*
+	 * Transfers through the page cache are carried out by the executor's
+	 * thread, which may sleep in them. For bulk copies with a thread per
+	 * processor: io_uring hands each buffered write to a worker.
+	 */
+	bool in_line;
 };
 
 int executor_new(struct loop *loop, struct image *image,

@@ -208,10 +208,13 @@ static void submit_slot(struct worker *worker, struct slot *slot)
 	executor_submit(worker->executor, &slot->request);
 }
 
+static bool in_line; /* what all executors are made as */
+
 static void *work(void *arg)
 {
 	struct worker *worker = arg;
-	const struct executor_config config = {.depth = worker->depth};
+	const struct executor_config config = {.depth = worker->depth,
+					       .in_line = in_line};
 
 	if (loop_new(64, &worker->loop) < 0 ||
 	    executor_new(worker->loop, image, &config, &worker->executor) < 0) {
@@ -349,6 +352,16 @@ static void a_mix_on_tmpfs_agrees_with_the_model(void **state)
 static void a_mix_on_disk_agrees_with_the_model(void **state)
 {
 	check_mix(file("/var/tmp", false), file("/var/tmp", false), 1, 600);
+}
+
+static void a_mix_in_line_agrees_with_the_model(void **state)
+{
+	in_line = true;
+	check_mix(file("/var/tmp", false), file("/var/tmp", false), 1, 600);
+	check_mix(file("/var/tmp", false), file("/var/tmp", false), 2, 300);
+	/* Where it cannot be, it is not. */
+	check_mix(file("/dev/shm", true), memory(), 1, 600);
+	in_line = false;
 }
 
 static void a_mix_with_o_direct_agrees_with_the_model(void **state)
@@ -572,6 +585,7 @@ int main(void)
 		cmocka_unit_test(a_mix_on_memory_agrees_with_the_model),
 		cmocka_unit_test(a_mix_on_tmpfs_agrees_with_the_model),
 		cmocka_unit_test(a_mix_on_disk_agrees_with_the_model),
+		cmocka_unit_test(a_mix_in_line_agrees_with_the_model),
 		cmocka_unit_test(a_mix_with_o_direct_agrees_with_the_model),
 		cmocka_unit_test(two_threads_on_memory_agree_with_the_model),
 		cmocka_unit_test(two_threads_on_tmpfs_agree_with_the_model),

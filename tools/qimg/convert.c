@@ -295,6 +295,7 @@ static int make_executors(struct convert *convert)
 	struct executor_config target = {
 		.depth = EXECUTOR_DEPTH,
 		.writethrough = convert->cache.writethrough,
+		.in_line = true,
 		.no_sync = convert->no_sync,
 		.pool = convert->pool,
 		.compress = convert->compress,

@@ -17,8 +17,12 @@
 enum {
 	CONVERT_MAX_SOURCES = 256,
 	CONVERT_MIN_SLOTS = 8,
-	CONVERT_MAX_SLOTS = 16,	       /* as many as -m may ask for */
-	CONVERT_PIECE_BYTES = 1 << 20, /* or a cluster of the target */
+	CONVERT_MAX_SLOTS = 16, /* as many as -m may ask for */
+	/*
+	 * Or a cluster of the target. Larger ones are no faster: what is read is
+	 * written while it is in the processor's cache.
+	 */
+	CONVERT_PIECE_BYTES = 256 << 10,
 	CONVERT_MAX_PIECE = 2 << 20,
 	SECTOR_BYTES = 512,
 };
