@@ -237,6 +237,12 @@ struct image_format {
 	int (*attach_data)(struct image *image, size_t index,
 			   struct store *data, char **ret_error);
 
+	/*
+	 * Whether image->backing, which was just opened, is the one that the
+	 * image was made for. May be NULL.
+	 */
+	int (*check_backing)(struct image *image, char **ret_error);
+
 	/* After the last flush; frees everything but the backing image. */
 	void (*close)(struct image *image);
 

@@ -296,6 +296,8 @@ static int open_chain(const struct image_open_request *request,
 					  "more than %u images",
 					  last->store->name, IMAGE_MAX_CHAIN);
 		err = open_backing(request, top, last, count, ret_error);
+		if (err == 0 && last->format->check_backing)
+			err = last->format->check_backing(last, ret_error);
 		if (err != 0)
 			return err;
 		last = last->backing;

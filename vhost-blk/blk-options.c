@@ -315,7 +315,7 @@ static const struct option_row rows[] = {
 	 "connect to a front-end that listens at --socket-path"},
 	{"blk-file", "IMAGE", set_image, "the image to serve"},
 	{"format", "FORMAT", set_format,
-	 "raw (default), qcow2, or probe to guess from the image"},
+	 "raw (default), qcow2, vmdk, or probe to guess from the image"},
 	{"read-only", NULL, set_read_only, "serve it read-only"},
 	{"range", "OFFSET:LENGTH", set_range, "serve this slice of the file"},
 	{"allow-file", "PATH", set_allow_file,

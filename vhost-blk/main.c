@@ -25,6 +25,7 @@
 #include "vhost-blk/notify.h"
 #include "vhost/endpoint.h"
 #include "vhost/sigbus.h"
+#include "vmdk/vmdk.h"
 
 enum {
 	CONTROL_ENTRIES = 64,
@@ -322,5 +323,6 @@ int main(int argc, char **argv)
 	if (daemon.options.verbose)
 		log_set_level(LOG_LEVEL_DEBUG);
 	image_register_format(&qcow2_format);
+	image_register_format(&vmdk_format);
 	return serve(&daemon);
 }

@@ -10,6 +10,7 @@
 #include "image/option.h"
 #include "qcow2/qcow2.h"
 #include "tools/qimg/commands.h"
+#include "vmdk/vmdk.h"
 
 static const struct cli_command *const commands[] = {
 	&qimg_amend,   &qimg_bitmap,  &qimg_check,  &qimg_commit,
@@ -54,7 +55,7 @@ static void print_help(void)
 	for (size_t i = 0; i < COMMANDS; i++)
 		printf("  %-10s %s\n", commands[i]->name, commands[i]->summary);
 	printf("\n'%s COMMAND --help' lists the options of one.\n"
-	       "\nSupported formats: luks qcow2 raw\n",
+	       "\nSupported formats: luks qcow2 raw vmdk\n",
 	       cli_program);
 }
 
@@ -68,6 +69,7 @@ int main(int argc, char **argv)
 	cli_program = slash ? slash + 1 : argv[0];
 	image_register_format(&luks_format);
 	image_register_format(&qcow2_format);
+	image_register_format(&vmdk_format);
 	if (argc < 2)
 		return cli_error("Not enough arguments; try '%s --help'",
 				 cli_program);

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The state of an open image, for the sources of this folder alone. How the
+ * parts work together is told in docs/vmdk.md.
+ *
+ * Everything but lookup.c runs with the image's lock held, alone, and does no
+ * I/O once the image is open. Functions that may need a metadata block, or must
+ * wait, take the caller's extent; they return 0, a negative errno, IMAGE_E_*, or
+ * VMDK_ANSWERED: the extent says what the caller of image_map has to do before
+ * it asks again.
+ */
+#ifndef VMDK_CORE_H
+#define VMDK_CORE_H
+
+#include "base/bytes.h"
+#include "image/image.h"
+#include "image/metacache.h"
+#include "vmdk/descriptor.h"
+#include "vmdk/header.h"
+
+enum {
+	VMDK_ANSWERED = 0x100,
+
+	/* Grain tables are cached in pieces of this size, or whole. */
+	VMDK_PIECE_BYTES = 2048,
+	VMDK_DEFAULT_CACHE_BYTES = 16 << 20,
+	VMDK_MIN_CACHE_BYTES = 64 * VMDK_PIECE_BYTES,
+
+	/* A table lies below this offset of its file. */
+	VMDK_FILE_BITS = 50,
+};
+
+enum vmdk_part_kind {
+	VMDK_PART_FLAT,
+	VMDK_PART_SPARSE,
+	VMDK_PART_ZERO,
+	VMDK_PART_CLOSED, /* no access */
+};
+
+/* A run of the guest's disk. All but the last are as long as their extent. */
+struct vmdk_part {
+	enum vmdk_part_kind kind;
+	enum vmdk_extent_type type;
+	bool writable;
+	uint64_t start; /* guest bytes */
+	uint64_t bytes;
+	size_t file;	      /* of image.files; or VMDK_OWN_STORE */
+	struct store *store;  /* NULL until it is attached, or for ever */
+	uint64_t file_bytes;  /* SPARSE: the file's length when opened */
+	uint64_t data_offset; /* FLAT: in the file */
+	struct vmdk_sparse s; /* SPARSE, and all that follows */
+	unsigned grain_bits;  /* bytes in a grain */
+	unsigned entry_bits;  /* bytes in an entry of a table */
+	uint8_t *gd;	      /* the grain directory as on disk; heap */
+	uint64_t cache_base;  /* of this file's offsets in the cache */
+};
+
+#define VMDK_OWN_STORE SIZE_MAX
+
+struct vmdk {
+	struct image image;
+	struct vmdk_descriptor d; /* create_type is NULL: there is none */
+	struct vmdk_part *parts;  /* in the disk's order */
+	size_t part_count;
+	struct metacache cache;
+};
+
+static inline struct vmdk *vmdk_of(struct image *image)
+{
+	return container_of(image, struct vmdk, image);
+}
+
+/* Notes what is wrong in image->error; returns IMAGE_E_CORRUPT. */
+#define vmdk_corrupt(v, ...) \
+	image_set_error(&(v)->image, IMAGE_E_CORRUPT, __VA_ARGS__)
+
+/* The part that guest byte @offset, which is inside the disk, lies in. */
+struct vmdk_part *vmdk_part_at(struct vmdk *v, uint64_t offset);
+
+/* part.c: all parts of a descriptor, and the files they are in. */
+int vmdk_parts_from_descriptor(struct vmdk *v, char **ret_error);
+
+/* One part that is the whole of the image's own file, of @s. */
+int vmdk_parts_from_sparse(struct vmdk *v, const struct vmdk_sparse *s,
+			   char **ret_error);
+
+/* The header of the sparse extent in @store, with its footer if it has one. */
+int vmdk_read_sparse(struct store *store, enum vmdk_extent_type type,
+		     struct vmdk_sparse *ret, char **ret_error);
+
+/* The driver's entry points, each in the file of its noun. */
+int vmdk_attach_data(struct image *image, size_t index, struct store *data,
+		     char **ret_error);
+int vmdk_map(struct image *image, enum image_op op, uint64_t offset,
+	     uint64_t length, struct image_extent *ret);
+bool vmdk_lookup(struct image *image, enum image_op op, uint64_t offset,
+		 uint64_t length, struct image_extent *ret);
+void vmdk_provide(struct image *image, const struct image_extent *need,
+		  int result);
+
+#endif

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Whole images: the input is a file, what every file that it names holds, and,
+ * in its last bytes, requests. Opens and reads, with no I/O but memory.
+ */
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "image/open.h"
+#include "image/sync-io.h"
+#include "vmdk/vmdk.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum {
+	REQUESTS = 8,
+	REQUEST_BYTES = 4, /* how, where (2), how much */
+	TRAILER_BYTES = 4 + REQUESTS * REQUEST_BYTES,
+	MAX_BYTES = 4 << 20,
+	MAX_LENGTH = 256 << 10,
+	MAX_FILES = 8,
+};
+
+static void request(struct image *image, const uint8_t *how)
+{
+	static uint8_t buffer[MAX_LENGTH];
+	uint64_t size = image->size_bytes;
+	uint64_t where = get_le16(how + 1);
+	uint64_t offset = how[0] & 0x80 ? (size >> 16) * where : where * 512;
+	uint64_t length = (uint64_t)(how[3] + 1) << (how[0] & 15);
+
+	length = MIN(length, (uint64_t)MAX_LENGTH);
+	if (offset < size)
+		(void)sync_io_read(image, offset, buffer,
+				   MIN(length, size - offset));
+}
+
+static struct store *new_file(const uint8_t *data, size_t size)
+{
+	struct store *store;
+
+	if (store_new_memory(size, &store) != 0)
+		abort();
+	if (size)
+		memcpy(store_memory_data(store), data, size);
+	store->read_only = true;
+	return store;
+}
+
+/* False: a file is none of its extent's. */
+static bool attach_all(struct image *image, const uint8_t *data, size_t size)
+{
+	if (image->file_count > MAX_FILES)
+		return false;
+	for (size_t i = 0; i < image->file_count; i++) {
+		struct store *store = new_file(data, size);
+		char *error = NULL;
+		int err = image_attach(image, i, store, &error);
+
+		free(error);
+		if (err == 0)
+			continue;
+		store_free(store);
+		return false;
+	}
+	return true;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	const struct image_open_options options = {
+		.read_only = true,
+		.cache_bytes = 1,
+	};
+	struct image *image = NULL;
+	struct store *store;
+	const uint8_t *trailer;
+	char *error = NULL;
+	size_t first;
+
+	if (size < TRAILER_BYTES || size > MAX_BYTES)
+		return 0;
+	size -= TRAILER_BYTES;
+	trailer = data + size;
+	/* The rest is what all other files hold. */
+	first = MIN((size_t)get_le32(trailer), size);
+	store = new_file(data, first);
+	if (vmdk_format.open(store, &options, &image, &error) != 0) {
+		store_free(store);
+	} else {
+		if (attach_all(image, data + first, size - first))
+			for (int i = 0; i < REQUESTS; i++)
+				request(image, trailer + 4 + i * REQUEST_BYTES);
+		image_close(image);
+	}
+	free(error);
+	return 0;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The way to a grain: the directory in memory, a piece of a table in the cache,
+ * and what an entry means. Nothing here changes a thing but the cache's mark
+ * that a piece was used: lookups use it, too.
+ */
+#ifndef VMDK_TABLE_H
+#define VMDK_TABLE_H
+
+#include "vmdk/core.h"
+
+enum vmdk_table_state {
+	VMDK_TABLE_HERE,
+	VMDK_TABLE_ABSENT,  /* no grain of it was ever written */
+	VMDK_TABLE_AWAY,    /* to be read first */
+	VMDK_TABLE_LOADING, /* somebody is at it */
+	VMDK_TABLE_CORRUPT,
+};
+
+/* What is known of the entries from one grain on. */
+struct vmdk_table {
+	uint32_t count;		       /* of entries that are seen at once */
+	uint64_t offset;	       /* of the piece, in its file */
+	uint32_t bytes;		       /* of the piece */
+	struct metacache_block *block; /* HERE */
+	uint32_t index;		       /* HERE: of the first entry, in it */
+};
+
+enum vmdk_table_state vmdk_table_find(struct vmdk *v,
+				      const struct vmdk_part *part,
+				      uint64_t grain, struct vmdk_table *ret);
+
+/* What a directory's entry says: 0 is none. For messages. */
+uint64_t vmdk_directory_entry(const struct vmdk_part *part, uint64_t index);
+
+static inline uint64_t vmdk_table_entry(const struct vmdk_part *part,
+					const struct vmdk_table *table,
+					uint32_t at)
+{
+	const uint8_t *data = table->block->data +
+			      ((size_t)(table->index + at) << part->entry_bits);
+
+	return part->entry_bits == 3 ? get_le64(data) : get_le32(data);
+}
+
+enum vmdk_grain_kind {
+	VMDK_GRAIN_ABSENT,
+	VMDK_GRAIN_ZEROES,
+	VMDK_GRAIN_DATA,
+	VMDK_GRAIN_CORRUPT,
+};
+
+/* *@ret_offset is where a grain of DATA begins in its file, and inside it. */
+enum vmdk_grain_kind vmdk_grain_judge(const struct vmdk_part *part,
+				      uint64_t entry, uint64_t *ret_offset);
+
+#endif
