@@ -28,7 +28,6 @@ static const char *const common[] = {
 	"nanosleep",
 	"gettid",
 	"getpid",
-	"tgkill",
 	"rt_sigaction",
 	"rt_sigprocmask",
 	"rt_sigpending", /* of SIGPIPE, when a call fd is a pipe */
@@ -39,7 +38,6 @@ static const char *const common[] = {
 	"set_robust_list",
 	"rseq",
 	"getrandom",
-	"prlimit64",
 	"exit",
 	"exit_group",
 	NULL,

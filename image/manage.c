@@ -143,6 +143,15 @@ int image_facts(struct image *image, struct image_facts *ret)
 	return image->format->manage->facts(image, ret);
 }
 
+int image_features(struct image *image, struct image_facts *ret)
+{
+	if (!OFFERS(image, features)) {
+		*ret = (struct image_facts){0};
+		return 0;
+	}
+	return image->format->manage->features(image, ret);
+}
+
 int image_check(struct image *image, enum image_fix fix, image_report *report,
 		void *opaque, struct image_check *ret)
 {

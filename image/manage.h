@@ -183,6 +183,7 @@ struct image_manage {
 		       struct image *source, struct image_measure *ret,
 		       char **ret_error);
 	int (*facts)(struct image *image, struct image_facts *ret);
+	int (*features)(struct image *image, struct image_facts *ret);
 	/* The image was opened with image_open_options.check. */
 	int (*check)(struct image *image, enum image_fix fix,
 		     image_report *report, void *opaque,
@@ -229,6 +230,13 @@ int image_measure(const struct image_format *format,
 		  struct image *source, struct image_measure *ret,
 		  char **ret_error);
 int image_facts(struct image *image, struct image_facts *ret);
+/*
+ * The feature bits that are set: each a fact with the bit's name ("dirty",
+ * "lazy-refcounts"; the image's own name for one that is not known here, which
+ * may hold any bytes), and as value who may not ignore it: "incompatible",
+ * "compatible" or "autoclear". None where a format has no such bits.
+ */
+int image_features(struct image *image, struct image_facts *ret);
 int image_check(struct image *image, enum image_fix fix, image_report *report,
 		void *opaque, struct image_check *ret);
 int image_resize(struct image *image, uint64_t size_bytes,

@@ -76,6 +76,7 @@ const struct image_manage qcow2_manage = {
 	.create = qcow2_create_image,
 	.measure = qcow2_measure,
 	.facts = qcow2_facts,
+	.features = qcow2_features,
 	.check = qcow2_check,
 	.amend = qcow2_amend,
 	.set_backing = qcow2_set_backing,

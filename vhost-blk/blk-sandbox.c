@@ -63,6 +63,9 @@ static const char *const names[] = {
 	"ppoll",
 	"unlink",
 	"unlinkat",
+	/* libc's threads */
+	"tgkill",
+	"prlimit64",
 	NULL,
 };
 

@@ -13,6 +13,7 @@ extern const struct cli_command qimg_compare;
 extern const struct cli_command qimg_convert;
 extern const struct cli_command qimg_create;
 extern const struct cli_command qimg_info;
+extern const struct cli_command qimg_inspect;
 extern const struct cli_command qimg_map;
 extern const struct cli_command qimg_rebase;
 extern const struct cli_command qimg_resize;

@@ -48,12 +48,27 @@ static uint64_t disk_bytes(const struct image *image)
 	return bytes;
 }
 
+static int ask_dirty(struct report *r)
+{
+	struct image_facts features;
+	int err = image_features(r->image, &features);
+
+	if (err)
+		return err;
+	for (size_t i = 0; i < features.count; i++)
+		r->dirty |= strcmp(features.facts[i].name, "dirty") == 0;
+	image_facts_deinit(&features);
+	return 0;
+}
+
 static int collect(struct report *r)
 {
 	int err = image_facts(r->image, &r->facts);
 
 	if (err == 0)
 		err = image_snapshot_list(r->image, &r->snapshots);
+	if (err == 0)
+		err = ask_dirty(r);
 	r->disk_bytes = disk_bytes(r->image);
 	r->encrypted = r->image->cipher != NULL;
 	return err ? qimg_image_error(r->image, r->name, err,

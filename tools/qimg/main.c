@@ -13,9 +13,10 @@
 #include "vmdk/vmdk.h"
 
 static const struct cli_command *const commands[] = {
-	&qimg_amend,   &qimg_bitmap,  &qimg_check,  &qimg_commit,
-	&qimg_compare, &qimg_convert, &qimg_create, &qimg_info,
-	&qimg_map,     &qimg_rebase,  &qimg_resize, &qimg_snapshot,
+	&qimg_amend,	&qimg_bitmap,  &qimg_check,  &qimg_commit,
+	&qimg_compare,	&qimg_convert, &qimg_create, &qimg_info,
+	&qimg_inspect,	&qimg_map,     &qimg_rebase, &qimg_resize,
+	&qimg_snapshot,
 };
 
 enum {
