@@ -7,6 +7,7 @@
 #include "tools/qimg/commands.h"
 #include "tools/qimg/format-options.h"
 #include "tools/qimg/output.h"
+#include "tools/qimg/progress.h"
 #include "tools/qimg/spec.h"
 
 enum {
@@ -14,10 +15,10 @@ enum {
 };
 
 static const struct cli_option options[] = {
-	{'o', NULL, CLI_TEXT, "OPTIONS",
+	{'o', NULL, CLI_OPTIONS, "OPTIONS",
 	 "name=value, ...; \"help\" lists those that can be changed"},
 	{FORCE, "force", CLI_FLAG, NULL, "even if data may become unreadable"},
-	{'p', NULL, CLI_FLAG, NULL, "show how far it is"},
+	QIMG_OPTION_PROGRESS,
 	QIMG_OPTION_CACHE('t'),
 	QIMG_OPTION_FORMAT,
 	QIMG_OPTION_QUIET,
@@ -49,7 +50,7 @@ static int amend(const struct cli *cli, struct image *image, const char *name)
 		.options = &settings,
 		.secrets = qimg_secrets(),
 		.force = cli_has(cli, FORCE),
-		.progress = cli_has(cli, 'p') ? output_progress : NULL,
+		.progress = progress_update,
 	};
 	int status = parse(cli, &settings), err;
 
@@ -59,8 +60,7 @@ static int amend(const struct cli *cli, struct image *image, const char *name)
 			status = qimg_image_error(image, name, err,
 						  "Error while amending "
 						  "options");
-		else if (request.progress)
-			output_progress_end();
+		progress_end(err == 0);
 	}
 	image_options_deinit(&settings);
 	return status;
@@ -93,7 +93,7 @@ static int run(const struct cli *cli)
 		return cli_error("amend: expecting FILE; try '%s amend --help'",
 				 cli_program);
 	if ((cache && !qimg_cache_parse(cache, &open.cache)) ||
-	    !qimg_secrets_add(cli))
+	    !progress_init(cli) || !qimg_secrets_add(cli))
 		return 1;
 	image = qimg_open(&open);
 	if (!image)

@@ -24,6 +24,10 @@ enum cli_kind {
 	CLI_FORMAT,
 	CLI_CACHE,
 	CLI_OUTPUT,
+	CLI_OPTIONS,  /* of a format: name=value,… */
+	CLI_PROGRESS, /* of --progress */
+	CLI_REPAIR,   /* of check -r */
+	CLI_PREALLOCATION,
 };
 
 struct cli_option {

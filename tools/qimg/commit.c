@@ -10,7 +10,7 @@
 #include "image/open.h"
 #include "image/option.h"
 #include "tools/qimg/commands.h"
-#include "tools/qimg/output.h"
+#include "tools/qimg/progress.h"
 #include "tools/qimg/spec.h"
 
 static const struct cli_option options[] = {
@@ -18,7 +18,7 @@ static const struct cli_option options[] = {
 	 "the image of the chain to commit into (default: the next); the top "
 	 "one is not emptied then"},
 	{'d', NULL, CLI_FLAG, NULL, "do not empty the image"},
-	{'p', NULL, CLI_FLAG, NULL, "show how far it is"},
+	QIMG_OPTION_PROGRESS,
 	{'r', NULL, CLI_TEXT, "BYTES", "at most so much a second"},
 	QIMG_OPTION_CACHE('t'),
 	QIMG_OPTION_FORMAT,
@@ -81,13 +81,12 @@ static int commit(const struct cli *cli, struct image *top, struct image *base,
 	struct image *failed = NULL;
 	int err = chain_commit(top, base, how, &failed);
 
+	progress_end(err == 0);
 	if (err)
 		return qimg_image_error(failed ? failed : top,
 					failed ? failed->store->name
 					       : cli->operands[0],
 					err, "Could not commit");
-	if (how->progress)
-		output_progress_end();
 	if (!cli_has(cli, 'q'))
 		printf("Image committed.\n");
 	return 0;
@@ -139,9 +138,7 @@ static int run(const struct cli *cli)
 	};
 	struct chain_options how = {
 		.keep = cli_has(cli, 'd') || cli_has(cli, 'b'),
-		.progress = cli_has(cli, 'p') && !cli_has(cli, 'q')
-				    ? output_progress
-				    : NULL,
+		.progress = progress_update,
 	};
 	const char *rate = cli_value(cli, 'r');
 	const char *cache = cli_value(cli, 't');
@@ -153,7 +150,7 @@ static int run(const struct cli *cli)
 	if (cache && !qimg_cache_parse(cache, &open.cache))
 		return 1;
 	how.writethrough = open.cache.writethrough;
-	if (!qimg_secrets_add(cli))
+	if (!progress_init(cli) || !qimg_secrets_add(cli))
 		return 1;
 	return find_and_commit(cli, &open, &how);
 }

@@ -9,7 +9,7 @@
 #include "image/open.h"
 #include "tools/qimg/commands.h"
 #include "tools/qimg/compare.h"
-#include "tools/qimg/output.h"
+#include "tools/qimg/progress.h"
 #include "tools/qimg/spec.h"
 
 /* Exit statuses, as qemu-img's. */
@@ -27,7 +27,7 @@ static const struct cli_option options[] = {
 	{'F', NULL, CLI_FORMAT, "FORMAT", "of the second one"},
 	{'s', NULL, CLI_FLAG, NULL,
 	 "strict: they must be as large, and stored alike"},
-	{'p', NULL, CLI_FLAG, NULL, "show how far it is"},
+	QIMG_OPTION_PROGRESS,
 	QIMG_OPTION_CACHE('T'),
 	QIMG_OPTION_QUIET,
 	QIMG_OPTION_SHARE,
@@ -95,6 +95,7 @@ static int compare(const struct cli *cli, struct image *one,
 	struct compare_scan scan = {
 		.images = {one, other},
 		.strict = cli_has(cli, 's'),
+		.progress = progress_update,
 	};
 	struct compare_outcome outcome;
 	int status;
@@ -103,12 +104,11 @@ static int compare(const struct cli *cli, struct image *one,
 		say(cli, "Strict mode: Image size mismatch!\n");
 		return DIFFERENT;
 	}
-	if (cli_has(cli, 'p') && !cli_has(cli, 'q'))
-		scan.progress = output_progress;
+	progress_set_step(2);
 	compare_scan(&scan, &outcome);
+	progress_line(outcome.result == COMPARE_SAME);
 	status = report(cli, &scan, &outcome);
-	if (scan.progress)
-		printf("\n");
+	progress_end(outcome.result == COMPARE_SAME);
 	return status;
 }
 
@@ -138,7 +138,8 @@ static int run(const struct cli *cli)
 	struct image *one, *other = NULL;
 	int status = NOT_OPENED;
 
-	if ((mode && !qimg_cache_parse(mode, &cache)) || !qimg_secrets_add(cli))
+	if ((mode && !qimg_cache_parse(mode, &cache)) || !progress_init(cli) ||
+	    !qimg_secrets_add(cli))
 		return NOT_OPENED;
 	one = open_side(cli, 0, &cache);
 	if (one)

@@ -20,6 +20,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "tools/qimg/convert.h"
+#include "tools/qimg/progress.h"
 
 enum {
 	PARTS = 16, /* writes of one slot at once */
@@ -362,8 +363,7 @@ static bool write_slot(struct slot *slot)
 	moved |= pass_turn(slot);
 	if (!is_written(slot))
 		return moved;
-	convert_progress_add(&slot->copy->convert->progress,
-			     slot->piece.length);
+	progress_add(slot->piece.length);
 	slot->state = SLOT_FREE;
 	return true;
 }
@@ -411,7 +411,7 @@ static bool next_piece(struct copy *copy, struct convert_piece *piece)
 		if (piece->kind == CONVERT_SKIP ||
 		    (piece->kind == CONVERT_DATA &&
 		     convert_clone(convert, piece)))
-			convert_progress_add(&convert->progress, piece->length);
+			progress_add(piece->length);
 		else
 			return true;
 	}
@@ -530,12 +530,12 @@ int convert_copy(struct convert *convert)
 		free(copy);
 		return 1;
 	}
-	convert_progress_begin(&convert->progress, convert->total_bytes);
+	progress_begin(convert->total_bytes);
 	for (pump(copy); is_busy(copy); pump(copy))
 		loop_wait(convert->loop, TICK_NS);
 	if (copy->status == 0)
 		flush(copy);
-	convert_progress_end(&convert->progress, copy->status == 0);
+	progress_end(copy->status == 0);
 	status = copy->status;
 	munmap(copy->buffers, copy->buffers_bytes);
 	free(copy);

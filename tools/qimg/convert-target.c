@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,30 +13,12 @@
 #include <unistd.h>
 
 #include "tools/qimg/convert.h"
+#include "tools/qimg/temporary.h"
 
-static char *final_path;	       /* to be replaced; or NULL */
-static char *temporary_path;	       /* or NULL: written in place */
-static const char *volatile to_remove; /* by the signal handler */
-static struct store *replaced;	       /* keeps the old file's lock */
-
-static void remove_and_die(int signal)
-{
-	struct sigaction action = {.sa_handler = SIG_DFL};
-
-	if (to_remove)
-		(void)unlink(to_remove);
-	sigaction(signal, &action, NULL);
-	raise(signal);
-}
-
-static void catch_signals(void)
-{
-	static const int deadly[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
-	const struct sigaction action = {.sa_handler = remove_and_die};
-
-	for (size_t i = 0; i < sizeof(deadly) / sizeof(*deadly); i++)
-		sigaction(deadly[i], &action, NULL);
-}
+static char *final_path;       /* to be replaced; or NULL */
+static char *temporary_path;   /* or NULL: written in place */
+static char *data_path;	       /* of a data file that we make; or NULL */
+static struct store *replaced; /* keeps the old file's lock */
 
 static bool is_special(const char *path)
 {
@@ -72,6 +53,7 @@ static int claim(const char *path)
 
 static int open_target(struct convert *convert, const struct qimg_open *open)
 {
+	convert->opened = *open;
 	convert->target = qimg_open(open);
 	return convert->target ? 0 : 1;
 }
@@ -85,7 +67,7 @@ int convert_target_make(struct convert *convert, const char *path)
 	int status;
 
 	if (is_special(path)) {
-		open.name = path;
+		open.name = convert->target_name;
 		status = format_create(&convert->make, path, path);
 		return status ? status : open_target(convert, &open);
 	}
@@ -95,8 +77,10 @@ int convert_target_make(struct convert *convert, const char *path)
 		return cli_error("out of memory");
 	if (claim(final_path))
 		return 1;
-	to_remove = temporary_path;
-	catch_signals();
+	data_path = format_new_data_file(&convert->make, final_path);
+	if (!temporary_add(temporary_path) ||
+	    (data_path && !temporary_add(data_path)))
+		return cli_error("%s: too many files at once", path);
 	status = format_create(&convert->make, temporary_path, final_path);
 	open.name = temporary_path;
 	return status ? status : open_target(convert, &open);
@@ -105,6 +89,57 @@ int convert_target_make(struct convert *convert, const char *path)
 int convert_target_open(struct convert *convert, const struct qimg_open *open)
 {
 	return open_target(convert, open);
+}
+
+/*
+ * What was written is stable, and not in the page cache any more, as far as
+ * the kernel can be asked to: another process may keep it there, and files in
+ * memory have no other place.
+ */
+static int drop_cache(struct store *store)
+{
+	if (store->fd < 0)
+		return 0;
+	if (fdatasync(store->fd) < 0)
+		return -errno;
+	(void)posix_fadvise(store->fd, store->fd_offset, 0,
+			    POSIX_FADV_DONTNEED);
+	return 0;
+}
+
+/* Whether the file can be read past the page cache. */
+static bool takes_direct(const char *name)
+{
+	int fd = open(name, O_RDONLY | O_DIRECT | O_CLOEXEC);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+int convert_target_reopen(struct convert *convert)
+{
+	struct image *image = convert->target;
+	char *path =
+		qimg_path(convert->opened.name, convert->opened.image_opts);
+	int err = 0;
+
+	for (size_t i = 0; i < image_store_count(image) && err == 0; i++)
+		if (image_store_at(image, i))
+			err = drop_cache(image_store_at(image, i));
+	convert->target = NULL;
+	if (!qimg_close(image, convert->target_name) || !path) {
+		free(path);
+		return 1;
+	}
+	convert->opened.read_only = true;
+	convert->opened.cache.direct = takes_direct(path);
+	free(path);
+	if (err)
+		return cli_error("%s: what was written could not be made "
+				 "stable: %s",
+				 convert->target_name, strerror(-err));
+	return open_target(convert, &convert->opened);
 }
 
 /* As the file that is replaced was, where we may. */
@@ -136,12 +171,25 @@ static void sync_folder(void)
 static int give_name(const struct convert *convert)
 {
 	keep_mode();
+	/* From here on it belongs to an image that is whole. */
+	temporary_forget(data_path);
 	if (rename(temporary_path, final_path) < 0)
 		return cli_error("%s: %s", final_path, strerror(errno));
-	to_remove = NULL;
 	if (!convert->no_sync)
 		sync_folder();
 	return 0;
+}
+
+/* It stays, unless @status says that all was for nothing. */
+static void give_up(char **path, int status)
+{
+	if (!*path)
+		return;
+	if (status)
+		(void)unlink(*path);
+	temporary_forget(*path);
+	free(*path);
+	*path = NULL;
 }
 
 int convert_target_end(struct convert *convert, int status)
@@ -153,17 +201,13 @@ int convert_target_end(struct convert *convert, int status)
 		 !qimg_close(convert->target, convert->target_name))
 		status = 1;
 	convert->target = NULL;
-	if (temporary_path) {
-		if (status == 0)
-			status = give_name(convert);
-		if (status)
-			(void)unlink(temporary_path);
-		to_remove = NULL;
-	}
+	if (temporary_path && status == 0)
+		status = give_name(convert);
+	give_up(&temporary_path, status);
+	give_up(&data_path, status);
 	store_free(replaced);
-	free(temporary_path);
 	free(final_path);
 	replaced = NULL;
-	temporary_path = final_path = NULL;
+	final_path = NULL;
 	return status;
 }

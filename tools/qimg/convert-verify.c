@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* --verify: both sides are read again, through the same executors. */
+/*
+ * --verify: both sides are read again, the target as it was just opened anew.
+ */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>

@@ -10,6 +10,7 @@
 #include "image/open.h"
 #include "tools/qimg/commands.h"
 #include "tools/qimg/convert.h"
+#include "tools/qimg/progress.h"
 
 enum {
 	TARGET_IMAGE_OPTS = QIMG_FIRST_OWN_KEY,
@@ -17,7 +18,6 @@ enum {
 	BITMAPS,
 	SKIP_BROKEN_BITMAPS,
 	TARGET_IS_ZERO,
-	PROGRESS,
 	VERIFY,
 	DEFAULT_SPARSE = 4096,
 	DEFAULT_SLOTS = 8,
@@ -28,7 +28,7 @@ enum {
 static const struct cli_option options[] = {
 	QIMG_OPTION_FORMAT,
 	{'O', NULL, CLI_FORMAT, "FORMAT", "of the target (default: raw)"},
-	{'o', NULL, CLI_TEXT, "OPTIONS",
+	{'o', NULL, CLI_OPTIONS, "OPTIONS",
 	 "NAME=VALUE,… for the target; \"help\" lists them"},
 	{'B', "backing", CLI_FILE, "FILE",
 	 "the target's backing image, which holds what the source lacks"},
@@ -44,9 +44,7 @@ static const struct cli_option options[] = {
 	{'m', NULL, CLI_TEXT, "COUNT", "requests at once, 1 to 16"},
 	{'W', NULL, CLI_FLAG, NULL, "write in any order"},
 	{'r', NULL, CLI_TEXT, "BYTES", "a second, at most"},
-	{'p', NULL, CLI_FLAG, NULL, "show the progress"},
-	{PROGRESS, "progress", CLI_TEXT, "KIND",
-	 "json: the progress as lines for programs"},
+	QIMG_OPTION_PROGRESS,
 	QIMG_OPTION_QUIET,
 	QIMG_OPTION_SHARE,
 	QIMG_OPTION_CACHE('t'),
@@ -133,7 +131,6 @@ static int parse_numbers(struct convert *convert, const struct cli *cli)
 static int parse_switches(struct convert *convert, const struct cli *cli)
 {
 	const char *mode = cli_value(cli, 't');
-	const char *progress = cli_value(cli, PROGRESS);
 
 	convert->compress = cli_has(cli, 'c');
 	convert->copy_range = cli_has(cli, 'C');
@@ -143,11 +140,8 @@ static int parse_switches(struct convert *convert, const struct cli *cli)
 	if (mode && !qimg_cache_parse(mode, &convert->cache))
 		return 1;
 	convert->no_sync = convert->cache.no_flush;
-	if (progress && strcmp(progress, "json") != 0)
-		return cli_error("--progress=%s: only json is known", progress);
-	convert->progress.json = progress != NULL;
-	convert->progress.shown =
-		(cli_has(cli, 'p') && !cli_has(cli, 'q')) || progress;
+	if (!progress_init(cli))
+		return 1;
 	return parse_numbers(convert, cli);
 }
 
@@ -339,25 +333,51 @@ static int start(struct convert *convert)
 
 static void stop(struct convert *convert)
 {
-	for (size_t i = 0; i < convert->source_count; i++)
+	for (size_t i = 0; i < convert->source_count; i++) {
 		executor_free(convert->sources[i].executor);
+		convert->sources[i].executor = NULL;
+	}
 	executor_free(convert->executor);
 	codec_pool_free(convert->pool);
 	if (convert->loop)
 		loop_free(convert->loop);
+	convert->executor = NULL;
+	convert->pool = NULL;
+	convert->loop = NULL;
 }
 
-static int carry_out(struct convert *convert, const struct cli *cli)
+static int copy(struct convert *convert)
 {
 	int status = start(convert);
 
 	if (status == 0)
 		status = convert_copy(convert);
-	if (status == 0 && cli_has(cli, VERIFY))
+	stop(convert);
+	return status;
+}
+
+/* With executors of its own: none may know what the copy left in memory. */
+static int verify(struct convert *convert)
+{
+	int status = convert_target_reopen(convert);
+
+	if (status)
+		return status;
+	status = start(convert);
+	if (status == 0)
 		status = convert_verify(convert);
 	stop(convert);
+	return status;
+}
+
+static int carry_out(struct convert *convert, const struct cli *cli)
+{
+	int status = copy(convert);
+
 	if (status == 0 && cli_has(cli, BITMAPS))
 		status = convert_bitmaps_copy(convert);
+	if (status == 0 && cli_has(cli, VERIFY))
+		status = verify(convert);
 	return status;
 }
 

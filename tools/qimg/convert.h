@@ -3,8 +3,7 @@
  * qimg convert, from inside: convert.c reads the command line and brings
  * sources and target together; convert-target.c makes the target, and takes it
  * away again; convert-walk.c finds what is to be copied; convert-copy.c copies
- * it, with many requests under way; convert-clone.c lets the file system do so;
- * convert-progress.c says how far it is.
+ * it, with many requests under way; convert-clone.c lets the file system do so.
  */
 #ifndef QIMG_CONVERT_H
 #define QIMG_CONVERT_H
@@ -35,16 +34,9 @@ struct convert_source {
 	uint64_t bytes; /* in whole sectors */
 };
 
-struct convert_progress {
-	bool shown;	  /* -p */
-	bool json;	  /* --progress=json */
-	bool on_terminal; /* a bar, not qemu-img's line */
-	uint64_t total, done;
-	uint64_t began_ns, printed_ns;
-};
-
 struct convert {
 	const char *target_name; /* as it was typed */
+	struct qimg_open opened; /* how the target was opened */
 	struct format_request make;
 	struct image *target;
 	struct executor *executor;
@@ -65,8 +57,7 @@ struct convert {
 	unsigned slots;	     /* -m */
 	uint64_t rate_bytes; /* a second, -r; 0: no limit */
 	struct qimg_cache cache; /* -t */
-	struct convert_progress progress;
-	int clones; /* see convert-clone.c */
+	int clones;		 /* see convert-clone.c */
 };
 
 /* --- convert-target.c --- */
@@ -78,6 +69,9 @@ int convert_target_make(struct convert *convert, const char *path);
 
 /* Opens one that is there already, -n. */
 int convert_target_open(struct convert *convert, const struct qimg_open *open);
+
+/* Closes it, and opens it as somebody would who reads it from the disk. */
+int convert_target_reopen(struct convert *convert);
 
 /* Closes it; and, if @status is 0, gives it its name, or takes it away. */
 int convert_target_end(struct convert *convert, int status);
@@ -138,11 +132,5 @@ int convert_bitmaps_copy(struct convert *convert);
 
 /* True if the file system has copied all of @piece. */
 bool convert_clone(struct convert *convert, const struct convert_piece *piece);
-
-/* --- convert-progress.c --- */
-
-void convert_progress_begin(struct convert_progress *progress, uint64_t total);
-void convert_progress_add(struct convert_progress *progress, uint64_t bytes);
-void convert_progress_end(struct convert_progress *progress, bool success);
 
 #endif

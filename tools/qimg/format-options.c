@@ -10,6 +10,7 @@
 
 #include "image/open.h"
 #include "tools/qimg/spec.h"
+#include "tools/qimg/temporary.h"
 
 bool format_is_help(const char *options)
 {
@@ -182,34 +183,85 @@ static int fill(const struct format_request *request, struct store *store,
 	return err ? 1 : 0;
 }
 
-int format_create(const struct format_request *request, const char *path,
-		  const char *named)
+char *format_new_data_file(const struct format_request *request,
+			   const char *path)
 {
-	const struct store_file_options in_place = {0};
-	bool special = is_special(path);
-	struct store *store = NULL;
-	char *error = NULL, *temporary = NULL;
-	int status, err;
+	const char *name =
+		image_options_string(&request->options, "data_file", NULL);
+	char *data = name ? qimg_path_beside(path, name) : NULL;
 
-	if (!special &&
-	    asprintf(&temporary, "%s.%d.new", path, (int)getpid()) < 0)
-		return cli_error("out of memory");
-	if (special)
-		err = store_open_file(path, &in_place, &store, &error);
-	else
-		err = store_create_file(temporary, false, &store, &error);
+	if (data && access(data, F_OK) < 0)
+		return data;
+	free(data);
+	return NULL;
+}
+
+static int create_in_place(const struct format_request *request,
+			   const char *path, const char *named)
+{
+	const struct store_file_options options = {0};
+	struct store *store = NULL;
+	char *error = NULL;
+	int err = store_open_file(path, &options, &store, &error);
+	int status =
+		err ? cli_error("%s: %s", path, error ? error : strerror(-err))
+		    : fill(request, store, named);
+
+	store_free(store);
+	free(error);
+	return status;
+}
+
+/*
+ * At @temporary, which gets the name @path when it is whole; with a new file
+ * @data, or NULL.
+ */
+static int create_beside(const struct format_request *request,
+			 const char *temporary, const char *path,
+			 const char *named, const char *data)
+{
+	struct store *store = NULL;
+	char *error = NULL;
+	int err = store_create_file(temporary, false, &store, &error);
+	int status;
+
 	if (err) {
 		status = cli_error("%s: %s", path,
 				   error ? error : strerror(-err));
-	} else {
-		status = fill(request, store, named);
-		store_free(store);
-		if (!special && status == 0 && rename(temporary, path) < 0)
-			status = cli_error("%s: %s", path, strerror(errno));
-		if (!special && status)
-			(void)unlink(temporary);
+		free(error);
+		return status;
 	}
-	free(error);
+	status = fill(request, store, named);
+	store_free(store);
+	/* From here on it belongs to an image that is whole. */
+	temporary_forget(data);
+	if (status == 0 && rename(temporary, path) < 0)
+		status = cli_error("%s: %s", path, strerror(errno));
+	if (status)
+		(void)unlink(temporary);
+	return status;
+}
+
+int format_create(const struct format_request *request, const char *path,
+		  const char *named)
+{
+	char *temporary = NULL, *data;
+	int status;
+
+	if (is_special(path))
+		return create_in_place(request, path, named);
+	if (asprintf(&temporary, "%s.%d.new", path, (int)getpid()) < 0)
+		return cli_error("out of memory");
+	data = format_new_data_file(request, named);
+	if (!temporary_add(temporary) || (data && !temporary_add(data)))
+		status = cli_error("%s: too many files at once", path);
+	else
+		status = create_beside(request, temporary, path, named, data);
+	temporary_forget(temporary);
+	temporary_forget(data);
+	if (data && status)
+		(void)unlink(data);
+	free(data);
 	free(temporary);
 	return status;
 }

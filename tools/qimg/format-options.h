@@ -27,6 +27,13 @@ void format_print_help(const struct image_format *format, unsigned uses);
 bool format_is_help(const char *options);
 
 /*
+ * Where the file lies that the image at @path keeps its data in, if that is
+ * still to be made; to be freed. NULL: none is to be made.
+ */
+char *format_new_data_file(const struct format_request *request,
+			   const char *path);
+
+/*
  * Makes the image at @path: under a temporary name beside it, which is renamed
  * when the image is whole, unless it is a device. Exit status; on failure
  * nothing is left. @named: what the image's own fields should see as its path.

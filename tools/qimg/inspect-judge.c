@@ -257,8 +257,8 @@ static void judge_kind(struct judge *j)
 
 	if (*other)
 		warn(j, INSPECT_ATTENTION,
-		     "it begins like %s, which is not read here: a guest would "
-		     "see its bytes as they are",
+		     "it begins like %s: as a raw disk a guest would see its "
+		     "bytes as they are",
 		     other);
 	else if (strcmp(inspect_string(j->report, "format"), "raw") == 0)
 		note(j, "it begins with no magic number that is known: a raw "

@@ -9,9 +9,6 @@
 
 #include "tools/qimg/spec.h"
 
-/* Per cent; what is less is not worth a line. */
-#define PROGRESS_STEP 2.0
-
 const char *output_size(uint64_t bytes, char ret[OUTPUT_SIZE_CHARS])
 {
 	static const char *const units[] = {"B",   "KiB", "MiB", "GiB",
@@ -26,24 +23,6 @@ const char *output_size(uint64_t bytes, char ret[OUTPUT_SIZE_CHARS])
 	}
 	snprintf(ret, OUTPUT_SIZE_CHARS, "%0.3g %s", value, units[unit]);
 	return ret;
-}
-
-void output_progress(void *opaque, uint64_t done, uint64_t total)
-{
-	static double printed = -PROGRESS_STEP;
-	double percent = total ? 100.0 * (double)done / (double)total : 100.0;
-
-	if (done < total && percent >= printed &&
-	    percent - printed < PROGRESS_STEP)
-		return;
-	printed = percent;
-	printf("    (%.2f/100%%)\r", percent);
-	fflush(stdout);
-}
-
-void output_progress_end(void)
-{
-	printf("    (100.00/100%%)\n");
 }
 
 int output_format(const struct cli *cli)

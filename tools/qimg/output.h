@@ -23,10 +23,6 @@ const char *output_size(uint64_t bytes, char ret[OUTPUT_SIZE_CHARS]);
 /* --output: 0 human, 1 JSON, -1 neither (a message was printed). */
 int output_format(const struct cli *cli);
 
-/* For -p: how far it is, in place; and that it is at its end. */
-void output_progress(void *opaque, uint64_t done, uint64_t total);
-void output_progress_end(void);
-
 /* Prints it, with a line's end, and gives it up. */
 void output_json(json_t *value);
 

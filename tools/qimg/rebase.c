@@ -9,7 +9,7 @@
 #include "image/manage.h"
 #include "image/open.h"
 #include "tools/qimg/commands.h"
-#include "tools/qimg/output.h"
+#include "tools/qimg/progress.h"
 #include "tools/qimg/spec.h"
 
 static const struct cli_option options[] = {
@@ -18,7 +18,7 @@ static const struct cli_option options[] = {
 	{'F', NULL, CLI_FORMAT, "FORMAT", "the new backing file's format"},
 	{'u', NULL, CLI_FLAG, NULL,
 	 "change the name only, whatever the images hold"},
-	{'p', NULL, CLI_FLAG, NULL, "show how far it is"},
+	QIMG_OPTION_PROGRESS,
 	QIMG_OPTION_CACHE('t'),
 	{'T', NULL, CLI_CACHE, "MODE", "the same for the backing files"},
 	QIMG_OPTION_FORMAT,
@@ -84,22 +84,19 @@ static int move(const struct rebase *r, struct image *image,
 {
 	const struct chain_options how = {
 		.writethrough = r->open.cache.writethrough,
-		.progress = cli_has(r->cli, 'p') && !cli_has(r->cli, 'q')
-				    ? output_progress
-				    : NULL,
+		.progress = progress_update,
 	};
 	struct image *failed = NULL;
 	int err =
 		chain_rebase(image, backing, r->name, r->format, &how, &failed);
 
+	progress_end(err == 0);
 	if (err == -ELOOP)
 		return cli_error("Could not change the backing file to '%s': "
 				 "'%s' is part of that chain itself",
 				 r->name, r->open.name);
 	if (err)
 		return failed_to_change(r, failed ? failed : image, err);
-	if (how.progress)
-		output_progress_end();
 	return 0;
 }
 
@@ -159,7 +156,7 @@ static int run(const struct cli *cli)
 	if ((cache && !qimg_cache_parse(cache, &r.open.cache)) ||
 	    (source_cache && !qimg_cache_parse(source_cache, &r.source_cache)))
 		return 1;
-	if (check(&r) || !qimg_secrets_add(cli))
+	if (check(&r) || !progress_init(cli) || !qimg_secrets_add(cli))
 		return 1;
 	image = qimg_open(&r.open);
 	if (!image)

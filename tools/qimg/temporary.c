@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/qimg/temporary.h"
+
+#include <signal.h>
+#include <stddef.h>
+#include <unistd.h>
+
+static const char *volatile paths[TEMPORARY_MAX];
+
+/* Only what may be called in a handler. */
+static void remove_and_die(int signal)
+{
+	const struct sigaction action = {.sa_handler = SIG_DFL};
+
+	for (size_t i = 0; i < TEMPORARY_MAX; i++) {
+		const char *path = paths[i];
+
+		if (path)
+			(void)unlink(path);
+	}
+	sigaction(signal, &action, NULL);
+	raise(signal);
+}
+
+static void catch_signals(void)
+{
+	static const int deadly[] = {SIGINT,  SIGTERM, SIGHUP, SIGQUIT,
+				     SIGPIPE, SIGXCPU, SIGXFSZ};
+	const struct sigaction action = {.sa_handler = remove_and_die};
+
+	for (size_t i = 0; i < sizeof(deadly) / sizeof(*deadly); i++) {
+		struct sigaction before;
+
+		if (sigaction(deadly[i], NULL, &before) == 0 &&
+		    before.sa_handler == SIG_DFL)
+			sigaction(deadly[i], &action, NULL);
+	}
+}
+
+bool temporary_add(const char *path)
+{
+	catch_signals();
+	for (size_t i = 0; i < TEMPORARY_MAX; i++) {
+		if (paths[i])
+			continue;
+		paths[i] = path;
+		return true;
+	}
+	return false;
+}
+
+void temporary_forget(const char *path)
+{
+	for (size_t i = 0; i < TEMPORARY_MAX; i++)
+		if (path && paths[i] == path)
+			paths[i] = NULL;
+}
