@@ -20,7 +20,7 @@ enum {
 };
 
 static const struct cli_option options[] = {
-	{'r', "repair", CLI_TEXT, "WHAT", "leaks, or all that is wrong"},
+	{'r', "repair", CLI_REPAIR, "WHAT", "leaks, or all that is wrong"},
 	{'T', NULL, CLI_CACHE, "MODE", "cache mode of the image"},
 	QIMG_OPTION_FORMAT,
 	QIMG_OPTION_QUIET,

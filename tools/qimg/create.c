@@ -15,7 +15,7 @@
 
 static const struct cli_option options[] = {
 	{'f', NULL, CLI_FORMAT, "FORMAT", "of the new image (default: raw)"},
-	{'o', NULL, CLI_TEXT, "OPTIONS",
+	{'o', NULL, CLI_OPTIONS, "OPTIONS",
 	 "name=value, ...; \"help\" lists those of the format"},
 	{'b', NULL, CLI_FILE, "FILE", "the image behind it"},
 	{'F', NULL, CLI_FORMAT, "FORMAT", "that image's format"},

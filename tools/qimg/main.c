@@ -10,17 +10,22 @@
 #include "image/option.h"
 #include "qcow2/qcow2.h"
 #include "tools/qimg/commands.h"
+#include "tools/qimg/generate.h"
 #include "vmdk/vmdk.h"
 
 static const struct cli_command *const commands[] = {
 	&qimg_amend,	&qimg_bitmap,  &qimg_check,  &qimg_commit,
 	&qimg_compare,	&qimg_convert, &qimg_create, &qimg_info,
 	&qimg_inspect,	&qimg_map,     &qimg_rebase, &qimg_resize,
-	&qimg_snapshot,
+	&qimg_snapshot, NULL,
+};
+
+static const struct image_format *const formats[] = {
+	&luks_format, &qcow2_format, &raw_format, &vmdk_format, NULL,
 };
 
 enum {
-	COMMANDS = sizeof(commands) / sizeof(*commands),
+	COMMANDS = sizeof(commands) / sizeof(*commands) - 1,
 };
 
 static const struct cli_command *find_command(const char *name)
@@ -56,8 +61,32 @@ static void print_help(void)
 	for (size_t i = 0; i < COMMANDS; i++)
 		printf("  %-10s %s\n", commands[i]->name, commands[i]->summary);
 	printf("\n'%s COMMAND --help' lists the options of one.\n"
-	       "\nSupported formats: luks qcow2 raw vmdk\n",
+	       "\nSupported formats:",
 	       cli_program);
+	for (size_t i = 0; formats[i]; i++)
+		printf(" %s", formats[i]->name);
+	printf("\n");
+}
+
+/* What the build makes of the tables; see tools/qimg/generate.h. */
+static int generate(int argc, char **argv)
+{
+	const struct generate g = {.commands = commands, .formats = formats};
+
+	if (strcmp(argv[1], "--man-options") == 0) {
+		generate_man_options(&g);
+		return 0;
+	}
+	if (argc < 3)
+		return cli_error("--completion: expecting bash, zsh or fish");
+	return generate_completion(&g, argv[2]);
+}
+
+static int flushed(int status)
+{
+	if (fflush(stdout) || ferror(stdout))
+		return cli_error("standard output cannot be written");
+	return status;
 }
 
 int main(int argc, char **argv)
@@ -68,9 +97,8 @@ int main(int argc, char **argv)
 	int status;
 
 	cli_program = slash ? slash + 1 : argv[0];
-	image_register_format(&luks_format);
-	image_register_format(&qcow2_format);
-	image_register_format(&vmdk_format);
+	for (size_t i = 0; formats[i]; i++)
+		image_register_format(formats[i]);
 	if (argc < 2)
 		return cli_error("Not enough arguments; try '%s --help'",
 				 cli_program);
@@ -82,13 +110,13 @@ int main(int argc, char **argv)
 		printf("qimg version %s (Ringline)\n", RINGLINE_VERSION);
 		return 0;
 	}
+	if (strcmp(argv[1], "--completion") == 0 ||
+	    strcmp(argv[1], "--man-options") == 0)
+		return flushed(generate(argc, argv));
 	command = find_command(argv[1]);
 	if (!command)
 		return unknown_command(argv[1]);
 	if (cli_parse(&cli, command, argc - 1, argv + 1, &status))
 		return status;
-	status = command->run(&cli);
-	if (fflush(stdout) || ferror(stdout))
-		return cli_error("standard output cannot be written");
-	return status;
+	return flushed(command->run(&cli));
 }

@@ -14,7 +14,7 @@ enum {
 };
 
 static const struct cli_option options[] = {
-	{PREALLOCATION, "preallocation", CLI_TEXT, "MODE",
+	{PREALLOCATION, "preallocation", CLI_PREALLOCATION, "MODE",
 	 "of what is added: off, metadata, falloc or full"},
 	{SHRINK, "shrink", CLI_FLAG, NULL,
 	 "it may become smaller; what lies past the new end is lost"},

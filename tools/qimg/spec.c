@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "image/option.h"
 
 enum {
@@ -21,23 +22,23 @@ static const char *const everywhere[] = {"/", NULL};
 static struct image_secret secrets[MAX_SECRETS + 1];
 static size_t secret_count;
 
+static const struct {
+	const char *name;
+	struct qimg_cache cache;
+} cache_modes[] = {
+	{"none", {.direct = true}},
+	{"off", {.direct = true}},
+	{"directsync", {.direct = true, .writethrough = true}},
+	{"writeback", {0}},
+	{"writethrough", {.writethrough = true}},
+	{"unsafe", {.no_flush = true}},
+};
+
 bool qimg_cache_parse(const char *mode, struct qimg_cache *ret)
 {
-	static const struct {
-		const char *name;
-		struct qimg_cache cache;
-	} modes[] = {
-		{"none", {.direct = true}},
-		{"off", {.direct = true}},
-		{"directsync", {.direct = true, .writethrough = true}},
-		{"writeback", {0}},
-		{"writethrough", {.writethrough = true}},
-		{"unsafe", {.no_flush = true}},
-	};
-
-	for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++) {
-		if (strcmp(mode, modes[i].name) == 0) {
-			*ret = modes[i].cache;
+	for (size_t i = 0; i < ARRAY_SIZE(cache_modes); i++) {
+		if (strcmp(mode, cache_modes[i].name) == 0) {
+			*ret = cache_modes[i].cache;
 			return true;
 		}
 	}
@@ -45,6 +46,11 @@ bool qimg_cache_parse(const char *mode, struct qimg_cache *ret)
 		  "writethrough, directsync and unsafe",
 		  mode);
 	return false;
+}
+
+const char *qimg_cache_name(size_t i)
+{
+	return i < ARRAY_SIZE(cache_modes) ? cache_modes[i].name : NULL;
 }
 
 /* @path's content; not to be written anywhere else. */

@@ -63,6 +63,9 @@ struct qimg_cache {
 /* False, with a message, for a mode that is none. */
 bool qimg_cache_parse(const char *mode, struct qimg_cache *ret);
 
+/* The name of mode number @i, from 0; NULL after the last one. */
+const char *qimg_cache_name(size_t i);
+
 struct qimg_open {
 	const char *name;   /* as it was typed */
 	const char *format; /* -f, or NULL */
