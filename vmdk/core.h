@@ -57,12 +57,35 @@ struct vmdk_part {
 
 #define VMDK_OWN_STORE SIZE_MAX
 
+/* See vmdk/cid.h. */
+enum vmdk_cid_state {
+	VMDK_CID_NONE, /* there is none, or nothing is changed */
+	VMDK_CID_OLD,
+	VMDK_CID_WANTED,
+	VMDK_CID_OUT, /* a plan writes it */
+	VMDK_CID_NEW,
+};
+
+enum {
+	VMDK_CID_DIGITS = 8,
+};
+
+struct vmdk_cid {
+	enum vmdk_cid_state state;
+	uint64_t offset; /* of the digits, in the image's own store */
+	uint32_t next;
+	char text[VMDK_CID_DIGITS + 1];
+};
+
 struct vmdk {
 	struct image image;
 	struct vmdk_descriptor d; /* create_type is NULL: there is none */
 	struct vmdk_part *parts;  /* in the disk's order */
 	size_t part_count;
 	struct metacache cache;
+	struct vmdk_cid cid;
+	bool plan_out;
+	struct image_step steps[2]; /* of the plan */
 };
 
 static inline struct vmdk *vmdk_of(struct image *image)

@@ -13,12 +13,13 @@ bool vmdk_lookup(struct image *image, enum image_op op, uint64_t offset,
 	struct vmdk_ask ask;
 	struct vmdk_table table;
 
-	if (op != IMAGE_READ)
+	if (op != IMAGE_READ && v->cid.state != VMDK_CID_NEW)
 		return false;
 	ask = vmdk_ask(v, op, offset, length);
 	if (ask.part->kind != VMDK_PART_SPARSE)
 		return vmdk_map_plain(&ask, ret) == 0;
-	return vmdk_table_find(v, ask.part, ask.grain, &table) ==
+	return op == IMAGE_READ &&
+	       vmdk_table_find(v, ask.part, ask.grain, &table) ==
 		       VMDK_TABLE_HERE &&
 	       vmdk_map_found(&ask, &table, ret);
 }

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+#include "vmdk/cid.h"
+
 typedef unsigned long long number;
 
 struct vmdk_ask vmdk_ask(struct vmdk *v, enum image_op op, uint64_t offset,
@@ -27,14 +29,18 @@ struct vmdk_ask vmdk_ask(struct vmdk *v, enum image_op op, uint64_t offset,
 int vmdk_map_plain(const struct vmdk_ask *ask, struct image_extent *ret)
 {
 	const struct vmdk_part *part = ask->part;
+	bool zeroes = part->kind == VMDK_PART_ZERO;
 
 	if (part->kind == VMDK_PART_CLOSED)
 		return -EACCES;
+	if (ask->op == IMAGE_WRITE && zeroes)
+		return -EROFS;
 	if (ask->op != IMAGE_READ && !part->writable)
 		return -EROFS;
 	*ret = (struct image_extent){
-		.kind = part->kind == VMDK_PART_ZERO ? IMAGE_ZEROES
-						     : IMAGE_DATA,
+		.kind = !zeroes			? IMAGE_DATA
+			: ask->op == IMAGE_READ ? IMAGE_ZEROES
+						: IMAGE_DONE,
 		.length = ask->length,
 		.store = part->store,
 		.host_offset = part->data_offset + ask->offset,
@@ -237,10 +243,15 @@ int vmdk_map(struct image *image, enum image_op op, uint64_t offset,
 {
 	struct vmdk *v = vmdk_of(image);
 	struct vmdk_ask ask = vmdk_ask(v, op, offset, length);
+	int err;
 
-	if (ask.part->kind != VMDK_PART_SPARSE)
-		return vmdk_map_plain(&ask, ret);
-	return map_sparse(v, &ask, ret);
+	if (ask.part->kind == VMDK_PART_SPARSE)
+		return op == IMAGE_READ ? map_sparse(v, &ask, ret) : -EROFS;
+	err = vmdk_map_plain(&ask, ret);
+	if (err == 0 && ret->kind == IMAGE_DATA && op != IMAGE_READ &&
+	    v->cid.state != VMDK_CID_NEW)
+		vmdk_cid_want(v, ret);
+	return err;
 }
 
 void vmdk_provide(struct image *image, const struct image_extent *need,

@@ -29,7 +29,10 @@ static inline uint64_t vmdk_ask_bytes(const struct vmdk_ask *ask,
 	return MIN(ask->length, (grains << ask->part->grain_bits) - ask->skip);
 }
 
-/* Parts without tables; -EACCES, -EROFS where nothing may be. */
+/*
+ * Parts without tables; -EACCES, -EROFS where nothing may be. Whether the CID
+ * allows a change is for the caller to see.
+ */
 int vmdk_map_plain(const struct vmdk_ask *ask, struct image_extent *ret);
 
 /* For a read that has found @table. False: an entry cannot be. */

@@ -4,7 +4,9 @@
 #include <strings.h>
 
 #include "image/open.h"
+#include "vmdk/cid.h"
 #include "vmdk/core.h"
+#include "vmdk/manage.h"
 #include "vmdk/vmdk.h"
 
 static bool begins_with(const void *head, size_t size, const char *text)
@@ -42,6 +44,8 @@ static int read_descriptor(struct vmdk *v, uint64_t offset, uint64_t bytes,
 	/* Extents of a descriptor elsewhere keep room for one. */
 	if (err == 0 && (offset == 0 || text[0] != '\0'))
 		err = vmdk_descriptor_parse(text, bytes, &v->d, &error);
+	if (err == 0 && v->d.create_type && !v->image.read_only)
+		err = vmdk_cid_prepare(v, text, bytes, offset, ret_error);
 	if (error)
 		store_fail(ret_error, err, "%s: vmdk: descriptor: %s",
 			   store->name, error);
@@ -125,6 +129,35 @@ static int check_backing(struct image *image, char **ret_error)
 	return 0;
 }
 
+/* Flat extents are; the tables of sparse ones are not changed yet. */
+static int check_writable(const struct vmdk *v, char **ret_error)
+{
+	const char *name = v->image.store->name;
+
+	if (v->d.change_track)
+		return store_fail(
+			ret_error, -EROFS,
+			"%s: vmdk: the changes of the disk are "
+			"tracked in \"%s\", which would be wrong; the "
+			"image can be opened read-only",
+			name, v->d.change_track);
+	for (size_t i = 0; i < v->part_count; i++) {
+		if (v->parts[i].kind != VMDK_PART_SPARSE)
+			continue;
+		if (!v->d.create_type || v->parts[i].file == VMDK_OWN_STORE)
+			return store_fail(ret_error, -EROFS,
+					  "%s: vmdk: a sparse extent can only "
+					  "be opened read-only",
+					  name);
+		return store_fail(ret_error, -EROFS,
+				  "%s: vmdk: line %u: extents of type %s can "
+				  "only be opened read-only",
+				  name, v->d.extents[i].line,
+				  vmdk_extent_type_name(v->parts[i].type));
+	}
+	return 0;
+}
+
 static int init_cache(struct vmdk *v, uint64_t bytes)
 {
 	if (bytes == 0)
@@ -148,20 +181,16 @@ static void destroy(struct vmdk *v)
 static int open_image(struct store *store, const struct image_open_options *o,
 		      struct image **ret_image, char **ret_error)
 {
-	struct vmdk *v;
+	struct vmdk *v = calloc(1, sizeof(*v));
 	int err;
 
-	if (!o->read_only)
-		return store_fail(ret_error, -EROFS,
-				  "%s: VMDK images can only be opened "
-				  "read-only",
-				  store->name);
-	v = calloc(1, sizeof(*v));
 	if (!v)
 		return -ENOMEM;
 	image_init(&v->image, &vmdk_format, store);
 	v->image.read_only = o->read_only;
 	err = open_parts(v, ret_error);
+	if (err == 0 && !o->read_only)
+		err = check_writable(v, ret_error);
 	if (err == 0)
 		err = name_parent(v, ret_error);
 	if (err == 0)
@@ -180,18 +209,6 @@ static void close_image(struct image *image)
 	destroy(vmdk_of(image));
 }
 
-static int flush_begin(struct image *image, struct image_plan *ret_plan)
-{
-	static struct image_step barrier = {.kind = IMAGE_STEP_BARRIER};
-
-	*ret_plan = (struct image_plan){.steps = &barrier, .count = 1};
-	return 0;
-}
-
-static void flush_end(struct image *image, struct image_plan *plan, int result)
-{
-}
-
 const struct image_format vmdk_format = {
 	.name = "vmdk",
 	.probe = probe,
@@ -202,6 +219,8 @@ const struct image_format vmdk_format = {
 	.map = vmdk_map,
 	.lookup = vmdk_lookup,
 	.provide = vmdk_provide,
-	.flush_begin = flush_begin,
-	.flush_end = flush_end,
+	.flush_begin = vmdk_flush_begin,
+	.flush_end = vmdk_flush_end,
+	.is_dirty = vmdk_is_dirty,
+	.manage = &vmdk_manage,
 };

@@ -418,6 +418,73 @@ static void what_cannot_be_read_is_refused_by_name(void **state)
 	refused("u.vmdk", here, IMAGE_E_CORRUPT, "cut off");
 }
 
+static void info_says_the_same(const char *name)
+{
+	scratch_must("qemu-img info %s > theirs.info && "
+		     "qemu-img info --output=json %s >> theirs.info && "
+		     "%s info %s > ours.info && "
+		     "%s info --output=json %s >> ours.info && "
+		     "diff ours.info theirs.info",
+		     name, name, qimg, name, qimg, name);
+}
+
+static void info_is_what_qemu_says(void **state)
+{
+	free(make_source(MIB));
+	scratch_must("rm -f *.vmdk && mkdir -p sub && for s in "
+		     "monolithicSparse monolithicFlat twoGbMaxExtentSparse "
+		     "twoGbMaxExtentFlat streamOptimized; do "
+		     "qemu-img convert -O vmdk -o subformat=$s src.raw "
+		     "sub/$s.vmdk || exit 1; done && "
+		     "cp sub/monolithicSparse.vmdk base.vmdk && "
+		     "qemu-img create -q -f vmdk -b base.vmdk -F vmdk d.vmdk");
+	info_says_the_same("sub/monolithicSparse.vmdk");
+	info_says_the_same("sub/monolithicFlat.vmdk");
+	info_says_the_same("sub/twoGbMaxExtentSparse.vmdk");
+	info_says_the_same("sub/twoGbMaxExtentFlat.vmdk");
+	info_says_the_same("sub/streamOptimized.vmdk");
+	info_says_the_same("d.vmdk");
+}
+
+/* Ours writes, directly and by its executor; QEMU reads and writes on. */
+static void flat_disks_are_written_in_turns(void **state)
+{
+	static const char *const kinds[] = {"monolithicFlat",
+					    "twoGbMaxExtentFlat"};
+	const uint64_t size = 5000 * KIB;
+
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		const struct image_open_request request = {
+			.path = "t.vmdk",
+			.format = "vmdk",
+			.allowed = here,
+		};
+		uint8_t *model = make_source(size);
+		struct image *image = NULL;
+
+		scratch_must("rm -f *.vmdk && qemu-img create -q -f vmdk -o "
+			     "subformat=%s t.vmdk %llu && "
+			     "qemu-img create -q -f vmdk -b t.vmdk -F vmdk "
+			     "d.vmdk && %s convert -n -O vmdk src.raw t.vmdk",
+			     kinds[i], (unsigned long long)size, qimg);
+		refused("d.vmdk", here, IMAGE_E_CORRUPT, "was changed since");
+		theirs_reads_as("t.vmdk", model, size);
+		assert_int_equal(image_open(&request, &image, NULL, NULL), 0);
+		memset(model + 100 * KIB, 9, MIB);
+		memset(model + MIB, 0, 7 * SECTOR);
+		assert_int_equal(
+			sync_io_write(image, 100 * KIB, model + 100 * KIB, MIB),
+			0);
+		assert_int_equal(sync_io_zero(image, MIB, 7 * SECTOR), 0);
+		assert_int_equal(image_close(image), 0);
+		theirs_reads_as("t.vmdk", model, size);
+		scratch_must("qemu-io -f vmdk -c 'write -P 4 3M 5k' t.vmdk");
+		memset(model + 3 * MIB, 4, 5 * KIB);
+		reads_as("t.vmdk", model, size);
+		free(model);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -432,6 +499,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(flat_extents_begin_where_they_say),
 		cmocka_unit_test(zero_extents_are_zeroes),
 		cmocka_unit_test(a_disk_may_have_hundreds_of_extents),
+		cmocka_unit_test(info_is_what_qemu_says),
+		cmocka_unit_test(flat_disks_are_written_in_turns),
 		cmocka_unit_test(what_an_image_names_is_opened_by_the_policy),
 		cmocka_unit_test(what_cannot_be_read_is_refused_by_name),
 	};

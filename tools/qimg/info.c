@@ -37,14 +37,18 @@ struct report {
 	bool encrypted;
 };
 
-/* What the file system holds for the image; a data file is counted, too. */
+/* What the file system holds for the image, with the files that it names. */
 static uint64_t disk_bytes(const struct image *image)
 {
 	struct stat st;
 	uint64_t bytes = 0;
 
-	if (image->store->fd >= 0 && fstat(image->store->fd, &st) == 0)
-		bytes = (uint64_t)st.st_blocks * 512;
+	for (size_t i = 0; i < image_store_count(image); i++) {
+		const struct store *store = image_store_at(image, i);
+
+		if (store && store->fd >= 0 && fstat(store->fd, &st) == 0)
+			bytes += (uint64_t)st.st_blocks * 512;
+	}
 	return bytes;
 }
 

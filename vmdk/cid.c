@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmdk/cid.h"
+
+#include <stdio.h>
+#include <sys/random.h>
+
+#include "vmdk/descriptor-line.h"
+
+/* The place of the @index-th line in @text. */
+static const char *line_at(const char *text, size_t bytes, size_t index)
+{
+	const char *end = text + bytes;
+
+	while (index-- > 0) {
+		const char *feed = memchr(text, '\n', (size_t)(end - text));
+
+		if (!feed)
+			return end;
+		text = feed + 1;
+	}
+	return text;
+}
+
+/* Neither the old one, nor one that means something else. */
+static uint32_t choose_next(uint32_t cid)
+{
+	uint32_t next = cid;
+
+	if (getrandom(&next, sizeof(next), 0) != sizeof(next))
+		next = cid + 1;
+	while (next == cid || next >= VMDK_NO_CID - 1)
+		next = next + 1 < VMDK_NO_CID - 1 ? next + 1 : 0;
+	return next;
+}
+
+int vmdk_cid_prepare(struct vmdk *v, const char *text, size_t bytes,
+		     uint64_t offset, char **ret_error)
+{
+	const struct vmdk_line *line = v->d.lines;
+	size_t index = 0;
+
+	while (!vmdk_line_is(&line[index], "CID"))
+		index++;
+	if (line[index].value_bytes != VMDK_CID_DIGITS)
+		return store_fail(
+			ret_error, IMAGE_E_UNSUPPORTED,
+			"%s: vmdk: descriptor: line %zu: a CID of %zu "
+			"digits cannot be changed in its place; the "
+			"image can be opened read-only",
+			v->image.store->name, index + 1,
+			line[index].value_bytes);
+	v->cid.offset = offset + line[index].value_at +
+			(uint64_t)(line_at(text, bytes, index) - text);
+	v->cid.next = choose_next(v->d.cid);
+	v->cid.state = VMDK_CID_OLD;
+	return 0;
+}
+
+void vmdk_cid_want(struct vmdk *v, struct image_extent *ret)
+{
+	if (v->cid.state == VMDK_CID_OLD)
+		v->cid.state = VMDK_CID_WANTED;
+	*ret = (struct image_extent){
+		.kind = v->plan_out ? IMAGE_BUSY : IMAGE_MUST_FLUSH,
+	};
+}
+
+static void add_cid(struct vmdk *v)
+{
+	snprintf(v->cid.text, sizeof(v->cid.text), "%08x", v->cid.next);
+	v->steps[0] = (struct image_step){
+		.kind = IMAGE_STEP_WRITE,
+		.store = v->image.store,
+		.offset = v->cid.offset,
+		.length = VMDK_CID_DIGITS,
+		.data = v->cid.text,
+	};
+	v->cid.state = VMDK_CID_OUT;
+}
+
+int vmdk_flush_begin(struct image *image, struct image_plan *ret_plan)
+{
+	struct vmdk *v = vmdk_of(image);
+	size_t count = 0;
+
+	if (v->plan_out)
+		return IMAGE_E_BUSY;
+	v->plan_out = true;
+	if (v->cid.state == VMDK_CID_WANTED) {
+		add_cid(v);
+		count = 1;
+	}
+	v->steps[count++] = (struct image_step){.kind = IMAGE_STEP_BARRIER};
+	*ret_plan = (struct image_plan){.steps = v->steps, .count = count};
+	return 0;
+}
+
+void vmdk_flush_end(struct image *image, struct image_plan *plan, int result)
+{
+	struct vmdk *v = vmdk_of(image);
+
+	v->plan_out = false;
+	*plan = (struct image_plan){0};
+	if (v->cid.state != VMDK_CID_OUT)
+		return;
+	v->cid.state = result == 0 ? VMDK_CID_NEW : VMDK_CID_WANTED;
+	if (result == 0)
+		v->d.cid = v->cid.next;
+}
+
+bool vmdk_is_dirty(struct image *image)
+{
+	const struct vmdk *v = vmdk_of(image);
+
+	return v->cid.state == VMDK_CID_WANTED;
+}

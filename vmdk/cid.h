@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The CID tells whoever made an image on top of this one that its content is no
+ * longer the same. So the first change after opening has to wait until another
+ * CID is stable: eight digits in their place, and nothing else of the
+ * descriptor is written.
+ */
+#ifndef VMDK_CID_H
+#define VMDK_CID_H
+
+#include "vmdk/core.h"
+
+/*
+ * Finds the digits in @text, the descriptor at @offset of the store, and
+ * chooses the next CID. 0, or IMAGE_E_UNSUPPORTED with *@ret_error.
+ */
+int vmdk_cid_prepare(struct vmdk *v, const char *text, size_t bytes,
+		     uint64_t offset, char **ret_error);
+
+/* A change waits: *@ret is MUST_FLUSH, or BUSY while a plan is out. */
+void vmdk_cid_want(struct vmdk *v, struct image_extent *ret);
+
+/* The plans: the new CID, if one is wanted; a barrier in any case. */
+int vmdk_flush_begin(struct image *image, struct image_plan *ret_plan);
+void vmdk_flush_end(struct image *image, struct image_plan *plan, int result);
+bool vmdk_is_dirty(struct image *image);
+
+#endif
