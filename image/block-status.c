@@ -34,32 +34,38 @@ static int look_into_store(struct block_status *s)
 		return err;
 	s->length = found.length;
 	s->zero = found.zero;
+	s->hole = found.hole;
 	s->data = !found.hole;
 	return 0;
 }
 
-static int describe(const struct image *image,
-		    const struct image_extent *extent, struct block_status *s)
+static void describe_place(const struct image_extent *extent,
+			   struct block_status *s)
+{
+	s->store = extent->store;
+	s->host_offset = extent->host_offset;
+	s->has_offset = extent->store && !extent->cipher;
+}
+
+static int describe(const struct image_extent *extent, struct block_status *s)
 {
 	s->length = extent->length;
-	s->file = image->store->name;
 	switch (extent->kind) {
 	case IMAGE_DATA:
-		s->present = s->data = s->has_offset = true;
-		s->host_offset = extent->host_offset;
-		s->store = extent->store;
-		s->file = extent->store->name;
-		if (!extent->cipher)
+		s->present = s->data = true;
+		describe_place(extent, s);
+		if (s->has_offset)
 			return look_into_store(s);
-		s->has_offset = false;
 		break;
 	case IMAGE_COMPRESSED:
 		s->present = s->data = s->compressed = true;
 		break;
 	case IMAGE_ZEROES:
 		s->present = s->zero = true;
+		describe_place(extent, s);
 		break;
 	default:
+		describe_place(extent, s);
 		break;
 	}
 	return 0;
@@ -71,8 +77,8 @@ int block_status_of_layer(struct image *image, uint64_t offset, uint64_t length,
 	struct image_extent extent;
 	int err = map_read(image, offset, length, &extent);
 
-	*ret = (struct block_status){.offset = offset};
-	return err ? err : describe(image, &extent, ret);
+	*ret = (struct block_status){.offset = offset, .image = image};
+	return err ? err : describe(&extent, ret);
 }
 
 int block_status_above(struct image *top, const struct image *below,
@@ -85,15 +91,10 @@ int block_status_above(struct image *top, const struct image *below,
 	     image = image->backing, depth++) {
 		int err;
 
+		/* What the image above has left to it. */
 		if (offset >= image->size_bytes) {
-			*ret = (struct block_status){
-				.offset = offset,
-				.length = length,
-				.depth = depth,
-				.present = true,
-				.zero = true,
-				.file = image->store->name,
-			};
+			ret->zero = true;
+			ret->present = below;
 			return 0;
 		}
 		length = MIN(length, image->size_bytes - offset);
@@ -104,7 +105,6 @@ int block_status_above(struct image *top, const struct image *below,
 		length = ret->length;
 	}
 	ret->zero = !below;
-	ret->depth = 0;
 	return 0;
 }
 
@@ -119,7 +119,7 @@ bool block_status_joins(const struct block_status *now,
 {
 	return now->depth == next->depth && now->present == next->present &&
 	       now->zero == next->zero && now->data == next->data &&
-	       now->has_offset == next->has_offset &&
+	       now->hole == next->hole && now->has_offset == next->has_offset &&
 	       now->compressed == next->compressed &&
 	       (!now->has_offset ||
 		(now->store == next->store &&

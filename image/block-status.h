@@ -11,15 +11,17 @@
 struct block_status {
 	uint64_t offset; /* guest bytes */
 	uint64_t length;
-	unsigned depth;	 /* images below the top one */
-	bool present;	 /* some image of the chain says what it is */
-	bool zero;	 /* reads as zeroes */
-	bool data;	 /* is stored */
-	bool has_offset; /* and lies as it is at @host_offset of @file */
+	/* Below the top one; of what nobody says: the lowest that reaches so far. */
+	unsigned depth;
+	struct image *image; /* the one at @depth */
+	bool present;	     /* some image of the chain says what it is */
+	bool zero;	     /* reads as zeroes */
+	bool data;	     /* is stored */
+	bool hole; /* zeroes, since the file has a hole where it is mapped */
+	bool has_offset; /* has room, and is not encrypted, at @host_offset */
 	bool compressed;
 	uint64_t host_offset;
-	const char *file; /* lives as long as the image */
-	struct store *store;
+	struct store *store; /* lives as long as the image */
 };
 
 /*
@@ -32,9 +34,10 @@ int block_status_next(struct image *image, uint64_t offset, uint64_t length,
 
 /*
  * The same of the images from @top down to the one above @below, an image of
- * the chain (or NULL: the whole of it): what they leave to it is not present.
- * What lies past the end of an image that is not the top one is zeroes, and
- * present. -EAGAIN: requests on the images, or a flush, have to get on first.
+ * the chain: what they leave to it is not present. What lies past the end of an
+ * image that is not the top one is zeroes, and present. @below NULL: as
+ * block_status_next. -EAGAIN: requests on the images, or a flush, have to get on
+ * first.
  */
 int block_status_above(struct image *top, const struct image *below,
 		       uint64_t offset, uint64_t length,

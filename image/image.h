@@ -73,9 +73,15 @@ enum image_extent_kind {
 	 * there. ZERO: make them zero there. DISCARD: punch them out there.
 	 */
 	IMAGE_DATA,
-	/* READ: all zeroes. */
+	/*
+	 * READ: all zeroes. Room for them may be mapped nevertheless, all of it
+	 * at @store, @host_offset, holding anything; else @store is NULL.
+	 */
 	IMAGE_ZEROES,
-	/* READ: whatever image->backing has; zeroes past its end or without. */
+	/*
+	 * READ: whatever image->backing has; zeroes past its end or without. With
+	 * room or without, as IMAGE_ZEROES.
+	 */
 	IMAGE_HOLE,
 	/*
 	 * READ: decompress @host_bytes at @store, @host_offset with @codec to

@@ -334,7 +334,7 @@ static int slots_facts(const struct luks *luks, const char *prefix,
 	char full[96], name[16], slot_prefix[48];
 	int err = 0;
 
-	ADD("slots", GROUP, "%s", "");
+	ADD("slots", LIST, "%s", "");
 	for (unsigned i = 0; i < LUKS_SLOTS; i++) {
 		snprintf(name, sizeof(name), "slots.%u", i);
 		ADD(name, GROUP, "%s", "");

@@ -152,6 +152,15 @@ int image_features(struct image *image, struct image_facts *ret)
 	return image->format->manage->features(image, ret);
 }
 
+int image_is_sparse(struct image *image, bool *ret)
+{
+	if (!OFFERS(image, is_sparse)) {
+		*ret = false;
+		return 0;
+	}
+	return image->format->manage->is_sparse(image, ret);
+}
+
 int image_check(struct image *image, enum image_fix fix, image_report *report,
 		void *opaque, struct image_check *ret)
 {

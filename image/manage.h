@@ -59,6 +59,7 @@ enum image_fact_kind {
 	IMAGE_FACT_BOOL,
 	IMAGE_FACT_NUMBER,
 	IMAGE_FACT_GROUP, /* @value is empty; the facts named "NAME.…" follow */
+	IMAGE_FACT_LIST, /* as a group, of "NAME.0", "NAME.1", … */
 };
 
 /*
@@ -184,6 +185,12 @@ struct image_manage {
 		       char **ret_error);
 	int (*facts)(struct image *image, struct image_facts *ret);
 	int (*features)(struct image *image, struct image_facts *ret);
+	/*
+	 * Whether more clusters are in use than the file has room on its disk
+	 * for, as where they were preallocated: then the file's holes tell of
+	 * zeroes that the image's own tables do not know.
+	 */
+	int (*is_sparse)(struct image *image, bool *ret);
 	/* The image was opened with image_open_options.check. */
 	int (*check)(struct image *image, enum image_fix fix,
 		     image_report *report, void *opaque,
@@ -237,6 +244,7 @@ int image_facts(struct image *image, struct image_facts *ret);
  * "compatible" or "autoclear". None where a format has no such bits.
  */
 int image_features(struct image *image, struct image_facts *ret);
+int image_is_sparse(struct image *image, bool *ret);
 int image_check(struct image *image, enum image_fix fix, image_report *report,
 		void *opaque, struct image_check *ret);
 int image_resize(struct image *image, uint64_t size_bytes,

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/bytes.h"
+#include "image/cipher.h"
 #include "image/codec.h"
 #include "image/open.h"
 
@@ -98,6 +99,26 @@ static int read_backing(struct image *image, uint64_t offset, uint8_t *to,
 	return err;
 }
 
+/* The number, for the cipher, of the sector that lies at @host. */
+static uint64_t crypt_sector(const struct image_extent *extent, uint64_t host)
+{
+	return (extent->crypt_offset + (host - extent->host_offset)) /
+	       CIPHER_SECTOR_BYTES;
+}
+
+static int read_data(const struct image_extent *extent, uint8_t *to)
+{
+	int err = store_read(extent->store, extent->host_offset, to,
+			     extent->length);
+
+	if (err == 0 && extent->cipher)
+		err = image_cipher_decrypt(
+			extent->cipher,
+			crypt_sector(extent, extent->host_offset), to,
+			extent->length);
+	return err;
+}
+
 int sync_io_read(struct image *image, uint64_t offset, void *ret_data,
 		 size_t length)
 {
@@ -110,8 +131,7 @@ int sync_io_read(struct image *image, uint64_t offset, void *ret_data,
 		if (err)
 			return err;
 		if (extent.kind == IMAGE_DATA)
-			err = store_read(extent.store, extent.host_offset, to,
-					 extent.length);
+			err = read_data(&extent, to);
 		else if (extent.kind == IMAGE_ZEROES)
 			memset(to, 0, extent.length);
 		else if (extent.kind == IMAGE_HOLE)
@@ -127,20 +147,37 @@ int sync_io_read(struct image *image, uint64_t offset, void *ret_data,
 	return 0;
 }
 
-/* @data, or zeroes if it is NULL. */
-static int put(struct store *store, uint64_t offset, const uint8_t *data,
-	       uint64_t length)
+static int put_encrypted(const struct image_extent *extent, uint64_t host,
+			 const uint8_t *data, uint64_t length)
+{
+	uint8_t buffer[CHUNK];
+	int err;
+
+	memcpy(buffer, data, length);
+	err = image_cipher_encrypt(extent->cipher, crypt_sector(extent, host),
+				   buffer, length);
+	return err ? err : store_write(extent->store, host, buffer, length);
+}
+
+/* To @host of the extent's store: @data, or zeroes if it is NULL. */
+static int put(const struct image_extent *extent, uint64_t host,
+	       const uint8_t *data, uint64_t length)
 {
 	static const uint8_t zeroes[CHUNK];
+	bool whole = data && !extent->cipher;
 
 	while (length) {
-		uint64_t part = data ? length : MIN(length, (uint64_t)CHUNK);
+		uint64_t part = whole ? length : MIN(length, (uint64_t)CHUNK);
+		const uint8_t *from = data ? data : zeroes;
 		int err =
-			store_write(store, offset, data ? data : zeroes, part);
+			extent->cipher
+				? put_encrypted(extent, host, from, part)
+				: store_write(extent->store, host, from, part);
 
 		if (err)
 			return err;
-		offset += part;
+		data = data ? data + part : NULL;
+		host += part;
 		length -= part;
 	}
 	return 0;
@@ -158,11 +195,11 @@ static int fill(struct image *image, const struct image_extent *extent,
 	if (length == 0)
 		return 0;
 	if (extent->fill_zeroes)
-		return put(extent->store, host, NULL, length);
+		return put(extent, host, NULL, length);
 	old = calloc(1, length);
 	err = old ? sync_io_read(image, guest, old, there) : -ENOMEM;
 	if (err == 0)
-		err = put(extent->store, host, old, length);
+		err = put(extent, host, old, length);
 	free(old);
 	return err;
 }
@@ -172,7 +209,7 @@ static int allocate(struct image *image, const struct image_extent *extent,
 {
 	uint64_t host = extent->host_offset + extent->head_bytes;
 	uint64_t end = extent->length;
-	int err = put(extent->store, host, data, extent->length);
+	int err = put(extent, host, data, extent->length);
 	int outcome;
 
 	if (err == 0)
@@ -196,8 +233,10 @@ static int change(struct image *image, enum image_op op, uint64_t offset,
 
 		if (err)
 			return err;
-		if (extent.kind == IMAGE_DATA)
-			err = put(extent.store, extent.host_offset, data,
+		/* A discard: as the executor, where holes are no zeroes. */
+		if (extent.kind == IMAGE_DATA &&
+		    !(extent.cipher && op == IMAGE_DISCARD))
+			err = put(&extent, extent.host_offset, data,
 				  extent.length);
 		else if (extent.kind == IMAGE_ALLOCATE)
 			err = allocate(image, &extent, offset, data);

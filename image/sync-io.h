@@ -17,7 +17,8 @@ extern void (*sync_io_before_commit)(void);
 
 /*
  * 0, a negative errno, or IMAGE_E_*. -EDEADLK: still busy after many tries,
- * which only another request under way can explain.
+ * which only another request under way can explain. An encrypted image takes
+ * whole sectors.
  */
 int sync_io_read(struct image *image, uint64_t offset, void *ret_data,
 		 size_t length);

@@ -4,7 +4,9 @@
  * stored; if it cannot be stored it is taken back.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/bitmap.h"
 #include "qcow2/bitmap.h"
@@ -97,6 +99,70 @@ int qcow2_bitmap_list(struct image *image, struct image_bitmaps *ret)
 	}
 	*ret = list;
 	return 0;
+}
+
+/* @prefix ends with a dot. */
+static int describe_flags(const struct qcow2 *q, const struct qcow2_bitmap *b,
+			  const char *prefix, struct image_facts *facts)
+{
+	static const struct {
+		uint32_t flag;
+		const char *name;
+	} names[] = {
+		{QCOW2_BITMAP_IN_USE, "in-use"},
+		{QCOW2_BITMAP_AUTO, "auto"},
+	};
+	uint32_t flags = qcow2_bitmap_flags(q, b);
+	char name[64];
+	int err;
+
+	snprintf(name, sizeof(name), "%sflags", prefix);
+	err = image_facts_add(facts, name, IMAGE_FACT_LIST, "%s", "");
+	for (size_t i = 0, count = 0; i < ARRAY_SIZE(names); i++) {
+		if (err || !(flags & names[i].flag))
+			continue;
+		snprintf(name, sizeof(name), "%sflags.%zu", prefix, count++);
+		err = image_facts_add(facts, name, IMAGE_FACT_STRING, "%s",
+				      names[i].name);
+	}
+	return err;
+}
+
+static int describe_bitmap(const struct qcow2 *q, const struct qcow2_bitmap *b,
+			   size_t number, struct image_facts *facts)
+{
+	char prefix[40], name[64];
+	int err;
+
+	snprintf(prefix, sizeof(prefix), "bitmaps.%zu", number);
+	err = image_facts_add(facts, prefix, IMAGE_FACT_GROUP, "%s", "");
+	strcat(prefix, ".");
+	if (err == 0)
+		err = describe_flags(q, b, prefix, facts);
+	snprintf(name, sizeof(name), "%sname", prefix);
+	if (err == 0)
+		err = image_facts_add(facts, name, IMAGE_FACT_STRING, "%s",
+				      b->name);
+	snprintf(name, sizeof(name), "%sgranularity", prefix);
+	if (err == 0)
+		err = image_facts_add(facts, name, IMAGE_FACT_NUMBER, "%llu",
+				      1ull << (b->granularity_bits & 63));
+	return err;
+}
+
+int qcow2_bitmaps_facts(struct qcow2 *q, struct image_facts *facts)
+{
+	int err = 0;
+
+	/* What was opened to be checked has not looked at them. */
+	if (q->for_check && q->bitmaps.count == 0 && !q->bitmaps.broken)
+		err = qcow2_bitmaps_open(q, false);
+	if (err || q->bitmaps.broken || q->bitmaps.count == 0)
+		return err;
+	err = image_facts_add(facts, "bitmaps", IMAGE_FACT_LIST, "%s", "");
+	for (size_t i = 0; i < q->bitmaps.count && err == 0; i++)
+		err = describe_bitmap(q, q->bitmaps.all[i], i, facts);
+	return err;
 }
 
 /* --- Adding and removing ---------------------------------------------------- */

@@ -103,6 +103,9 @@ int qcow2_bitmaps_forbid_switch(struct qcow2 *q);
  */
 int qcow2_bitmaps_store(struct qcow2 *q);
 
+/* The facts "bitmaps" and "bitmaps.…"; nothing if there are none. */
+int qcow2_bitmaps_facts(struct qcow2 *q, struct image_facts *facts);
+
 /*
  * Every range of the file that bitmaps use: directory, tables, data. Tables
  * that cannot be are left out. 0 or an error, @visit's too.

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "base/bytes.h"
+#include "qcow2/bitmap.h"
 #include "qcow2/core.h"
 #include "qcow2/crypt.h"
 #include "qcow2/manage.h"
@@ -56,6 +57,8 @@ int qcow2_facts(struct image *image, struct image_facts *ret)
 								 : "zlib");
 	if (err == 0)
 		err = qcow2_crypt_facts(qcow2_of(image), &facts);
+	if (err == 0)
+		err = qcow2_bitmaps_facts(qcow2_of(image), &facts);
 	if (err) {
 		image_facts_deinit(&facts);
 		return err;

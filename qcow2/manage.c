@@ -77,6 +77,7 @@ const struct image_manage qcow2_manage = {
 	.measure = qcow2_measure,
 	.facts = qcow2_facts,
 	.features = qcow2_features,
+	.is_sparse = qcow2_is_sparse,
 	.check = qcow2_check,
 	.amend = qcow2_amend,
 	.set_backing = qcow2_set_backing,

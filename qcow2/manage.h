@@ -16,6 +16,7 @@ int qcow2_measure(const struct image_create_request *request,
 		  char **ret_error);
 int qcow2_facts(struct image *image, struct image_facts *ret);
 int qcow2_features(struct image *image, struct image_facts *ret);
+int qcow2_is_sparse(struct image *image, bool *ret);
 int qcow2_amend(struct image *image, const struct image_amend_request *request);
 int qcow2_set_backing(struct image *image, const char *name,
 		      const char *backing_format);

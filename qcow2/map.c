@@ -17,21 +17,36 @@ static uint64_t same_run(const struct qcow2_l2 *l2, uint64_t limit,
 	return run;
 }
 
-/* How many entries read as zeroes, with or without a host cluster. */
-static uint64_t zero_run(const struct qcow2 *q, const struct qcow2_l2 *l2,
-			 uint64_t limit)
+/*
+ * Entries in a row that read as zeroes, and have host clusters in a row, or
+ * none.
+ */
+static int map_zeroes(const struct qcow2 *q, const struct qcow2_ask *ask,
+		      const struct qcow2_l2 *l2, struct image_extent *ret)
 {
+	uint64_t entry = qcow2_l2_get(l2, 0);
+	enum qcow2_cluster_kind kind = qcow2_entry_kind(q, entry);
+	bool has_room = kind == QCOW2_ZERO_ALLOCATED;
+	uint64_t limit = MIN(ask->clusters, (uint64_t)l2->count);
+	uint64_t first = entry & QCOW2_OFFSET_MASK;
 	uint64_t run = 1;
 
-	while (run < limit) {
-		enum qcow2_cluster_kind kind =
-			qcow2_entry_kind(q, qcow2_l2_get(l2, run));
+	for (; run < limit; run++) {
+		uint64_t next = qcow2_l2_get(l2, run);
 
-		if (kind != QCOW2_ZERO_PLAIN && kind != QCOW2_ZERO_ALLOCATED)
+		if (qcow2_entry_kind(q, next) != kind)
 			break;
-		run++;
+		if (has_room && (next & QCOW2_OFFSET_MASK) !=
+					first + (run << q->cluster_bits))
+			break;
 	}
-	return run;
+	*ret = (struct image_extent){
+		.kind = IMAGE_ZEROES,
+		.length = qcow2_ask_bytes(q, ask, run),
+		.store = has_room ? q->image.data_store : NULL,
+		.host_offset = has_room ? first + ask->skip : 0,
+	};
+	return 0;
 }
 
 int qcow2_map_data(struct qcow2 *q, const struct qcow2_ask *ask,
@@ -94,7 +109,6 @@ int qcow2_map_compressed(struct qcow2 *q, const struct qcow2_ask *ask,
 int qcow2_map_found(struct qcow2 *q, const struct qcow2_ask *ask,
 		    const struct qcow2_l2 *l2, struct image_extent *ret)
 {
-	enum image_extent_kind kind = IMAGE_HOLE;
 	uint64_t limit = MIN(ask->clusters, (uint64_t)l2->count);
 	uint64_t run = limit;
 	uint64_t entry;
@@ -113,15 +127,13 @@ int qcow2_map_found(struct qcow2 *q, const struct qcow2_ask *ask,
 			break;
 		case QCOW2_ZERO_PLAIN:
 		case QCOW2_ZERO_ALLOCATED:
-			kind = IMAGE_ZEROES;
-			run = zero_run(q, l2, limit);
-			break;
+			return map_zeroes(q, ask, l2, ret);
 		case QCOW2_CORRUPT_ENTRY:
 			return qcow2_corrupt_entry(q, ask->cluster, entry);
 		}
 	}
 	*ret = (struct image_extent){
-		.kind = kind,
+		.kind = IMAGE_HOLE,
 		.length = qcow2_ask_bytes(q, ask, run),
 	};
 	return 0;

@@ -44,12 +44,17 @@ static uint64_t bytes_of_run(const struct qcow2 *q, const struct qcow2_ask *ask,
 	return MIN(ask->length, (subs << q->sub_bits) - in_sub);
 }
 
-/* Sub-clusters in a row that read as zeroes, or that are absent. */
+/*
+ * Sub-clusters in a row that read as zeroes, or that are absent, in host
+ * clusters in a row or in none.
+ */
 static uint64_t unmapped_run(const struct qcow2 *q, const struct qcow2_ask *ask,
 			     const struct qcow2_l2 *l2, bool zero)
 {
 	uint64_t limit = MIN(ask->clusters, (uint64_t)l2->count);
 	unsigned first = qcow2_ask_sub(q, ask);
+	uint64_t place = qcow2_l2_get(l2, 0) & QCOW2_OFFSET_MASK;
+	enum qcow2_cluster_kind of_first = qcow2_l2_kind(q, l2, 0);
 	uint64_t run = 0;
 
 	for (uint64_t at = 0; at < limit; at++, first = 0) {
@@ -61,11 +66,12 @@ static uint64_t unmapped_run(const struct qcow2 *q, const struct qcow2_ask *ask,
 					    : qcow2_subs_absent(bitmap),
 				       first);
 
-		if (kind != QCOW2_NORMAL && kind != QCOW2_UNALLOCATED)
+		if (kind != of_first || (entry & QCOW2_OFFSET_MASK) != place)
 			break;
 		run += here;
 		if (first + here < QCOW2_SUBS)
 			break;
+		place += kind == QCOW2_NORMAL ? qcow2_cluster_bytes(q) : 0;
 	}
 	return run;
 }
@@ -114,6 +120,7 @@ int qcow2_sub_read(struct qcow2 *q, const struct qcow2_ask *ask,
 	uint64_t sub = UINT64_C(1) << qcow2_ask_sub(q, ask);
 	enum qcow2_cluster_kind kind = qcow2_extended_kind(q, entry, bitmap);
 	bool zero = qcow2_subs_zero(bitmap) & sub;
+	bool has_room = kind == QCOW2_NORMAL;
 
 	if (kind == QCOW2_IS_COMPRESSED)
 		return qcow2_map_compressed(q, ask, entry, ret);
@@ -124,6 +131,9 @@ int qcow2_sub_read(struct qcow2 *q, const struct qcow2_ask *ask,
 	*ret = (struct image_extent){
 		.kind = zero ? IMAGE_ZEROES : IMAGE_HOLE,
 		.length = bytes_of_run(q, ask, unmapped_run(q, ask, l2, zero)),
+		.store = has_room ? q->image.data_store : NULL,
+		.host_offset =
+			has_room ? (entry & QCOW2_OFFSET_MASK) + ask->skip : 0,
 	};
 	return 0;
 }

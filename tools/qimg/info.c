@@ -86,24 +86,9 @@ static void release(struct report *r)
 	image_snapshots_deinit(&r->snapshots);
 }
 
-/* A relative name is seen from the folder of the image that names it. */
-static char *actual_path(const struct report *r)
-{
-	const char *name = r->image->backing_name;
-	const char *slash = strrchr(r->name, '/');
-	char *path = NULL;
-
-	if (*name == '/' || strchr(name, ':') || !slash)
-		return strdup(name);
-	if (asprintf(&path, "%.*s%s", (int)(slash + 1 - r->name), r->name,
-		     name) < 0)
-		return NULL;
-	return path;
-}
-
 static void print_backing(const struct report *r)
 {
-	char *path = actual_path(r);
+	char *path = qimg_path_beside(r->name, r->image->backing_name);
 
 	printf("backing file: %s", r->image->backing_name);
 	if (path && strcmp(path, r->image->backing_name) != 0)
@@ -172,7 +157,7 @@ static json_t *report_json(const struct report *r)
 	if (r->encrypted)
 		json_object_set_new(value, "encrypted", json_true());
 	if (r->image->backing_name) {
-		char *path = actual_path(r);
+		char *path = qimg_path_beside(r->name, r->image->backing_name);
 
 		json_object_set_new(value, "backing-filename",
 				    json_string(r->image->backing_name));
@@ -200,29 +185,41 @@ static json_t *report_json(const struct report *r)
 	return value;
 }
 
-static int print_chain(struct image *image, const char *name, bool json,
-		       bool chain)
+static int print_one(struct image *image, const char *name, json_t *all)
 {
-	json_t *all = json_array();
+	struct report r = {.image = image, .name = name};
+	int status = collect(&r);
+
+	if (status == 0 && all)
+		json_array_append_new(all, report_json(&r));
+	else if (status == 0)
+		print_human(&r);
+	release(&r);
+	return status;
+}
+
+static int print_chain(struct image *image, const char *name, json_t *all)
+{
+	unsigned depth = 0;
 	int status = 0;
 
-	for (bool first = true; image; image = image->backing, first = false) {
-		struct report r = {
-			.image = image,
-			.name = first ? name : image->store->name,
-		};
+	for (struct image *at = image; at && status == 0; at = at->backing) {
+		char *path = qimg_path_below(image, name, depth);
 
-		status = collect(&r);
-		if (status == 0 && json)
-			json_array_append_new(all, report_json(&r));
-		if (status == 0 && !json) {
-			printf("%s", first ? "" : "\n");
-			print_human(&r);
-		}
-		release(&r);
-		if (status || !chain)
-			break;
+		if (depth++ && !all)
+			printf("\n");
+		status = print_one(at, path ? path : "?", all);
+		free(path);
 	}
+	return status;
+}
+
+/* One, or all if its backing images were opened. */
+static int print(struct image *image, const char *name, bool json, bool chain)
+{
+	json_t *all = json ? json_array() : NULL;
+	int status = print_chain(image, name, all);
+
 	if (json && status == 0)
 		output_json(chain ? json_incref(all)
 				  : json_incref(json_array_get(all, 0)));
@@ -251,7 +248,7 @@ static int run(const struct cli *cli)
 	image = qimg_open(&open);
 	if (!image)
 		return 1;
-	status = print_chain(image, open.name, json, !open.no_backing);
+	status = print(image, open.name, json, !open.no_backing);
 	image_close(image);
 	return status;
 }

@@ -3,9 +3,11 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "image/block-status.h"
+#include "image/manage.h"
 #include "image/open.h"
 #include "tools/qimg/commands.h"
 #include "tools/qimg/output.h"
@@ -28,15 +30,65 @@ static const struct cli_option options[] = {
 	{0},
 };
 
-static int print_human(const struct block_status *s, const char *name)
+struct map {
+	struct image *image;
+	const char *path;
+	bool json;
+	bool begun; /* something was printed */
+	/* By depth: whether the image is sparse, once it was asked. */
+	bool known[IMAGE_MAX_CHAIN];
+	bool sparse[IMAGE_MAX_CHAIN];
+};
+
+/*
+ * As qemu-img says it of a format that has tables: what is mapped is data, and
+ * zeroes as well where the file has a hole and the image is sparse as a whole.
+ */
+static int judge_hole(struct map *map, struct block_status *s)
 {
+	int err = 0;
+
+	if (!s->hole || s->image->cluster_bytes == 0)
+		return 0;
+	if (!map->known[s->depth])
+		err = image_is_sparse(s->image, &map->sparse[s->depth]);
+	map->known[s->depth] = true;
+	s->data = true;
+	s->hole = s->zero = map->sparse[s->depth];
+	return err;
+}
+
+/* The image's own file, or one that it names: as the chain says it. To be freed. */
+static char *file_of(const struct map *map, const struct block_status *s)
+{
+	char *path = qimg_path_below(map->image, map->path, s->depth);
+
+	for (size_t i = 0; path && i < s->image->file_count; i++) {
+		const struct image_file *file = &s->image->files[i];
+		char *beside;
+
+		if (file->store != s->store)
+			continue;
+		beside = qimg_path_beside(path, file->name);
+		free(path);
+		return beside;
+	}
+	return path;
+}
+
+static int print_human(const struct map *map, const struct block_status *s)
+{
+	char *file;
+
 	if (s->data && !s->has_offset)
 		return cli_error("File contains external, encrypted or "
 				 "compressed clusters.");
-	if (s->data && !s->zero)
-		printf("%#-16" PRIx64 "%#-16" PRIx64 "%#-16" PRIx64 "%s\n",
-		       s->offset, s->length, s->host_offset,
-		       s->depth == 0 ? name : s->file);
+	if (!s->data || s->zero)
+		return 0;
+	file = file_of(map, s);
+	printf("%#-16" PRIx64 "%#-16" PRIx64 "%#-16" PRIx64 "%s\n", s->offset,
+	       s->length, s->host_offset, file ? file : "?");
+	free(file);
 	return 0;
 }
 
@@ -53,42 +105,60 @@ static void print_json(const struct block_status *s, bool first)
 	printf("}");
 }
 
-static int print_map(struct image *image, const char *name, uint64_t start,
-		     uint64_t end, bool json)
+static int print_run(struct map *map, const struct block_status *s)
 {
-	struct block_status now, next;
-	bool have = false, first = true;
 	int status = 0;
 
-	if (!json)
-		printf("%-16s%-16s%-16s%s\n", "Offset", "Length", "Mapped to",
-		       "File");
-	while (status == 0 && (start < end || have)) {
-		bool more = start < end;
-		int err = 0;
+	if (map->json)
+		print_json(s, !map->begun);
+	else
+		status = print_human(map, s);
+	map->begun = true;
+	return status;
+}
 
-		if (more)
-			err = block_status_next(image, start, end - start,
-						&next);
-		if (err)
-			return qimg_image_error(image, name, err,
-						"Could not read file metadata");
-		if (more)
-			start += next.length;
-		if (more && have && block_status_joins(&now, &next)) {
-			now.length += next.length;
+static int look(struct map *map, uint64_t offset, uint64_t length,
+		struct block_status *ret)
+{
+	int err = block_status_next(map->image, offset, length, ret);
+
+	if (err == 0)
+		err = judge_hole(map, ret);
+	return err ? qimg_image_error(map->image, map->path, err,
+				      "Could not read file metadata")
+		   : 0;
+}
+
+static int print_runs(struct map *map, uint64_t start, uint64_t end)
+{
+	struct block_status run = {0}, next;
+	int status = 0;
+
+	for (; start < end && status == 0; start += next.length) {
+		status = look(map, start, end - start, &next);
+		if (status)
+			return status;
+		if (run.length && block_status_joins(&run, &next)) {
+			run.length += next.length;
 			continue;
 		}
-		if (have && json)
-			print_json(&now, first);
-		else if (have)
-			status = print_human(&now, name);
-		first &= !have;
-		have = more;
-		now = next;
+		if (run.length)
+			status = print_run(map, &run);
+		run = next;
 	}
-	if (json)
-		printf("%s]\n", first ? "[" : "");
+	return status || !run.length ? status : print_run(map, &run);
+}
+
+static int print_map(struct map *map, uint64_t start, uint64_t end)
+{
+	int status;
+
+	if (!map->json)
+		printf("%-16s%-16s%-16s%s\n", "Offset", "Length", "Mapped to",
+		       "File");
+	status = print_runs(map, start, end);
+	if (map->json)
+		printf("%s]\n", map->begun ? "" : "[");
 	return status;
 }
 
@@ -122,6 +192,8 @@ static int run(const struct cli *cli)
 	int json = output_format(cli);
 	uint64_t start, length;
 	struct image *image;
+	struct map map = {.json = json == 1};
+	char *path;
 	int status;
 
 	if (json < 0 || parse_range(cli, &start, &length) ||
@@ -134,7 +206,11 @@ static int run(const struct cli *cli)
 		length = image->size_bytes - start;
 	if (start >= image->size_bytes)
 		start = length = 0;
-	status = print_map(image, open.name, start, start + length, json);
+	path = qimg_path(open.name, open.image_opts);
+	map.image = image;
+	map.path = path ? path : open.name;
+	status = print_map(&map, start, start + length);
+	free(path);
 	image_close(image);
 	return status;
 }

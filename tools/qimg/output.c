@@ -209,18 +209,18 @@ static json_t *fact_value(const struct image_fact *fact)
 		return json_integer(strtoll(fact->value, NULL, 10));
 	case IMAGE_FACT_GROUP:
 		return json_object();
+	case IMAGE_FACT_LIST:
+		return json_array();
 	}
 	return NULL;
 }
 
-/* Members named 0, 1, … make an array. */
-static void put(json_t **into, const char *name, json_t *value)
+static void put(json_t *into, const char *name, json_t *value)
 {
-	if (*name < '0' || *name > '9') {
-		json_object_set_new(*into, name, value);
-		return;
-	}
-	json_array_append_new(*into, value);
+	if (json_is_array(into))
+		json_array_append_new(into, value);
+	else
+		json_object_set_new(into, name, value);
 }
 
 json_t *output_facts_json(const struct image_facts *facts)
@@ -235,13 +235,7 @@ json_t *output_facts_json(const struct image_facts *facts)
 		if (depth >= 7)
 			continue;
 		value = fact_value(fact);
-		/* An array is known by its first member. */
-		if (fact->kind == IMAGE_FACT_GROUP && i + 1 < facts->count &&
-		    strcmp(last_part(facts->facts[i + 1].name), "0") == 0) {
-			json_decref(value);
-			value = json_array();
-		}
-		put(&levels[depth], last_part(fact->name), value);
+		put(levels[depth], last_part(fact->name), value);
 		levels[depth + 1] = value;
 	}
 	return levels[0];

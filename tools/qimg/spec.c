@@ -279,6 +279,19 @@ char *qimg_path_beside(const char *path, const char *name)
 	return full;
 }
 
+char *qimg_path_below(const struct image *top, const char *path, unsigned depth)
+{
+	char *at = strdup(path);
+
+	for (; at && depth > 0; depth--, top = top->backing) {
+		char *below = qimg_path_beside(at, top->backing_name);
+
+		free(at);
+		at = below;
+	}
+	return at;
+}
+
 /* A name below those of the images above: "backing.backing.NAME". */
 static const char *skip_backing(const char *setting, unsigned *ret_depth)
 {

@@ -97,6 +97,13 @@ char *qimg_path(const char *name, bool image_opts);
 /* @name as the image at @path means it, from its folder. To be freed. */
 char *qimg_path_beside(const char *path, const char *name);
 
+/*
+ * Where the image @depth below @top lies, as its chain names it from the path of
+ * the top one on. To be freed.
+ */
+char *qimg_path_below(const struct image *top, const char *path,
+		      unsigned depth);
+
 /* Closes; a message and false if what was written could not be made stable. */
 bool qimg_close(struct image *image, const char *name);
 
