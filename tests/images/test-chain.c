@@ -15,6 +15,7 @@
 #include "image/sync-io.h"
 #include "tests/cmocka.h"
 #include "tests/images/crash-run.h"
+#include "tests/images/reference.h"
 #include "tests/images/scratch.h"
 
 enum {
@@ -28,7 +29,6 @@ enum {
 	TORN_STATES = 3,
 };
 
-static const char *qimg;
 static uint64_t random_state;
 
 static uint64_t pick(uint64_t below)
@@ -155,7 +155,7 @@ static void commit_once(uint64_t seed)
 		snprintf(options, sizeof(options), "-d");
 	scratch_must("qemu-img convert -f qcow2 -O raw ours/i%u before.raw",
 		     top);
-	scratch_must("%s commit -f qcow2 %s ours/i%u", qimg, options, top);
+	scratch_must("$QIMG commit -f qcow2 %s ours/i%u", options, top);
 	assert_string_equal(scratch_output(), "Image committed.\n");
 	must_be_clean(&c, base);
 	must_be_clean(&c, top);
@@ -200,7 +200,7 @@ static void rebase_once(uint64_t seed)
 			 new->format[at]);
 	scratch_must("qemu-img convert -f qcow2 -O raw ours/i%u before.raw",
 		     top);
-	scratch_must("%s rebase -f qcow2 -b %s ours/i%u", qimg, onto, top);
+	scratch_must("$QIMG rebase -f qcow2 -b %s ours/i%u", onto, top);
 	must_be_clean(&c, top);
 	must_read_as(&c, top, "before.raw");
 	for (unsigned i = 0; i < top; i++)
@@ -235,16 +235,14 @@ static void messages_are_those_of_qemu_img(void **state)
 			 strchr(scratch_output(), ':'));
 		*strchr(theirs, '\n') = 0;
 		assert_int_equal(
-			scratch_run("cd ours && %s %s", qimg, commands[i]), 1);
+			scratch_run("cd ours && $QIMG %s", commands[i]), 1);
 		assert_ptr_not_equal(strstr(scratch_output(), theirs), NULL);
 	}
-	assert_int_equal(scratch_run("cd ours && %s rebase -b upper -F qcow2 "
-				     "alone",
-				     qimg),
+	assert_int_equal(scratch_run("cd ours && $QIMG rebase -b upper -F "
+				     "qcow2 alone"),
 			 1);
-	scratch_must("cd ours && %s rebase -u -b gone -F raw upper && "
-		     "qemu-img info -U upper | grep 'backing file: gone'",
-		     qimg);
+	scratch_must("cd ours && $QIMG rebase -u -b gone -F raw upper && "
+		     "qemu-img info -U upper | grep 'backing file: gone'");
 }
 
 /* --- Crashes ------------------------------------------------------------------ */
@@ -444,12 +442,7 @@ int main(int argc, char **argv)
 	};
 	int failed;
 
-	/* The build's way of saying it may be relative to where we are now. */
-	qimg = argc > 1 ? realpath(argv[1], NULL) : NULL;
-	if (!qimg) {
-		fprintf(stderr, "usage: test-chain QIMG\n");
-		return 2;
-	}
+	reference_take_qimg(argc, argv);
 	scratch_enter("qemu-img");
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
 	scratch_leave();

@@ -14,47 +14,21 @@
 #include "image/sync-io.h"
 #include "qcow2/qcow2.h"
 #include "tests/cmocka.h"
+#include "tests/images/bits.h"
+#include "tests/images/reference.h"
 #include "tests/images/scratch.h"
 
 enum {
 	MIB = 1 << 20,
 	DISK = 3 * MIB + 512,
-	MAX_DISK = 8 * MIB,
 	SECTOR = 512,
 	ROUNDS = 12,
 };
 
-/* By sectors of the guest: whether one's bit is set. */
-struct bits {
-	bool set[MAX_DISK / SECTOR];
-};
-
-static struct image *open_named(const char *name)
-{
-	const struct image_open_request request = {
-		.path = name,
-		.format = "qcow2",
-		.cache_bytes = 1,
-	};
-	struct image *image = NULL;
-	char *error = NULL;
-
-	if (image_open(&request, &image, &error, NULL))
-		fail_msg("%s: %s", name, error);
-	return image;
-}
-
-static void assert_clean(const char *name)
-{
-	scratch_must("qemu-img check -f qcow2 %s", name);
-	if (!strstr(scratch_output(), "No errors were found"))
-		fail_msg("%s: %s", name, scratch_output());
-}
-
 static void close_clean(struct image *image)
 {
 	assert_int_equal(image_close(image), 0);
-	assert_clean("a.qcow2");
+	reference_clean("a.qcow2");
 }
 
 static void create(const char *options)
@@ -64,86 +38,15 @@ static void create(const char *options)
 		     options, DISK);
 }
 
-/* --- Bits, three times ------------------------------------------------------ */
-
-static void dirty(struct bits *bits, uint64_t granule, uint64_t size,
-		  uint64_t offset, uint64_t length)
-{
-	uint64_t end = MIN(align_up(offset + length, granule), size);
-
-	for (uint64_t at = align_down(offset, granule); at < end; at += SECTOR)
-		bits->set[at / SECTOR] = true;
-}
-
-static struct bits our_bits(struct image *image, const char *name)
-{
-	struct bits bits = {0};
-	uint64_t at = 0, length = 1;
-
-	while (at < image->size_bytes && length) {
-		uint64_t offset = 0;
-
-		assert_int_equal(
-			image_bitmap_next(image, name, at, &offset, &length),
-			0);
-		dirty(&bits, SECTOR, image->size_bytes, offset, length);
-		at = offset + length;
-	}
-	return bits;
-}
-
-/* What is dirty is listed as having no data. */
-static struct bits their_bits(const char *name)
-{
-	struct bits bits = {0};
-	const char *at;
-
-	/* The server needs a moment; it ends when its client has gone. */
-	scratch_must("rm -f socket; "
-		     "qemu-nbd -r -f qcow2 -B %s -k $PWD/socket a.qcow2 "
-		     ">/dev/null & for i in $(seq 500); do "
-		     "qemu-img map --output=json --image-opts driver=nbd,"
-		     "server.type=unix,server.path=socket,"
-		     "x-dirty-bitmap=qemu:dirty-bitmap:%s >map && break; "
-		     "sleep 0.02; done 2>/dev/null; kill $! 2>/dev/null; "
-		     "wait; cat map",
-		     name, name);
-	at = strstr(scratch_output(), "\"start\"");
-	assert_non_null(at);
-	for (; at; at = strstr(at + 1, "\"start\"")) {
-		unsigned long long start, length;
-		const char *data = strstr(at, "\"data\": ");
-
-		assert_int_equal(sscanf(at, "\"start\": %llu, \"length\": %llu",
-					&start, &length),
-				 2);
-		assert_true(start <= MAX_DISK && length <= MAX_DISK - start);
-		assert_non_null(data);
-		if (data[8] == 'f')
-			dirty(&bits, SECTOR, MAX_DISK, start, length);
-	}
-	return bits;
-}
-
-static void assert_same(const char *who, const char *name,
-			const struct bits *got, const struct bits *want)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(got->set); i++)
-		if (got->set[i] != want->set[i])
-			fail_msg("%s, %s: sector %zu is %d", who, name, i,
-				 got->set[i]);
-}
-
 /* Both programs find @want in a.qcow2. */
 static void assert_stored(const char *name, const struct bits *want)
 {
-	struct image *image = open_named("a.qcow2");
-	struct bits got = our_bits(image, name);
+	struct image *image = reference_open("a.qcow2", false);
 
-	assert_same("ours", name, &got, want);
+	bits_must_be("ours", name, bits_of_ours(image, name), want);
 	assert_int_equal(image_close(image), 0);
-	got = their_bits(name);
-	assert_same("theirs", name, &got, want);
+	bits_must_be("theirs", name, bits_of_theirs("-f qcow2 a.qcow2", name),
+		     want);
 }
 
 /* --- Guests ----------------------------------------------------------------- */
@@ -164,8 +67,8 @@ static void pick(struct model *model, uint64_t *ret_offset,
 	uint64_t length = (1 + (uint64_t)rand() % 64) * SECTOR;
 
 	length = MIN(length, DISK - offset);
-	dirty(&model->fine, FINE, DISK, offset, length);
-	dirty(&model->coarse, COARSE, DISK, offset, length);
+	bits_set(&model->fine, FINE, DISK, offset, length);
+	bits_set(&model->coarse, COARSE, DISK, offset, length);
 	*ret_offset = offset;
 	*ret_length = length;
 }
@@ -173,7 +76,7 @@ static void pick(struct model *model, uint64_t *ret_offset,
 static void ours_writes(struct model *model)
 {
 	static const uint8_t data[64 * SECTOR] = {1, 2, 3};
-	struct image *image = open_named("a.qcow2");
+	struct image *image = reference_open("a.qcow2", false);
 
 	for (unsigned i = 0; i < ROUNDS; i++) {
 		uint64_t offset, length;
@@ -207,7 +110,7 @@ static void theirs_writes(struct model *model)
 			 (unsigned long long)length);
 	}
 	scratch_must("qemu-io -f qcow2 %s a.qcow2", commands);
-	assert_clean("a.qcow2");
+	reference_clean("a.qcow2");
 }
 
 static void add(struct image *image, const char *name, uint32_t granularity,
@@ -228,7 +131,7 @@ static void change(enum image_bitmap_action action, const char *name,
 {
 	const struct image_bitmap_change what = {
 		.action = action, .name = name, .source_name = source_name};
-	struct image *image = open_named("a.qcow2");
+	struct image *image = reference_open("a.qcow2", false);
 
 	assert_int_equal(image_bitmap_change(image, &what), 0);
 	close_clean(image);
@@ -249,7 +152,7 @@ static void ours_are_read_and_followed_by_qemu(void **state)
 		struct image *image;
 
 		create(option_sets[i]);
-		image = open_named("a.qcow2");
+		image = reference_open("a.qcow2", false);
 		add(image, "fine", FINE, false);
 		add(image, "coarse", COARSE, false);
 		add(image, "off", SECTOR, true);
@@ -303,7 +206,7 @@ static void changes_by_name_are_qemus(void **state)
 	struct image *image;
 
 	create("cluster_size=4k");
-	image = open_named("a.qcow2");
+	image = reference_open("a.qcow2", false);
 	add(image, "b1", 0, false);
 	add(image, "b2", 65536, true);
 	assert_int_equal(image_bitmap_set(image, "b2", 2 * MIB, 1), 0);
@@ -313,7 +216,7 @@ static void changes_by_name_are_qemus(void **state)
 	srand(7);
 	theirs_writes(&model);
 	both = model.fine;
-	dirty(&both, 65536, DISK, 2 * MIB, 1);
+	bits_set(&both, 65536, DISK, 2 * MIB, 1);
 	change(IMAGE_BITMAP_MERGE, "b1", "b2");
 	assert_stored("b1", &both);
 	change(IMAGE_BITMAP_DISABLE, "b1", NULL);
@@ -326,7 +229,7 @@ static void changes_by_name_are_qemus(void **state)
 	change(IMAGE_BITMAP_CLEAR, "b1", NULL);
 	assert_stored("b1", &none);
 	scratch_must("qemu-img bitmap --merge b2 a.qcow2 b1");
-	dirty(&none, 65536, DISK, 2 * MIB, 1);
+	bits_set(&none, 65536, DISK, 2 * MIB, 1);
 	assert_stored("b1", &none);
 	change(IMAGE_BITMAP_REMOVE, "b1", NULL);
 	change(IMAGE_BITMAP_REMOVE, "b2", NULL);
@@ -340,19 +243,19 @@ static void a_size_that_changes_keeps_bits(void **state)
 	struct image *image;
 
 	create("cluster_size=64k");
-	image = open_named("a.qcow2");
+	image = reference_open("a.qcow2", false);
 	add(image, "b", FINE, false);
 	assert_int_equal(sync_io_write(image, MIB, "x", 1), 0);
 	assert_int_equal(sync_io_write(image, DISK - 1, "x", 1), 0);
 	assert_int_equal(image_resize(image, 5 * MIB, IMAGE_PREALLOCATION_OFF),
 			 0);
 	close_clean(image);
-	dirty(&bits, FINE, 5 * MIB, MIB, 1);
-	dirty(&bits, FINE, 5 * MIB, DISK - 1, 1);
+	bits_set(&bits, FINE, 5 * MIB, MIB, 1);
+	bits_set(&bits, FINE, 5 * MIB, DISK - 1, 1);
 	assert_stored("b", &bits);
 	scratch_must("qemu-img resize -q -f qcow2 a.qcow2 7M");
 	assert_stored("b", &bits);
-	image = open_named("a.qcow2");
+	image = reference_open("a.qcow2", false);
 	assert_int_equal(image_resize(image, 2 * MIB, IMAGE_PREALLOCATION_OFF),
 			 0);
 	close_clean(image);
@@ -367,7 +270,7 @@ static void what_a_crash_leaves_is_inconsistent_to_qemu(void **state)
 	struct image *image;
 
 	create("cluster_size=64k");
-	image = open_named("a.qcow2");
+	image = reference_open("a.qcow2", false);
 	add(image, "on", FINE, false);
 	add(image, "off", FINE, true);
 	assert_int_equal(sync_io_write(image, MIB, "x", 1), 0);
@@ -382,8 +285,8 @@ static void what_a_crash_leaves_is_inconsistent_to_qemu(void **state)
 		     "qemu-img info a.qcow2");
 	assert_null(strstr(scratch_output(), "in-use"));
 	assert_non_null(strstr(scratch_output(), "name: off"));
-	assert_clean("a.qcow2");
-	image = open_named("a.qcow2");
+	reference_clean("a.qcow2");
+	image = reference_open("a.qcow2", false);
 	close_clean(image);
 }
 

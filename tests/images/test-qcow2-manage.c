@@ -12,6 +12,7 @@
 #include "image/open.h"
 #include "qcow2/qcow2.h"
 #include "tests/cmocka.h"
+#include "tests/images/reference.h"
 #include "tests/images/scratch.h"
 
 static const char writes[] = "-c 'write -P 1 0 256k' -c 'write -z 64k 64k' "
@@ -28,59 +29,18 @@ static void parse(struct image_options *options, const char *text)
 }
 
 static int create(const char *name, const char *text, uint64_t size,
-		  const char *backing, char **ret_error)
+		  char **ret_error)
 {
-	struct image_options options;
-	struct image_create_request request = {
-		.path = name,
-		.size_bytes = size,
-		.options = &options,
-		.backing_name = backing,
-		.backing_format = backing ? "qcow2" : NULL,
-	};
-	int err;
-
 	*ret_error = NULL;
-	parse(&options, text);
-	assert_int_equal(
-		store_create_file(name, true, &request.store, ret_error), 0);
-	err = image_create(&qcow2_format, &request, ret_error);
-	store_free(request.store);
-	image_options_deinit(&options);
-	return err;
+	return reference_create(&qcow2_format, name, text, size, ret_error);
 }
 
-static void must_create(const char *name, const char *text, uint64_t size,
-			const char *backing)
+static void must_create(const char *name, const char *text, uint64_t size)
 {
 	char *error;
 
-	if (create(name, text, size, backing, &error))
+	if (create(name, text, size, &error))
 		fail_msg("%s: %s", text, error ? error : "");
-}
-
-static struct image *open_named(const char *name)
-{
-	static const char *const allowed[] = {".", NULL};
-	const struct image_open_request request = {
-		.path = name,
-		.format = "qcow2",
-		.cache_bytes = 1,
-		.allowed = allowed,
-	};
-	struct image *image = NULL;
-	char *error = NULL;
-
-	if (image_open(&request, &image, &error, NULL))
-		fail_msg("%s: %s", name, error ? error : "");
-	return image;
-}
-
-static void assert_clean(const char *name)
-{
-	scratch_must("qemu-img check -f qcow2 %s", name);
-	if (!strstr(scratch_output(), "No errors were found"))
-		fail_msg("%s: %s", name, scratch_output());
 }
 
 /* What QEMU says of the format, but for sizes and names. */
@@ -117,7 +77,7 @@ static const char *const option_sets[] = {
 /* @theirs has each of our facts, as a line of JSON. */
 static void assert_facts(const char *name, const char *theirs)
 {
-	struct image *image = open_named(name);
+	struct image *image = reference_open(name, false);
 	struct image_facts facts;
 
 	assert_int_equal(image_facts(image, &facts), 0);
@@ -140,8 +100,8 @@ static void what_is_made_is_what_qemu_makes(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(option_sets); i++) {
 		char ours[8192], theirs[8192];
 
-		must_create("a.qcow2", option_sets[i], (4 << 20) + 512, NULL);
-		assert_clean("a.qcow2");
+		must_create("a.qcow2", option_sets[i], (4 << 20) + 512);
+		reference_clean("a.qcow2");
 		info("a.qcow2", ours, sizeof(ours));
 		assert_facts("a.qcow2", ours);
 		scratch_must("rm -f b.qcow2 && qemu-img create -q -f qcow2 "
@@ -151,7 +111,7 @@ static void what_is_made_is_what_qemu_makes(void **state)
 		assert_string_equal(ours, theirs);
 		scratch_must("qemu-img compare a.qcow2 b.qcow2");
 		scratch_must("qemu-io -f qcow2 %s a.qcow2", writes);
-		assert_clean("a.qcow2");
+		reference_clean("a.qcow2");
 	}
 }
 
@@ -163,7 +123,7 @@ static void what_is_preallocated_is_mapped(void **state)
 		char text[64];
 
 		snprintf(text, sizeof(text), "preallocation=%s", how[i]);
-		must_create("a.qcow2", text, 4 << 20, NULL);
+		must_create("a.qcow2", text, 4 << 20);
 		scratch_must("qemu-img map --output=json a.qcow2");
 		/* One run of data from the first byte to the last. */
 		assert_non_null(
@@ -209,9 +169,9 @@ static void what_does_not_go_together_is_said(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
 		char *error;
 
-		assert_int_equal(create("a.qcow2", all[i].options, 1 << 20,
-					NULL, &error),
-				 -EINVAL);
+		assert_int_equal(
+			create("a.qcow2", all[i].options, 1 << 20, &error),
+			-EINVAL);
 		if (!error || !strstr(error, all[i].words))
 			fail_msg("%s: %s", all[i].options, error);
 		free(error);
@@ -283,7 +243,7 @@ static void measures_are_qemus(void **state)
 	scratch_must("rm -f t.qcow2 && qemu-img create -q -f qcow2 t.qcow2 8M "
 		     "&& qemu-io -f qcow2 %s t.qcow2",
 		     writes);
-	image = open_named("t.qcow2");
+	image = reference_open("t.qcow2", false);
 	for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
 		/* Each set with some of the sizes, each size with some sets. */
 		for (size_t s = i % 3; s < ARRAY_SIZE(sizes); s += 3)
@@ -321,14 +281,14 @@ static void an_emptied_image_shows_its_base_and_leaks_nothing(void **state)
 		struct image *image;
 
 		make_rich(sets[i], i % 2);
-		image = open_named("r.qcow2");
+		image = reference_open("r.qcow2", false);
 		assert_int_equal(image_make_empty(image), 0);
 		assert_int_equal(image_close(image), 0);
-		assert_clean("r.qcow2");
+		reference_clean("r.qcow2");
 		scratch_must("qemu-img compare base.qcow2 r.qcow2");
 		if (i % 2)
 			scratch_must("qemu-img snapshot -a s r.qcow2");
-		assert_clean("r.qcow2");
+		reference_clean("r.qcow2");
 	}
 }
 
@@ -338,16 +298,16 @@ static void a_backing_file_is_named_anew_and_left_alone(void **state)
 
 	make_rich("compat=1.1", false);
 	scratch_must("cp base.qcow2 other-base-with-a-longer-name.qcow2");
-	image = open_named("r.qcow2");
+	image = reference_open("r.qcow2", false);
 	assert_int_equal(image_set_backing(image,
 					   "other-base-with-a-longer-name."
 					   "qcow2",
 					   "qcow2"),
 			 0);
 	assert_int_equal(image_close(image), 0);
-	assert_clean("r.qcow2");
+	reference_clean("r.qcow2");
 	scratch_must("rm base.qcow2 && qemu-img compare r.qcow2 before.raw");
-	image = open_named("r.qcow2");
+	image = reference_open("r.qcow2", false);
 	assert_int_equal(image_set_backing(image, NULL, NULL), 0);
 	assert_null(image->backing_name);
 	assert_int_equal(image_close(image), 0);
@@ -357,7 +317,7 @@ static void a_backing_file_is_named_anew_and_left_alone(void **state)
 
 static int amend(const char *name, const char *text)
 {
-	struct image *image = open_named(name);
+	struct image *image = reference_open(name, false);
 	struct image_options options;
 	const struct image_amend_request request = {.options = &options};
 	int err;
@@ -392,7 +352,7 @@ static void amending_keeps_content_and_structure(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
 		make_rich(all[i].made, false);
 		assert_int_equal(amend("r.qcow2", all[i].amended), 0);
-		assert_clean("r.qcow2");
+		reference_clean("r.qcow2");
 		scratch_must("qemu-img info r.qcow2");
 		if (!strstr(scratch_output(), all[i].says))
 			fail_msg("%s: %s", all[i].amended, scratch_output());
@@ -405,7 +365,7 @@ static void amending_keeps_content_and_structure(void **state)
 		if (strstr(all[i].amended, "backing"))
 			continue;
 		assert_int_equal(amend("t.qcow2", all[i].amended), 0);
-		assert_clean("t.qcow2");
+		reference_clean("t.qcow2");
 		scratch_must("qemu-img compare t.qcow2 before.raw");
 	}
 }
@@ -414,8 +374,7 @@ static void a_raw_data_file_becomes_one_that_is_not(void **state)
 {
 	char *error;
 
-	must_create("f.qcow2", "data_file=f.raw,data_file_raw=on", 4 << 20,
-		    NULL);
+	must_create("f.qcow2", "data_file=f.raw,data_file_raw=on", 4 << 20);
 	scratch_must("qemu-io -f qcow2 %s f.qcow2 && "
 		     "qemu-img compare -f qcow2 -F raw f.qcow2 f.raw",
 		     writes);
@@ -424,12 +383,12 @@ static void a_raw_data_file_becomes_one_that_is_not(void **state)
 	assert_int_equal(amend("f.qcow2", "data_file="), -EINVAL);
 	scratch_must("qemu-img info f.qcow2 | grep 'data file raw: false' && "
 		     "qemu-img compare -f qcow2 -F raw f.qcow2 f.raw");
-	assert_clean("f.qcow2");
+	reference_clean("f.qcow2");
 	/* A second image beside it takes its file only if that is free. */
-	must_create("f.qcow2", "compat=1.1", 4 << 20, NULL);
+	must_create("f.qcow2", "compat=1.1", 4 << 20);
 	assert_int_equal(amend("f.qcow2", "data_file=f.raw"), -EINVAL);
 	assert_int_equal(create("g.qcow2", "data_file=no/such/folder.raw",
-				4 << 20, NULL, &error),
+				4 << 20, &error),
 			 -ENOENT);
 	free(error);
 }
@@ -448,7 +407,7 @@ static void refcounts_of_any_width_become_those_of_any_other(void **state)
 			snprintf(text, sizeof(text), "refcount_bits=%u",
 				 widths[i]);
 			assert_int_equal(amend("r.qcow2", text), 0);
-			assert_clean("r.qcow2");
+			reference_clean("r.qcow2");
 		}
 		scratch_must("qemu-img info r.qcow2 | "
 			     "grep 'refcount bits: 16$' && "
@@ -457,16 +416,16 @@ static void refcounts_of_any_width_become_those_of_any_other(void **state)
 	/* A snapshot shares clusters: two references want two bits. */
 	make_rich("cluster_size=64k", true);
 	assert_int_equal(amend("r.qcow2", "refcount_bits=1"), -ERANGE);
-	assert_clean("r.qcow2");
+	reference_clean("r.qcow2");
 	assert_int_equal(amend("r.qcow2", "refcount_bits=2"), 0);
-	assert_clean("r.qcow2");
+	reference_clean("r.qcow2");
 	scratch_must("qemu-img compare r.qcow2 before.raw");
 	/* Each of the two may make the other possible. */
 	make_rich("compat=0.10", false);
 	assert_int_equal(amend("r.qcow2", "refcount_bits=8"), -EINVAL);
 	assert_int_equal(amend("r.qcow2", "compat=1.1,refcount_bits=8"), 0);
 	assert_int_equal(amend("r.qcow2", "compat=0.10,refcount_bits=16"), 0);
-	assert_clean("r.qcow2");
+	reference_clean("r.qcow2");
 }
 
 static void what_version_2_cannot_say_is_not_amended_away(void **state)
@@ -484,7 +443,7 @@ static void what_version_2_cannot_say_is_not_amended_away(void **state)
 	make_rich("compat=1.1", true);
 	assert_int_equal(amend("r.qcow2", "compat=0.10"), -ENOTSUP);
 	assert_int_equal(amend("r.qcow2", "cluster_size=4k"), -EINVAL);
-	assert_clean("r.qcow2");
+	reference_clean("r.qcow2");
 }
 
 int main(void)

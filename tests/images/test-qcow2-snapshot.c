@@ -61,13 +61,6 @@ static void expect(struct image *image, int err)
 	assert_int_equal(err, 0);
 }
 
-static void assert_clean(const char *name)
-{
-	scratch_must("qemu-img check -f qcow2 %s", name);
-	if (!strstr(scratch_output(), "No errors were found"))
-		fail_msg("%s: %s", name, scratch_output());
-}
-
 static void assert_same(const struct disk *disk, const uint8_t *data,
 			const char *who)
 {
@@ -106,7 +99,7 @@ static void check_disk(const struct disk *disk, const char *snapshot)
 
 static void check_all(struct turns *t)
 {
-	assert_clean(IMAGE_NAME);
+	reference_clean(IMAGE_NAME);
 	check_disk(&t->now, NULL);
 	for (unsigned i = 0; i < t->kept_count; i++)
 		check_disk(&t->kept[i], t->kept[i].name);
