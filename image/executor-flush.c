@@ -12,6 +12,7 @@
 #include "image/executor-private.h"
 
 static void go_on(struct executor *executor);
+static void try_begin(struct executor *executor);
 
 static void write_ended(struct executor_transfer *transfer, int result)
 {
@@ -160,7 +161,10 @@ static void end(struct executor *executor)
 	executor_called_image(executor);
 	if (result == 0)
 		executor_group_flushed(executor);
-	release(executor, result);
+	if (flush->plan.again)
+		try_begin(executor);
+	else
+		release(executor, result);
 }
 
 /* loop_sqe may reap, and so come back here: the outer call sees to it. */

@@ -180,6 +180,11 @@ struct image_plan {
 	struct image_step *steps;
 	size_t count;
 	uint64_t ticket; /* the format's own */
+	/*
+	 * Set by flush_end, for a plan that failed as it asked for more than it
+	 * had to: the next asks for less, and is to be tried at once.
+	 */
+	bool again;
 };
 
 /* A key or passphrase for the image that lies @depth below the opened one. */

@@ -347,7 +347,7 @@ static int run_step(struct image *image, const struct image_step *step)
 	return -EINVAL;
 }
 
-int image_flush_sync(struct image *image)
+static int flush_once(struct image *image, bool *ret_again)
 {
 	struct image_plan plan;
 	int err = image_flush_begin(image, &plan);
@@ -357,9 +357,18 @@ int image_flush_sync(struct image *image)
 	for (size_t i = 0; i < plan.count && err == 0; i++)
 		err = run_step(image, &plan.steps[i]);
 	image_flush_end(image, &plan, err);
+	*ret_again = plan.again;
 	if (err == 0)
 		image_reclaim(image, image_flushes(image));
 	return err;
+}
+
+int image_flush_sync(struct image *image)
+{
+	bool again = false;
+	int err = flush_once(image, &again);
+
+	return err && again ? flush_once(image, &again) : err;
 }
 
 int image_close(struct image *image)

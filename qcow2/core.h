@@ -80,6 +80,7 @@ struct qcow2_plan_state {
 	bool marks_bitmaps;
 	bool moves_table;   /* the header names the new refcount table */
 	uint64_t resize_to; /* or 0 */
+	bool ahead;	    /* which is more than is needed now */
 	uint32_t frees;	    /* of qcow2.frees, whose mapping it clears */
 	uint32_t punches;   /* of qcow2.punches */
 };
@@ -124,6 +125,7 @@ struct qcow2 {
 	uint64_t file_bytes;  /* the file is at least this long, stably */
 	uint64_t open_bytes;  /* the file's length when opened */
 	bool grown;	      /* ahead of what is used */
+	bool grow_exactly;    /* the file did not take more than is used */
 
 	/* A refcount table on its way to a larger place. */
 	struct {

@@ -166,7 +166,8 @@ static void add_resize(struct draft *d)
 
 	if (!q->image.store->can_grow || end <= q->file_bytes)
 		return;
-	q->plan.resize_to = end + grow_ahead(q);
+	q->plan.ahead = !q->grow_exactly;
+	q->plan.resize_to = end + (q->plan.ahead ? grow_ahead(q) : 0);
 	add_step(d, IMAGE_STEP_RESIZE, q->plan.resize_to, 0);
 }
 
@@ -345,10 +346,20 @@ static void plan_succeeded(struct qcow2 *q)
 	qcow2_free_punched(q, q->plan.punches);
 }
 
+/* A limit on the file's size, which may still leave room for what is needed. */
+static bool is_too_far_ahead(struct qcow2 *q, int result)
+{
+	if (!q->plan.ahead || (result != -EFBIG && result != -ENOSPC))
+		return false;
+	q->grow_exactly = true;
+	return true;
+}
+
 void qcow2_flush_end(struct image *image, struct image_plan *plan, int result)
 {
 	struct qcow2 *q = qcow2_of(image);
 	bool failed = result != 0;
+	bool again = is_too_far_ahead(q, result);
 
 	if (failed && q->plan.orders)
 		q->must_order = true;
@@ -365,7 +376,7 @@ void qcow2_flush_end(struct image *image, struct image_plan *plan, int result)
 	q->plan = (struct qcow2_plan_state){0};
 	free((void *)(uintptr_t)plan->ticket);
 	free(plan->steps);
-	*plan = (struct image_plan){0};
+	*plan = (struct image_plan){.again = again};
 }
 
 bool qcow2_is_dirty(struct image *image)

@@ -125,6 +125,8 @@ static int setup_signals(struct daemon *daemon)
 	int err;
 
 	signal(SIGPIPE, SIG_IGN);
+	/* A limit on a file's size fails the request that meets it. */
+	signal(SIGXFSZ, SIG_IGN);
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);

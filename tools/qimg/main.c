@@ -3,6 +3,7 @@
  * qimg: makes, converts, checks and repairs disk images. Registers the formats
  * and runs the sub-command that is named.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -96,6 +97,8 @@ int main(int argc, char **argv)
 	const char *slash = strrchr(argv[0], '/');
 	int status;
 
+	/* A limit on a file's size is an error, and no reason to die. */
+	signal(SIGXFSZ, SIG_IGN);
 	cli_program = slash ? slash + 1 : argv[0];
 	for (size_t i = 0; formats[i]; i++)
 		image_register_format(formats[i]);
