@@ -140,13 +140,9 @@ static int check_downgrade(struct qcow2 *q)
 static int change_header(struct qcow2 *q, const struct qcow2_header *wanted)
 {
 	struct qcow2_header before = q->header;
-	int err;
 
 	q->header = *wanted;
-	err = qcow2_header_update(q);
-	if (err)
-		q->header = before;
-	return err;
+	return qcow2_header_replace(q, &before, NULL);
 }
 
 static int set_version(struct qcow2 *q, unsigned version,

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "image/cipher.h"
+#include "image/executor.h"
 #include "image/open.h"
 
 enum {
@@ -12,6 +13,7 @@ enum {
 	ENCRYPTED_BYTES = 64 << 10,
 	/* Answers in a row that let nothing go on. */
 	MAX_VAIN = 64,
+	LOOP_ENTRIES = 64,
 };
 
 static int write_zeroes(struct store *store, uint64_t offset, uint64_t length)
@@ -126,4 +128,79 @@ int qcow2_fill_zeroes(struct qcow2 *q, uint64_t offset, uint64_t length,
 		length -= e.length;
 	}
 	return 0;
+}
+
+/* --- Zeroes, as a guest would write them ---------------------------------- */
+
+struct zeroing {
+	struct executor_request request;
+	bool done;
+	int result;
+};
+
+static void zeroing_done(struct executor_request *request, int result)
+{
+	struct zeroing *z = container_of(request, struct zeroing, request);
+
+	z->done = true;
+	z->result = result;
+}
+
+static int run_zeroing(struct loop *loop, struct executor *executor,
+		       struct zeroing *z)
+{
+	executor_submit(executor, &z->request);
+	while (!z->done) {
+		int err = loop_wait(loop, UINT64_MAX);
+
+		if (err < 0 && err != -EINTR && !z->done)
+			return err;
+	}
+	return z->result;
+}
+
+static int run_as_guest(struct qcow2 *q, struct zeroing *z)
+{
+	const struct executor_config config = {.depth = 1};
+	struct executor *executor;
+	struct loop *loop;
+	int err = loop_new(LOOP_ENTRIES, &loop);
+
+	if (err)
+		return err;
+	err = executor_new(loop, &q->image, &config, &executor);
+	if (err == 0) {
+		err = run_zeroing(loop, executor, z);
+		executor_free(executor);
+	}
+	loop_free(loop);
+	return err;
+}
+
+int qcow2_zero_range(struct qcow2 *q, uint64_t offset, uint64_t length)
+{
+	struct zeroing z = {.request = {.op = EXECUTOR_ZERO,
+					.offset = offset,
+					.length = length,
+					.done = zeroing_done}};
+
+	return length ? run_as_guest(q, &z) : 0;
+}
+
+int qcow2_write_zeroes(struct qcow2 *q, uint64_t offset, uint64_t length)
+{
+	struct iovec iov = {.iov_base = calloc(1, length + 1),
+			    .iov_len = length};
+	struct zeroing z = {.request = {.op = EXECUTOR_WRITE,
+					.offset = offset,
+					.length = length,
+					.iov = &iov,
+					.iov_count = 1,
+					.done = zeroing_done}};
+	int err = iov.iov_base ? 0 : -ENOMEM;
+
+	if (err == 0 && length)
+		err = run_as_guest(q, &z);
+	free(iov.iov_base);
+	return err;
 }

@@ -16,4 +16,13 @@
 int qcow2_fill_zeroes(struct qcow2 *q, uint64_t offset, uint64_t length,
 		      bool written);
 
+/*
+ * Guest bytes of any alignment read as zeroes, in the way of a guest's request:
+ * what else a cluster holds stays, wherever that has to come from.
+ */
+int qcow2_zero_range(struct qcow2 *q, uint64_t offset, uint64_t length);
+
+/* The same, with host clusters; a cluster's length at most. */
+int qcow2_write_zeroes(struct qcow2 *q, uint64_t offset, uint64_t length);
+
 #endif

@@ -310,22 +310,33 @@ int qcow2_header_update(struct qcow2 *q)
 	return err;
 }
 
+int qcow2_header_replace(struct qcow2 *q, const struct qcow2_header *before,
+			 bool *ret_kept)
+{
+	char reason[sizeof(q->image.error)];
+	int err = qcow2_header_update(q);
+	bool kept;
+
+	if (err == 0)
+		return 0;
+	memcpy(reason, q->image.error, sizeof(reason));
+	q->header = *before;
+	kept = qcow2_header_update(q) == 0;
+	if (ret_kept)
+		*ret_kept = kept;
+	memcpy(q->image.error, reason, sizeof(reason));
+	return err;
+}
+
 int qcow2_header_set_features(struct qcow2 *q, uint64_t incompatible,
 			      uint64_t compatible, uint64_t autoclear)
 {
 	struct qcow2_header before = q->header;
-	int err;
 
 	if (q->header.version < 3)
 		return incompatible || compatible || autoclear ? -EINVAL : 0;
 	q->header.incompatible = incompatible;
 	q->header.compatible = compatible;
 	q->header.autoclear = autoclear;
-	err = qcow2_header_update(q);
-	if (err) {
-		q->header.incompatible = before.incompatible;
-		q->header.compatible = before.compatible;
-		q->header.autoclear = before.autoclear;
-	}
-	return err;
+	return qcow2_header_replace(q, &before, NULL);
 }

@@ -24,6 +24,15 @@
 int qcow2_header_update(struct qcow2 *q);
 
 /*
+ * The same, for a q->header that was *@before. On failure it is that again, and
+ * the old header is written back: *@ret_kept tells that the file has it,
+ * stably, so that what the new one would have named can be given back. It may
+ * be NULL.
+ */
+int qcow2_header_replace(struct qcow2 *q, const struct qcow2_header *before,
+			 bool *ret_kept);
+
+/*
  * Sets or clears incompatible, compatible and autoclear bits, in one such
  * update.
  */

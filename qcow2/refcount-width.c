@@ -131,19 +131,15 @@ static int write_set(struct widening *w, struct qcow2_memtable *ret_table)
 	return err ? err : qcow2_offline_stable(q);
 }
 
-static int write_header(struct widening *w)
+static int write_header(struct widening *w, bool *ret_kept)
 {
 	struct qcow2 *q = w->q;
 	struct qcow2_header before = q->header;
-	int err;
 
 	q->header.refcount_order = w->order;
 	q->header.reftable_offset = w->offset;
 	q->header.reftable_clusters = (uint32_t)w->table_clusters;
-	err = qcow2_header_update(q);
-	if (err)
-		q->header = before;
-	return err;
+	return qcow2_header_replace(q, &before, ret_kept);
 }
 
 /* From here on memory counts as the file does. */
@@ -183,17 +179,19 @@ static int widen(struct widening *w)
 {
 	struct qcow2 *q = w->q;
 	struct qcow2_memtable table = {0}, old;
+	bool kept = true;
 	int err = take_room(w);
 
 	if (err)
 		return err;
 	err = write_set(w, &table);
 	if (err == 0)
-		err = write_header(w);
+		err = write_header(w, &kept);
 	if (err) {
 		qcow2_memtable_deinit(&table);
-		/* What failed comes first; else the room would be lost. */
-		if (qcow2_offline_give_back(q, w->offset, bytes_of(w)) == 0)
+		/* Unless the file may name it the room is not lost. */
+		if (kept &&
+		    qcow2_offline_give_back(q, w->offset, bytes_of(w)) == 0)
 			(void)qcow2_settle(q);
 		return err;
 	}

@@ -10,32 +10,27 @@
  *		   is asked for
  *		3. the header has the new size
  *
- * Smaller	1. the header has the new size
- *		2. entries past the end are cleared, L1 entries too
- *		3. what they used is given back, and a data file is cut off
+ * Smaller	1. what is past the new end goes: see shrink.c
+ *		2. the header has the new size
+ *		3. the file is cut off where nothing is used
  *
- * A crash leaves the size before or the one after. Entries past the end that it
- * may leave are counted as others are, nobody sees them, and step 2 of the next
- * growth takes care that nobody will.
+ * A crash leaves the size before or the one after, and in the first case of a
+ * shrink less than there was past the new end. Nothing that was there comes
+ * back when somebody, who may be another program, makes the disk larger again.
+ * Entries past the end, which a growth may leave, are counted as others are and
+ * say zero; other programs have left some that do not, which is why a growth
+ * looks at all that it uncovers.
  */
 #include "qcow2/resize.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 
-#include "image/executor.h"
 #include "qcow2/bitmap.h"
 #include "qcow2/fill.h"
-#include "qcow2/free.h"
 #include "qcow2/header-write.h"
 #include "qcow2/offline.h"
-#include "qcow2/table.h"
-#include "qcow2/tree.h"
-
-enum {
-	LOOP_ENTRIES = 64,
-};
+#include "qcow2/shrink.h"
 
 static uint64_t l1_entries_for(const struct qcow2 *q, uint64_t size_bytes)
 {
@@ -48,78 +43,17 @@ static int refuse(struct qcow2 *q, int err, const char *why)
 	return image_set_error(&q->image, err, "%s", why);
 }
 
-/* --- Zeroes, as a guest would write them ---------------------------------- */
-
-struct zeroing {
-	struct executor_request request;
-	bool done;
-	int result;
-};
-
-static void zeroing_done(struct executor_request *request, int result)
-{
-	struct zeroing *z = container_of(request, struct zeroing, request);
-
-	z->done = true;
-	z->result = result;
-}
-
-static int run_zeroing(struct loop *loop, struct executor *executor,
-		       struct zeroing *z)
-{
-	executor_submit(executor, &z->request);
-	while (!z->done) {
-		int err = loop_wait(loop, UINT64_MAX);
-
-		if (err < 0 && err != -EINTR && !z->done)
-			return err;
-	}
-	return z->result;
-}
-
-/* Parts of clusters keep the rest of them, wherever that has to come from. */
-static int zero_range(struct qcow2 *q, uint64_t offset, uint64_t length)
-{
-	const struct executor_config config = {.depth = 1};
-	struct zeroing z = {.request = {.op = EXECUTOR_ZERO,
-					.offset = offset,
-					.length = length,
-					.done = zeroing_done}};
-	struct executor *executor;
-	struct loop *loop;
-	int err;
-
-	if (length == 0)
-		return 0;
-	err = loop_new(LOOP_ENTRIES, &loop);
-	if (err)
-		return err;
-	err = executor_new(loop, &q->image, &config, &executor);
-	if (err == 0) {
-		err = run_zeroing(loop, executor, &z);
-		executor_free(executor);
-	}
-	loop_free(loop);
-	return err;
-}
-
 /* --- Larger -------------------------------------------------------------- */
 
-/* The header names the L1 table as it is in @q. */
-static int update_l1(struct qcow2 *q, uint64_t offset, uint32_t entries)
+/* The header names another L1 table. */
+static int update_l1(struct qcow2 *q, uint64_t offset, uint32_t entries,
+		     bool *ret_kept)
 {
-	uint64_t old_offset = q->header.l1_offset;
-	uint32_t old_entries = q->header.l1_entries;
-	int err;
+	struct qcow2_header before = q->header;
 
 	q->header.l1_offset = offset;
 	q->header.l1_entries = entries;
-	err = qcow2_header_update(q);
-	if (err) {
-		q->header.l1_offset = old_offset;
-		q->header.l1_entries = old_entries;
-	}
-	return err;
+	return qcow2_header_replace(q, &before, ret_kept);
 }
 
 /* The table has room in its last cluster, which may hold anything. */
@@ -130,7 +64,28 @@ static int extend_l1(struct qcow2 *q, uint32_t entries)
 	for (uint32_t i = q->header.l1_entries; i < entries; i++)
 		qcow2_memtable_set(&q->l1, i, 0);
 	err = qcow2_offline_stable(q);
-	return err ? err : update_l1(q, q->header.l1_offset, entries);
+	return err ? err : update_l1(q, q->header.l1_offset, entries, NULL);
+}
+
+/* What fails leaves room taken only where the header may name it. */
+static int place_l1(struct qcow2 *q, struct qcow2_memtable *table,
+		    uint32_t entries)
+{
+	uint64_t bytes = table->bytes;
+	bool kept = true;
+	int err = qcow2_offline_take(q, bytes, &table->offset);
+
+	if (err)
+		return err;
+	err = store_write(q->image.store, table->offset, table->data, bytes);
+	if (err == 0)
+		err = qcow2_offline_stable(q);
+	if (err == 0)
+		err = update_l1(q, table->offset, entries, &kept);
+	if (err && kept &&
+	    qcow2_offline_give_back(q, table->offset, bytes) == 0)
+		(void)qcow2_settle(q);
+	return err;
 }
 
 static int move_l1(struct qcow2 *q, uint32_t entries)
@@ -144,18 +99,7 @@ static int move_l1(struct qcow2 *q, uint32_t entries)
 	if (err)
 		return err;
 	memcpy(moved.data, old.data, q->header.l1_entries * UINT64_C(8));
-	err = qcow2_offline_take(q, bytes, &moved.offset);
-	if (err) {
-		qcow2_memtable_deinit(&moved);
-		return err;
-	}
-	err = store_write(q->image.store, moved.offset, moved.data, bytes);
-	if (err == 0)
-		err = qcow2_offline_stable(q);
-	if (err == 0)
-		err = update_l1(q, moved.offset, entries);
-	else
-		(void)qcow2_offline_give_back(q, moved.offset, bytes);
+	err = place_l1(q, &moved, entries);
 	if (err) {
 		qcow2_memtable_deinit(&moved);
 		return err;
@@ -204,16 +148,6 @@ static int grow_data_file(struct qcow2 *q, uint64_t old, uint64_t size)
 	return err;
 }
 
-/* What is past the disk's end is not mapped any more. */
-static int shrink_data_file(struct qcow2 *q, uint64_t size)
-{
-	struct store *store = q->image.data_store;
-
-	if (!q->data_file || !store->can_grow || store->size_bytes <= size)
-		return 0;
-	return store_resize(store, size);
-}
-
 /* What is allocated in the file, from @from to @to, gets its space, too. */
 static int reserve_file(struct qcow2 *q, uint64_t from, uint64_t to)
 {
@@ -227,20 +161,30 @@ static int reserve_file(struct qcow2 *q, uint64_t from, uint64_t to)
 	return err == EOPNOTSUPP ? 0 : -err;
 }
 
+/* From @from to the end of its cluster, which holds something before. */
+static int preallocate_part(struct qcow2 *q, uint64_t from, uint64_t to)
+{
+	uint64_t end = align_up(from, qcow2_cluster_bytes(q));
+
+	return qcow2_write_zeroes(q, from, MIN(end, to) - from);
+}
+
 static int preallocate(struct qcow2 *q, uint64_t from, uint64_t to,
 		       enum image_preallocation how)
 {
 	uint64_t first = align_up(from, qcow2_cluster_bytes(q));
 	uint64_t end = q->end_cluster << q->cluster_bits;
-	int err = 0;
+	int err;
 
-	if (how == IMAGE_PREALLOCATION_OFF || first >= to)
+	if (how == IMAGE_PREALLOCATION_OFF)
 		return 0;
-	err = qcow2_fill_zeroes(q, first, to - first,
-				how == IMAGE_PREALLOCATION_FULL);
+	err = preallocate_part(q, from, to);
+	if (err == 0 && first < to)
+		err = qcow2_fill_zeroes(q, first, to - first,
+					how == IMAGE_PREALLOCATION_FULL);
 	if (err || how != IMAGE_PREALLOCATION_FALLOC)
 		return err;
-	return q->data_file ? reserve_file(q, first, to)
+	return q->data_file ? reserve_file(q, from, to)
 			    : reserve_file(q, end,
 					   q->end_cluster << q->cluster_bits);
 }
@@ -253,7 +197,7 @@ static int fill_new_part(struct qcow2 *q, uint64_t from, uint64_t to,
 
 	/* Not the guest's doing: to its bitmaps nothing was written. */
 	q->bitmaps.followed = NULL;
-	err = zero_range(q, from, to - from);
+	err = qcow2_zero_range(q, from, to - from);
 	if (err == 0)
 		err = preallocate(q, from, to, how);
 	if (err == 0)
@@ -262,15 +206,22 @@ static int fill_new_part(struct qcow2 *q, uint64_t from, uint64_t to,
 	return err;
 }
 
-static int set_size(struct qcow2 *q, uint64_t size)
+static int set_size(struct qcow2 *q, uint64_t size, bool *ret_kept)
 {
-	uint64_t old = q->header.size_bytes;
-	int err;
+	struct qcow2_header before = q->header;
 
 	q->header.size_bytes = size;
-	err = qcow2_header_update(q);
-	if (err)
-		q->header.size_bytes = old;
+	return qcow2_header_replace(q, &before, ret_kept);
+}
+
+/* What was allocated for a size that is not to be. Returns @err. */
+static int undo_growth(struct qcow2 *q, uint64_t old, int err)
+{
+	char reason[sizeof(q->image.error)];
+
+	memcpy(reason, q->image.error, sizeof(reason));
+	(void)qcow2_clear_past(q, old);
+	memcpy(q->image.error, reason, sizeof(reason));
 	return err;
 }
 
@@ -278,6 +229,7 @@ static int grow(struct qcow2 *q, uint64_t size, enum image_preallocation how)
 {
 	uint32_t old_used = q->header.l1_used;
 	uint64_t old = q->image.size_bytes;
+	bool kept = true;
 	int err = grow_l1(q, l1_entries_for(q, size));
 
 	if (err)
@@ -287,9 +239,11 @@ static int grow(struct qcow2 *q, uint64_t size, enum image_preallocation how)
 	err = grow_data_file(q, old, size);
 	if (err == 0)
 		err = fill_new_part(q, old, size, how);
-	q->raw_zero_from = UINT64_MAX;
 	if (err == 0)
-		err = set_size(q, size);
+		err = set_size(q, size, &kept);
+	if (err && kept)
+		err = undo_growth(q, old, err);
+	q->raw_zero_from = UINT64_MAX;
 	if (err) {
 		q->image.size_bytes = old;
 		q->header.l1_used = old_used;
@@ -299,144 +253,25 @@ static int grow(struct qcow2 *q, uint64_t size, enum image_preallocation how)
 
 /* --- Smaller ------------------------------------------------------------- */
 
-struct clearing {
-	uint64_t at; /* guest clusters */
-	uint64_t end;
-};
-
-static int clear_one(struct qcow2 *q, uint64_t cluster,
-		     const struct qcow2_l2 *l2, struct image_extent *ret)
-{
-	uint64_t entry = qcow2_l2_get(l2, 0);
-	struct metacache_block *refs[2];
-	int err;
-
-	if (entry == 0)
-		return 0;
-	if (!qcow2_free_has_room(q, 2) || qcow2_journal_room(q) == 0)
-		return qcow2_answer_full(q, ret);
-	metacache_pin(&q->cache, l2->slice);
-	err = qcow2_free_prepare(q, entry, ret, refs);
-	metacache_unpin(&q->cache, l2->slice);
-	if (err)
-		return err;
-	qcow2_free_entry(q, entry, refs);
-	qcow2_l2_set(q, l2->slice, l2->index, cluster, 0);
-	return 0;
-}
-
-static int clear_step(struct qcow2 *q, void *opaque, struct image_extent *ret)
-{
-	struct clearing *c = opaque;
-
-	while (c->at < c->end) {
-		struct qcow2_l2 l2;
-		int err = qcow2_l2_own(q, c->at, ret, &l2);
-
-		if (err == 0)
-			err = clear_one(q, c->at, &l2, ret);
-		if (err)
-			return err;
-		c->at++;
-	}
-	return 0;
-}
-
-/* Entries from guest cluster @first to the end of its L2 table. */
-static int clear_rest_of_table(struct qcow2 *q, uint64_t first)
-{
-	uint64_t entries = UINT64_C(1) << q->l2_bits;
-	struct clearing c = {.at = first, .end = align_up(first, entries)};
-	int err = 0;
-
-	if (c.at == c.end ||
-	    qcow2_memtable_get(&q->l1, first >> q->l2_bits) == 0)
-		return 0;
-	while (c.at < align_up(first, entries) && err == 0) {
-		c.end = MIN(c.at + 1024, align_up(first, entries));
-		err = qcow2_offline_run(q, clear_step, &c);
-	}
-	return err;
-}
-
-/* L1 entries from @first on, and all that they reach. */
-static int drop_tables(struct qcow2 *q, uint64_t first)
-{
-	uint32_t entries = q->header.l1_entries;
-	size_t bytes = first < entries ? (entries - first) * 8 : 0;
-	struct qcow2_tree tree;
-	uint8_t *old;
-	int err;
-
-	if (bytes == 0)
-		return 0;
-	old = malloc(bytes);
-	if (!old)
-		return -ENOMEM;
-	memcpy(old, q->l1.data + first * 8, bytes);
-	tree = (struct qcow2_tree){old, entries - first};
-	err = qcow2_tree_check(q, tree);
-	for (uint32_t i = first; i < entries && err == 0; i++)
-		if (qcow2_memtable_get(&q->l1, i) != 0)
-			qcow2_memtable_set(&q->l1, i, 0);
-	if (err == 0)
-		err = qcow2_offline_stable(q);
-	if (err == 0)
-		err = qcow2_tree_lower(q, tree);
-	free(old);
-	return err;
-}
-
-static int is_mapped_step(struct qcow2 *q, void *opaque,
-			  struct image_extent *ret)
-{
-	struct clearing *c = opaque;
-	struct qcow2_l2 l2;
-	int err = qcow2_l2_find(q, c->at, ret, &l2);
-
-	if (err == 0)
-		c->end = l2.slice && qcow2_l2_get(&l2, 0) != 0;
-	return err;
-}
-
-/* Of the last cluster, what is past the end: it must not come back. */
-static int zero_tail(struct qcow2 *q, uint64_t size)
-{
-	struct clearing c = {.at = qcow2_cluster_of(q, size)};
-	uint64_t end = align_up(size, qcow2_cluster_bytes(q));
-	int err;
-
-	if (end == size)
-		return 0;
-	err = qcow2_offline_run(q, is_mapped_step, &c);
-	if (err || !c.end)
-		return err;
-	return zero_range(q, size, MIN(end, q->image.size_bytes) - size);
-}
-
 static int shrink(struct qcow2 *q, uint64_t size)
 {
-	uint64_t first = div_round_up(size, qcow2_cluster_bytes(q));
-	uint64_t tables = div_round_up(first, UINT64_C(1) << q->l2_bits);
-	int err = set_size(q, size);
+	struct qcow2_bitmap *followed = q->bitmaps.followed;
+	uint64_t old = q->image.size_bytes;
+	int err;
 
-	if (err)
+	/* What goes with the end changes nothing of the rest. */
+	q->bitmaps.followed = NULL;
+	err = qcow2_clear_past(q, size);
+	if (err == 0)
+		err = set_size(q, size, NULL);
+	q->bitmaps.followed = followed;
+	if (err) {
+		qcow2_bitmaps_follow(q, size, old - size);
 		return err;
-	err = zero_tail(q, size);
-	if (err == 0)
-		err = qcow2_settle(q);
-	if (err == 0)
-		err = clear_rest_of_table(q, first);
-	if (err == 0)
-		err = qcow2_settle(q);
-	if (err == 0)
-		err = drop_tables(q, tables);
-	/* The size is what the header says, come what may of the rest. */
+	}
 	q->image.size_bytes = size;
 	q->header.l1_used = l1_entries_for(q, size);
-	if (err == 0)
-		err = qcow2_settle(q);
-	return err ? err : shrink_data_file(q, size);
+	return qcow2_cut_file(q);
 }
 
 static int check(struct qcow2 *q, uint64_t size, enum image_preallocation how)

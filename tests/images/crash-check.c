@@ -67,6 +67,9 @@ static uint64_t check_structure(const struct check *c)
 	if (qcow2_walk(&walk) != 0)
 		WRONG(c, "%s", walk.problem);
 	free(walk.uses);
+	if ((c->run->scenario->work & CRASH_RESIZES) && walk.hidden)
+		WRONG(c, "a larger disk would show %llu clusters or bytes",
+		      (unsigned long long)walk.hidden);
 	return walk.leaked;
 }
 
@@ -87,22 +90,79 @@ static void check_guest_disk(const struct check *c,
 			      (unsigned long long)disk->stamps[i]);
 }
 
-/* The larger disk, but of what the smaller one lacks there may be less. */
-static bool is_between(const struct check *c, const struct picture_disk *disk)
+/* A range of sectors that goes unit by unit. */
+struct clearing {
+	uint64_t from;
+	uint64_t to;
+	uint64_t unit;
+};
+
+static bool is_zero(const struct picture_disk *disk, uint64_t from, uint64_t to)
+{
+	while (from < to && disk->stamps[from] == 0)
+		from++;
+	return from == to;
+}
+
+/* Each unit is as it was, or gone. */
+static bool is_part_cleared(const struct picture_disk *disk,
+			    const struct picture_disk *before,
+			    struct clearing part)
+{
+	for (uint64_t at = part.from; at < part.to; at += part.unit) {
+		uint64_t end = MIN(at + part.unit, part.to);
+
+		if (memcmp(disk->stamps + at, before->stamps + at,
+			   (end - at) * sizeof(*disk->stamps)) != 0 &&
+		    !is_zero(disk, at, end))
+			return false;
+	}
+	return true;
+}
+
+static bool is_untouched(const struct picture_disk *disk,
+			 const struct picture_disk *before,
+			 struct clearing part)
+{
+	part.unit = part.to - part.from;
+	return part.unit == 0 ||
+	       memcmp(disk->stamps + part.from, before->stamps + part.from,
+		      part.unit * sizeof(*disk->stamps)) == 0;
+}
+
+/*
+ * A shrink was cut off: of what the smaller disk lacks sectors of its last
+ * cluster are gone, then clusters of its last L2 table, then tables; each only
+ * once all before it are (qcow2/shrink.c).
+ */
+static bool is_half_cleared(const struct check *c,
+			    const struct picture_disk *disk)
 {
 	const struct picture_disk *before = &c->phase->before->disk;
-	const struct picture_disk *after = &c->phase->after->disk;
-	const struct picture_disk *big =
-		before->sectors > after->sectors ? before : after;
+	const struct qcow2_create_options *o = &c->run->scenario->options;
+	uint64_t end = c->phase->after->disk.sectors;
+	uint64_t bytes = o->cluster_bytes ? o->cluster_bytes : 64 * KIB;
+	uint64_t cluster = bytes / GUEST_SECTOR;
+	uint64_t table = cluster * (bytes / (o->extended_l2 ? 16 : 8));
+	uint64_t in_cluster = MIN(align_up(end, cluster), before->sectors);
+	uint64_t in_table = MIN(align_up(end, table), before->sectors);
+	const struct clearing parts[] = {
+		{end, in_cluster, 1},
+		{in_cluster, in_table, cluster},
+		{in_table, before->sectors, table},
+	};
+	bool touched = false;
 
-	if (!(c->phase->loose & CRASH_LOOSE_TAIL) ||
-	    disk->size_bytes != big->size_bytes)
+	if (!(c->phase->loose & CRASH_LOOSE_TAIL) || end >= before->sectors ||
+	    disk->size_bytes != before->size_bytes ||
+	    memcmp(disk->stamps, before->stamps, end * sizeof(*disk->stamps)))
 		return false;
-	for (uint64_t i = 0; i < disk->sectors; i++)
-		if (disk->stamps[i] != big->stamps[i] &&
-		    (disk->stamps[i] != 0 ||
-		     i < MIN(before->sectors, after->sectors)))
+	for (size_t i = ARRAY_SIZE(parts); i-- > 0;) {
+		if (touched ? !is_zero(disk, parts[i].from, parts[i].to)
+			    : !is_part_cleared(disk, before, parts[i]))
 			return false;
+		touched = touched || !is_untouched(disk, before, parts[i]);
+	}
 	return true;
 }
 
@@ -112,7 +172,7 @@ static void check_disk(const struct check *c, const struct picture_disk *disk)
 		check_guest_disk(c, disk);
 	else if (!picture_same_disk(disk, &c->phase->before->disk) &&
 		 !picture_same_disk(disk, &c->phase->after->disk) &&
-		 !is_between(c, disk))
+		 !is_half_cleared(c, disk))
 		WRONG(c, "the disk is neither as before nor as after");
 }
 

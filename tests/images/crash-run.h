@@ -127,7 +127,7 @@ struct picture *crash_picture(struct crash_run *run,
 			      const struct picture *before);
 
 enum {
-	/* The disk past the smaller size may be zeroes already. */
+	/* Of what a smaller disk lacks, the first may be gone already. */
 	CRASH_LOOSE_TAIL = 1 << 0,
 };
 

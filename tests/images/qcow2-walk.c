@@ -11,6 +11,7 @@
 enum {
 	AT_VERSION = 4,
 	AT_CLUSTER_BITS = 20,
+	AT_SIZE = 24,
 	AT_L1_SIZE = 36,
 	AT_L1 = 40,
 	AT_REFTABLE = 48,
@@ -176,6 +177,23 @@ static int use_entry(struct qcow2_walk *w, uint64_t entry, bool active)
 	return use(w, "data", entry & OFFSET_BITS, 1, entry);
 }
 
+static void note_hidden(struct qcow2_walk *w, uint64_t entry, uint64_t guest)
+{
+	uint64_t cluster = UINT64_C(1) << w->cluster_bits;
+	uint64_t size = get_be64(w->data + AT_SIZE);
+	uint64_t host = entry & OFFSET_BITS;
+
+	if (w->extended_l2 || w->data_file || entry == 0 || (entry & ZERO_BIT))
+		return;
+	if (guest >= size)
+		w->hidden++;
+	else if (size - guest >= cluster || (entry & PACKED_BIT))
+		return;
+	for (uint64_t at = host + (size - guest);
+	     guest < size && at < MIN(host + cluster, w->size_bytes); at++)
+		w->hidden += w->data[at] != 0;
+}
+
 static int use_l1(struct qcow2_walk *w, uint64_t offset, uint64_t entries,
 		  bool active)
 {
@@ -199,6 +217,10 @@ static int use_l1(struct qcow2_walk *w, uint64_t offset, uint64_t entries,
 			if (w->extended_l2)
 				err = check_bitmap(w, get64(w, at),
 						   get64(w, at + 8));
+			if (active)
+				note_hidden(w, get64(w, at),
+					    (i * per_table + e)
+						    << w->cluster_bits);
 			if (err == 0)
 				err = use_entry(w, get64(w, at), active);
 		}

@@ -24,6 +24,12 @@ struct qcow2_walk {
 	uint64_t leaked; /* clusters with a refcount above their uses */
 	/* Active mappings to what has the refcount one, without COPIED. */
 	uint64_t unmarked;
+	/*
+	 * Clusters past the disk's end that are mapped to data, and bytes past
+	 * it in its last cluster that are not zero: a larger disk would show
+	 * them. Not counted with extended L2 entries or a data file.
+	 */
+	uint64_t hidden;
 	char problem[200];
 };
 
