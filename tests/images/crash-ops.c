@@ -288,9 +288,12 @@ static int write_packed(struct crash_run *run)
 	return 0;
 }
 
+/* Each is possible whatever came before. */
 static const char *const amendments[] = {
-	"lazy_refcounts=on", "lazy_refcounts=off", "refcount_bits=16",
-	"refcount_bits=8",   "refcount_bits=64",
+	"compat=1.1,lazy_refcounts=on", "compat=1.1,lazy_refcounts=off",
+	"compat=1.1,refcount_bits=16",	"compat=1.1,refcount_bits=8",
+	"compat=1.1,refcount_bits=64",	"compat=1.1,refcount_bits=32",
+	"compat=0.10,refcount_bits=16", "compat=0.10,refcount_bits=16",
 };
 
 static bool choose_amendment(struct crash_run *run,
