@@ -2,12 +2,8 @@
 #include "qcow2/alloc.h"
 
 #include "qcow2/free.h"
+#include "qcow2/overlap.h"
 #include "qcow2/refcount.h"
-
-enum {
-	/* L1 entries that a search for overlaps goes through. */
-	MAX_CHECKED_TABLES = 65536,
-};
 
 static uint64_t next_multiple(uint64_t cluster, unsigned bits)
 {
@@ -27,39 +23,6 @@ static int check_usable(struct qcow2 *q, uint64_t cluster, uint64_t count,
 	return 0;
 }
 
-/*
- * Refcounts said that these clusters are free, but an image may say anything:
- * what is known to be metadata is never given out.
- */
-static int check_overlaps(struct qcow2 *q, uint64_t first, uint32_t count)
-{
-	bool overlaps = qcow2_overlaps_tables(q, first, count);
-	uint32_t tables = MIN(q->header.l1_used, (uint32_t)MAX_CHECKED_TABLES);
-	uint64_t blocks = MIN((uint64_t)q->reftable.entries,
-			      (q->end_cluster >> q->refblock_bits) + 1);
-
-	for (uint32_t i = 0; i < tables && !overlaps; i++) {
-		uint64_t table = qcow2_cluster_of(
-			q, qcow2_memtable_get(&q->l1, i) & QCOW2_OFFSET_MASK);
-
-		overlaps = table - first < count;
-	}
-	for (uint64_t i = 0; i < blocks && !overlaps; i++)
-		overlaps = qcow2_cluster_of(
-				   q, qcow2_memtable_get(&q->reftable, i)) -
-				   first <
-			   count;
-	for (uint32_t i = 0; i < count && !overlaps; i++)
-		overlaps = !qcow2_forget_cluster(q, first + i);
-	if (overlaps)
-		return qcow2_corrupt(q,
-				     "host cluster %llu (or one of the %u "
-				     "after it) is metadata and its refcount "
-				     "is 0",
-				     (unsigned long long)first, count - 1);
-	return 0;
-}
-
 /* Needs no cached block: the new refcount block is the first to be used. */
 static int place_refblock(struct qcow2 *q, uint64_t cluster,
 			  struct image_extent *ret)
@@ -73,7 +36,7 @@ static int place_refblock(struct qcow2 *q, uint64_t cluster,
 		return qcow2_answer_full(q, ret);
 	err = check_usable(q, cluster, 1, ret);
 	if (err == 0)
-		err = check_overlaps(q, cluster, 1);
+		err = qcow2_check_overlaps(q, cluster, 1);
 	if (err)
 		return err;
 	ref = qcow2_new_slice(q, cluster, in_block >> q->slice_ref_bits,
@@ -81,6 +44,7 @@ static int place_refblock(struct qcow2 *q, uint64_t cluster,
 	qcow2_ref_set(q, ref, cluster, 1);
 	qcow2_memtable_set(&q->reftable, cluster >> q->refblock_bits,
 			   cluster << q->cluster_bits);
+	qcow2_note_table(q, cluster);
 	q->end_cluster = MAX(q->end_cluster, cluster + 1);
 	return 0;
 }
@@ -123,7 +87,7 @@ static int append_refblock(struct qcow2 *q, uint64_t index,
 		return qcow2_answer_full(q, ret);
 	err = check_usable(q, cluster, 1, ret);
 	if (err == 0)
-		err = check_overlaps(q, cluster, 1);
+		err = qcow2_check_overlaps(q, cluster, 1);
 	if (err == 0)
 		err = qcow2_ref_slice(q, cluster, ret, &ref);
 	if (err)
@@ -131,6 +95,7 @@ static int append_refblock(struct qcow2 *q, uint64_t index,
 	qcow2_ref_set(q, ref, cluster, 1);
 	qcow2_new_slice(q, cluster, 0, QCOW2_SLICE_REFCOUNT, !is_new);
 	qcow2_memtable_set(&q->reftable, index, cluster << q->cluster_bits);
+	qcow2_note_table(q, cluster);
 	q->end_cluster++;
 	return 0;
 }
@@ -277,7 +242,7 @@ static int take(struct qcow2 *q, struct metacache_block *ref, uint64_t first,
 		count++;
 	err = check_usable(q, first, count, ret);
 	if (err == 0 && (!beyond || !q->image.store->can_grow))
-		err = check_overlaps(q, first, count);
+		err = qcow2_check_overlaps(q, first, count);
 	if (err)
 		return err;
 	for (uint32_t i = 0; i < count; i++)
@@ -418,7 +383,7 @@ int qcow2_alloc_row(struct qcow2 *q, struct qcow2_row *row,
 					    "refcount block",
 					    (unsigned long long)cluster);
 		if (err == 0 && !row->fresh)
-			err = check_overlaps(q, cluster, 1);
+			err = qcow2_check_overlaps(q, cluster, 1);
 		if (err)
 			return err;
 		qcow2_ref_set(q, ref, cluster, 1);

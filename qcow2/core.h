@@ -21,6 +21,7 @@
 #include "qcow2/format.h"
 #include "qcow2/header.h"
 #include "qcow2/memtable.h"
+#include "qcow2/places.h"
 
 enum {
 	QCOW2_ANSWERED = 0x100,
@@ -104,6 +105,7 @@ struct qcow2 {
 	struct metacache cache;
 	struct qcow2_memtable l1;
 	struct qcow2_memtable reftable;
+	struct qcow2_places places; /* of what these name: see overlap.c */
 	bool for_check;	      /* opened to be checked: the guest only reads */
 	uint64_t state_bytes; /* opened as a snapshot: of the machine's state */
 	uint8_t *head;	      /* the first slice of the file, as on disk */

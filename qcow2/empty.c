@@ -172,6 +172,7 @@ int qcow2_make_empty(struct image *image)
 		return err;
 	}
 	q->l1 = table;
+	qcow2_places_deinit(&q->places);
 	err = give_back_all(q, &old);
 	qcow2_memtable_deinit(&old);
 	return err ? err : clear_data_last(q);

@@ -14,7 +14,10 @@
 #include "qcow2/snapshot.h"
 
 enum {
-	/* Flushes that closing may take: a free goes through three plans. */
+	/*
+	 * What waits is done after a few: a free goes through three plans, a
+	 * refcount table's move through two before it frees the old place.
+	 */
 	MAX_CLOSE_FLUSHES = 16,
 };
 
@@ -92,6 +95,7 @@ int qcow2_reload(struct qcow2 *q)
 	int err;
 
 	metacache_deinit(&q->cache);
+	qcow2_places_deinit(&q->places);
 	qcow2_memtable_deinit(&q->l1);
 	qcow2_memtable_deinit(&q->reftable);
 	memset(&q->regrow, 0, sizeof(q->regrow));
@@ -169,6 +173,7 @@ static int load(struct qcow2 *q, const struct image_open_options *o)
 static void destroy(struct qcow2 *q)
 {
 	metacache_deinit(&q->cache);
+	qcow2_places_deinit(&q->places);
 	qcow2_memtable_deinit(&q->l1);
 	qcow2_memtable_deinit(&q->reftable);
 	qcow2_bitmaps_deinit(q);
@@ -309,7 +314,9 @@ int qcow2_settle(struct qcow2 *q)
 		if (err)
 			return err;
 	}
-	return 0;
+	return image_set_error(&q->image, -EBUSY,
+			       "something still waits after %d flushes",
+			       MAX_CLOSE_FLUSHES);
 }
 
 /* All refcounts are as they should be again: nobody has to mend them. */

@@ -154,6 +154,7 @@ static void adopt(struct widening *w, const struct qcow2_memtable *table)
 			metacache_drop(&q->cache, block);
 	}
 	q->reftable = *table;
+	qcow2_places_deinit(&q->places);
 	q->refblock_bits = q->cluster_bits + 3 - w->order;
 	q->slice_ref_bits = q->slice_bits + 3 - w->order;
 	q->free_hint = 1;

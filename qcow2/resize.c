@@ -105,6 +105,7 @@ static int move_l1(struct qcow2 *q, uint32_t entries)
 		return err;
 	}
 	q->l1 = moved;
+	qcow2_places_deinit(&q->places);
 	err = old.placed ? qcow2_offline_give_back(q, old.offset, old.placed)
 			 : 0;
 	qcow2_memtable_deinit(&old);
@@ -236,6 +237,7 @@ static int grow(struct qcow2 *q, uint64_t size, enum image_preallocation how)
 		return err;
 	q->image.size_bytes = size;
 	q->header.l1_used = l1_entries_for(q, size);
+	qcow2_places_deinit(&q->places);
 	err = grow_data_file(q, old, size);
 	if (err == 0)
 		err = fill_new_part(q, old, size, how);

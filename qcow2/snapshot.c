@@ -525,6 +525,7 @@ static int switch_over(struct qcow2 *q, struct applying *a)
 		return err;
 	}
 	q->l1 = a->l1;
+	qcow2_places_deinit(&q->places);
 	a->l1 = l1;
 	/* What lies past the old table's end in its last cluster is nothing. */
 	a->tree = (struct qcow2_tree){l1.data, before.l1_entries};

@@ -6,6 +6,7 @@
 
 #include "qcow2/alloc.h"
 #include "qcow2/free.h"
+#include "qcow2/overlap.h"
 
 /* See core.c. */
 #define TICKET_COPY UINT64_MAX
@@ -229,6 +230,7 @@ static int new_table(struct qcow2 *q, uint64_t guest_cluster,
 				QCOW2_SLICE_L2, !run.reads_zero);
 	qcow2_memtable_set(&q->l1, l1_index_of(q, guest_cluster),
 			   run.first << q->cluster_bits | QCOW2_COPIED);
+	qcow2_note_table(q, run.first);
 	*ret_l2 = place_in_slice(q, guest_cluster, slice);
 	return 0;
 }
@@ -292,6 +294,7 @@ static int copy_table(struct qcow2 *q, uint64_t guest_cluster, uint64_t table,
 		q->copy.state = QCOW2_COPY_IDLE;
 		qcow2_memtable_set(&q->l1, l1_index_of(q, guest_cluster),
 				   run.first << q->cluster_bits | QCOW2_COPIED);
+		qcow2_note_table(q, run.first);
 		qcow2_free_queue(q, refs[0], qcow2_cluster_of(q, table), 1);
 	}
 	metacache_unpin(&q->cache, refs[0]);
