@@ -2,14 +2,15 @@
 /*
  * What an image says is changed, and then everything that can be done to an
  * image is done to it. The input is a program of records: the first byte
- * chooses one of a few small sound images (made anew by the driver itself),
- * records of one sort write into its header, tables, refcounts, snapshots and
- * bitmaps, those of the other do things. So each mutation that the fuzzer makes
- * is one that an image's structure knows.
+ * chooses one of a few small sound images (made anew by the driver itself) and
+ * for what it is opened, records of one sort write into its header, tables,
+ * refcounts, snapshots and bitmaps, those of the other do things. So each
+ * mutation that the fuzzer makes is one that an image's structure knows. A data
+ * file that an image names is there, with something in it.
  *
  * No input may crash, take more than two seconds of processor time or make the
  * process larger by 256 MiB. What a repair says is whole stays so: the next
- * check finds nothing.
+ * check finds nothing, nor does one after further writes.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -40,6 +41,7 @@ enum {
 	MAX_SECONDS = 2,
 	MAX_GROWTH = 256 * MIB,
 	MAX_LENGTH = 256 * KIB,
+	DATA_FILE_BYTES = 64 * KIB,
 };
 
 /* What is not touched again shall not count as the driver's. */
@@ -54,6 +56,7 @@ struct kind {
 	struct qcow2_create_options options;
 	unsigned snapshots;
 	unsigned bitmaps;
+	bool compressed; /* some of it is */
 };
 
 static const struct kind kinds[] = {
@@ -78,6 +81,31 @@ static const struct kind kinds[] = {
 		     .backing_format = "raw"},
 	 .snapshots = 1,
 	 .bitmaps = 1},
+	{.options = {.size_bytes = 256 * KIB,
+		     .cluster_bytes = 1 * KIB,
+		     .data_name = "data"},
+	 .bitmaps = 1},
+	{.options = {.size_bytes = 512 * KIB,
+		     .cluster_bytes = 16 * KIB,
+		     .extended_l2 = true},
+	 .snapshots = 1,
+	 .compressed = true},
+};
+
+/* What an image is opened for; more than one thing takes more time. */
+enum {
+	USE_READ = 1 << 0,
+	USE_WRITE = 1 << 1,
+	USE_SNAPSHOT = 1 << 2,
+	USE_CHECK = 1 << 3,
+	USE_FIX_LEAKS = 1 << 4,
+	USE_FIX_ALL = 1 << 5,
+	USE_EVERYTHING = (1 << 6) - 1,
+};
+
+static const unsigned uses[] = {
+	USE_EVERYTHING, USE_READ,  USE_WRITE,	  USE_SNAPSHOT,
+	USE_WRITE,	USE_CHECK, USE_FIX_LEAKS, USE_FIX_ALL,
 };
 
 struct sound {
@@ -88,6 +116,25 @@ struct sound {
 static struct sound sounds[ARRAY_SIZE(kinds)];
 static long usual_kib; /* the process's size with these */
 
+/* Takes @image; NULL if it does not go with the file. */
+static struct image *with_data_file(struct image *image, bool read_only)
+{
+	struct store *data;
+	char *error = NULL;
+
+	if (store_new_bounded(DATA_FILE_BYTES, CAPACITY, &data) != 0)
+		abort();
+	memset(store_memory_data(data), 0xd7, DATA_FILE_BYTES / 2);
+	data->read_only = read_only;
+	if (image_attach(image, 0, data, &error) == 0)
+		return image;
+	free(error);
+	store_free(data);
+	image_close(image);
+	return NULL;
+}
+
+/* Takes @store; NULL if it is no image. */
 static struct image *open_image(struct store *store, bool read_only, bool check,
 				const char *snapshot)
 {
@@ -100,14 +147,17 @@ static struct image *open_image(struct store *store, bool read_only, bool check,
 	struct image *image = NULL;
 	char *error = NULL;
 
-	if (qcow2_format.open(store, &options, &image, &error) != 0)
-		image = NULL;
-	free(error);
-	return image;
+	if (qcow2_format.open(store, &options, &image, &error) != 0) {
+		free(error);
+		store_free(store);
+		return NULL;
+	}
+	return image->file_count ? with_data_file(image, read_only) : image;
 }
 
 static void add_extras(struct image *image, const struct kind *kind)
 {
+	static const uint8_t packed[64 * KIB] = {1, 2, 3};
 	uint8_t bytes[3 * KIB];
 
 	memset(bytes, 0x5a, sizeof(bytes));
@@ -128,11 +178,27 @@ static void add_extras(struct image *image, const struct kind *kind)
 		     at += 32 * KIB)
 			if (sync_io_write(image, at, bytes, sizeof(bytes)))
 				abort();
+		if (kind->compressed &&
+		    sync_io_write_packed(image, i * image->cluster_bytes,
+					 packed, image->cluster_bytes) != 0)
+			abort();
 		if (sync_io_zero(image, 8 * KIB * i, 4 * KIB))
 			abort();
 		if (i < kind->snapshots)
 			(void)image_snapshot_create(image, name);
 	}
+}
+
+/* Whole clusters, so far as there is anything in them. */
+static uint64_t used_bytes(struct store *store)
+{
+	const uint8_t *data = store_memory_data(store);
+	uint64_t bytes = store->size_bytes;
+
+	while (bytes && data[bytes - 1] == 0)
+		bytes--;
+	return MIN(align_up(bytes, UINT64_C(1) << get_be32(data + 20)),
+		   store->size_bytes);
 }
 
 static void make_sound(unsigned which)
@@ -158,7 +224,8 @@ static void make_sound(unsigned which)
 	add_extras(image, kind);
 	if (sync_io_settle(image) != 0)
 		abort();
-	sound->bytes = MIN(copy->size_bytes, (uint64_t)2 * MIB);
+	/* The file was made longer than it has to be. */
+	sound->bytes = MIN(used_bytes(copy), (uint64_t)2 * MIB);
 	sound->data = malloc(sound->bytes);
 	if (!sound->data || store_read(copy, 0, sound->data, sound->bytes) != 0)
 		abort();
@@ -459,50 +526,104 @@ static void use(const struct sound *sound, const struct record *records,
 	struct store *store = store_of(sound, read_only);
 	struct image *image = open_image(store, read_only, false, snapshot);
 
-	if (!image) {
-		store_free(store);
+	if (!image)
 		return;
-	}
 	for (size_t i = 0; i < count; i++)
 		if (records[i].what & 0x80)
 			act(image, &records[i]);
 	image_close(image);
 }
 
-/* Twice: the second time there is nothing left to be done. */
-static void repair(const struct sound *sound, enum image_fix fix)
+/* What was repaired, and whatever is done to it then, is whole. */
+static void expect_clean(struct image *image, const char *when)
 {
-	struct store *store = store_of(sound, false);
-	struct image *image = open_image(store, false, true, NULL);
-	struct image_check first, second;
-	int err;
+	struct image_check check;
+	int err = image_check(image, IMAGE_FIX_NONE, NULL, NULL, &check);
 
-	if (!image) {
-		store_free(store);
+	if (err == 0 && check.corruptions == 0 && check.leaks == 0 &&
+	    check.check_errors == 0)
+		return;
+	fprintf(stderr, "%s: %d, %llu corruptions, %llu leaks: %s\n", when, err,
+		(unsigned long long)check.corruptions,
+		(unsigned long long)check.leaks, image_error(image));
+	abort();
+}
+
+/* What lies in a store whose image will be closed. */
+static struct sound copy_of(struct store *store)
+{
+	struct sound copy = {.data = malloc(store->size_bytes + 1),
+			     .bytes = store->size_bytes};
+
+	if (!copy.data || store_read(store, 0, copy.data, copy.bytes) != 0)
+		abort();
+	return copy;
+}
+
+static void write_on(const struct sound *repaired, const struct record *records,
+		     size_t count)
+{
+	struct store *store = store_of(repaired, false);
+	struct image *image = open_image(store, false, false, NULL);
+	struct sound written;
+
+	if (!image)
+		return;
+	for (size_t i = 0; i < count; i++)
+		if ((records[i].what & 0x80) && records[i].what % 8 < 4)
+			guest_request(image, &records[i]);
+	if (sync_io_settle(image) != 0) {
+		image_close(image);
 		return;
 	}
-	err = image_check(image, fix, NULL, NULL, &first);
-	if (err == 0 && fix == IMAGE_FIX_ALL && first.corruptions == 0 &&
-	    first.check_errors == 0) {
-		err = image_check(image, fix, NULL, NULL, &second);
-		if (err == 0 && (second.corruptions_fixed ||
-				 second.corruptions || second.leaks_fixed)) {
-			fprintf(stderr, "the second repair found more\n");
-			abort();
-		}
-	}
+	written = copy_of(store);
+	image_close(image);
+	image = open_image(store_of(&written, false), false, true, NULL);
+	free(written.data);
+	if (!image)
+		abort();
+	expect_clean(image, "written to after a repair");
 	image_close(image);
 }
 
-static void run(const struct sound *sound, const struct record *records,
-		size_t count)
+/* Then there is nothing left to be done, and writing does no harm. */
+static void repair(const struct sound *sound, enum image_fix fix,
+		   const struct record *records, size_t count)
 {
-	use(sound, records, count, true, NULL);
-	use(sound, records, count, false, NULL);
-	use(sound, records, count, true, "s0");
-	repair(sound, IMAGE_FIX_NONE);
-	repair(sound, IMAGE_FIX_LEAKS);
-	repair(sound, IMAGE_FIX_ALL);
+	struct store *store = store_of(sound, false);
+	struct image *image = open_image(store, false, true, NULL);
+	struct sound repaired = {0};
+	struct image_check check;
+
+	if (!image)
+		return;
+	if (image_check(image, fix, NULL, NULL, &check) == 0 &&
+	    fix == IMAGE_FIX_ALL && check.corruptions == 0 &&
+	    check.check_errors == 0) {
+		expect_clean(image, "after a repair");
+		repaired = copy_of(store);
+	}
+	image_close(image);
+	if (repaired.data)
+		write_on(&repaired, records, count);
+	free(repaired.data);
+}
+
+static void run(const struct sound *sound, unsigned what,
+		const struct record *records, size_t count)
+{
+	if (what & USE_READ)
+		use(sound, records, count, true, NULL);
+	if (what & USE_WRITE)
+		use(sound, records, count, false, NULL);
+	if (what & USE_SNAPSHOT)
+		use(sound, records, count, true, "s0");
+	if (what & USE_CHECK)
+		repair(sound, IMAGE_FIX_NONE, records, count);
+	if (what & USE_FIX_LEAKS)
+		repair(sound, IMAGE_FIX_LEAKS, records, count);
+	if (what & USE_FIX_ALL)
+		repair(sound, IMAGE_FIX_ALL, records, count);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -527,7 +648,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (!(records[i].what & 0x80))
 			change(&sound, &records[i]);
 	set_timer(MAX_SECONDS);
-	run(&sound, records, count);
+	run(&sound, uses[data[0] / ARRAY_SIZE(kinds) % ARRAY_SIZE(uses)],
+	    records, count);
 	set_timer(0);
 	free(sound.data);
 	if ((peak_kib() - usual_kib) * 1024 > MAX_GROWTH) {
@@ -550,8 +672,11 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size,
 		data[0] = 0;
 	if (seed % 8 == 0)
 		return LLVMFuzzerMutate(data, size, max_size);
-	if (seed % 8 == 1)
-		data[0] = seed >> 8;
+	/* Opened for one thing at a time: inputs are to be many. */
+	if (seed % 8 == 1 ||
+	    uses[data[0] / ARRAY_SIZE(kinds) % ARRAY_SIZE(uses)] ==
+		    USE_EVERYTHING)
+		data[0] = seed >> 8 | ARRAY_SIZE(kinds);
 	if (seed % 8 <= 3 && end + RECORD_BYTES <= max_size &&
 	    count < MAX_RECORDS) {
 		memmove(data + at + RECORD_BYTES, data + at, end - at);
