@@ -78,7 +78,7 @@ static int vmdk_facts(struct image *image, struct image_facts *ret)
 	int err = v->d.create_type ? add_descriptor(&v->d, &facts) : 0;
 
 	if (err == 0)
-		err = image_facts_add(&facts, "extents", IMAGE_FACT_GROUP, "%s",
+		err = image_facts_add(&facts, "extents", IMAGE_FACT_LIST, "%s",
 				      "");
 	for (size_t i = 0; i < v->part_count && err == 0; i++)
 		err = add_part(v, &v->parts[i], i, &facts);

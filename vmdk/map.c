@@ -130,11 +130,11 @@ static bool map_stream(const struct vmdk_ask *ask,
 	return true;
 }
 
-static void map_run(const struct vmdk_ask *ask, enum image_extent_kind kind,
-		    uint64_t grains, uint64_t offset, struct image_extent *ret)
+static void map_data(const struct vmdk_ask *ask, uint64_t grains,
+		     uint64_t offset, struct image_extent *ret)
 {
 	*ret = (struct image_extent){
-		.kind = kind,
+		.kind = IMAGE_DATA,
 		.length = vmdk_ask_bytes(ask, grains),
 		.store = ask->part->store,
 		.host_offset = offset + ask->skip,
@@ -158,9 +158,12 @@ bool vmdk_map_found(const struct vmdk_ask *ask, const struct vmdk_table *table,
 	if (kind == VMDK_GRAIN_ABSENT)
 		vmdk_map_absent(ask, run, ret);
 	else if (kind == VMDK_GRAIN_ZEROES)
-		map_run(ask, IMAGE_ZEROES, run, 0, ret);
+		*ret = (struct image_extent){
+			.kind = IMAGE_ZEROES,
+			.length = vmdk_ask_bytes(ask, run),
+		};
 	else
-		map_run(ask, IMAGE_DATA, run, offset, ret);
+		map_data(ask, run, offset, ret);
 	return true;
 }
 
