@@ -37,13 +37,19 @@ struct report {
 	bool encrypted;
 };
 
-/* What the file system holds for the image, with the files that it names. */
+/*
+ * What the file system holds for the image, with the files that it names; but
+ * for the data file of a QCOW2 image, which qemu-img info does not open.
+ */
 static uint64_t disk_bytes(const struct image *image)
 {
 	struct stat st;
 	uint64_t bytes = 0;
+	size_t count = strcmp(image->format->name, "qcow2") == 0
+			       ? 1
+			       : image_store_count(image);
 
-	for (size_t i = 0; i < image_store_count(image); i++) {
+	for (size_t i = 0; i < count; i++) {
 		const struct store *store = image_store_at(image, i);
 
 		if (store && store->fd >= 0 && fstat(store->fd, &st) == 0)
