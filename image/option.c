@@ -2,6 +2,7 @@
 #include "image/option.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -240,6 +241,7 @@ static const struct image_option *find_option(const struct image_option *table,
 static int unknown(const struct image_option *table, unsigned uses,
 		   const char *typed, char **ret_error)
 {
+	const struct image_option *all = table;
 	const char *names[64];
 	const char *nearest;
 	size_t count = 0;
@@ -249,16 +251,17 @@ static int unknown(const struct image_option *table, unsigned uses,
 			names[count++] = table->name;
 	names[count] = NULL;
 	nearest = image_nearest_name(typed, names);
+	if (find_option(all, UINT_MAX, typed))
+		return store_fail(ret_error, -EINVAL,
+				  "Invalid parameter '%s'\nThis option is "
+				  "only supported for image creation",
+				  typed);
 	if (nearest)
 		return store_fail(ret_error, -EINVAL,
-				  "unknown option \"%s\"; did you mean "
-				  "\"%s\"?",
+				  "Invalid parameter '%s': did you mean "
+				  "'%s'?",
 				  typed, nearest);
-	return store_fail(
-		ret_error, -EINVAL,
-		"unknown option \"%s\"; \"-o help\" lists those there "
-		"are",
-		typed);
+	return store_fail(ret_error, -EINVAL, "Invalid parameter '%s'", typed);
 }
 
 int image_options_check(const struct image_options *options,

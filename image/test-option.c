@@ -62,7 +62,8 @@ static void wrong_options_are_named(void **state)
 	expect_refused("preallocation=of", IMAGE_OPTION_CREATE, "falloc");
 	expect_refused("refcount_bits=8k", IMAGE_OPTION_CREATE, "number");
 	expect_refused("=1", IMAGE_OPTION_CREATE, "no name");
-	expect_refused("entirely_different=1", IMAGE_OPTION_CREATE, "help");
+	expect_refused("entirely_different=1", IMAGE_OPTION_CREATE,
+		       "entirely_different");
 }
 
 static void sizes_have_limits(void **state)

@@ -4,6 +4,7 @@
  * a crash between two leaves the first one made.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "qcow2/create-options.h"
@@ -109,10 +110,13 @@ static int remove_zero_flags(struct qcow2 *q,
 	return err ? err : qcow2_settle(q);
 }
 
+static const char no_lazy[] =
+	"Lazy refcounts only supported with compatibility level 1.1 and above "
+	"(use compat=1.1 or greater)";
+
 static int refuse(struct qcow2 *q, const char *why)
 {
-	return image_set_error(&q->image, -ENOTSUP,
-			       "version 2 (compat=0.10) cannot have %s", why);
+	return image_set_error(&q->image, -ENOTSUP, "%s", why);
 }
 
 static int check_downgrade(struct qcow2 *q)
@@ -120,20 +124,21 @@ static int check_downgrade(struct qcow2 *q)
 	const struct qcow2_header *h = &q->header;
 
 	if (h->refcount_order != 4)
-		return refuse(q, "refcounts of other than 16 bits");
+		return refuse(q, "compat=0.10 requires refcount_bits=16");
 	if (h->incompatible & QCOW2_INCOMPAT_DATA_FILE)
-		return refuse(q, "an external data file");
-	if (h->incompatible & QCOW2_INCOMPAT_EXTENDED_L2)
-		return refuse(q, "extended L2 entries");
-	if (h->incompatible & QCOW2_INCOMPAT_COMPRESSION)
-		return refuse(q, "clusters compressed with zstd");
-	if (h->incompatible & ~QCOW2_INCOMPAT_DIRTY)
-		return refuse(q, "incompatible features");
+		return refuse(q, "Cannot downgrade an image with a data file");
 	if (h->snapshot_count)
-		return refuse(q, "the zero clusters that snapshots may have; "
-				 "delete the snapshots first");
+		return refuse(q, "Internal snapshots prevent downgrade of "
+				 "image");
+	if (h->incompatible & ~QCOW2_INCOMPAT_DIRTY)
+		return image_set_error(&q->image, -ENOTSUP,
+				       "Cannot downgrade an image with "
+				       "incompatible features 0x%" PRIx64
+				       " set",
+				       h->incompatible & ~QCOW2_INCOMPAT_DIRTY);
 	if (h->bitmap_count)
-		return refuse(q, "bitmaps; remove them first");
+		return refuse(q, "version 2 (compat=0.10) has no bitmaps; "
+				 "remove them first");
 	return 0;
 }
 
@@ -170,9 +175,7 @@ static int set_lazy(struct qcow2 *q, bool lazy)
 	struct qcow2_header wanted = q->header;
 
 	if (lazy && q->header.version < 3)
-		return image_set_error(&q->image, -EINVAL,
-				       "lazy_refcounts want compat=1.1 or "
-				       "newer");
+		return refuse(q, no_lazy);
 	if (lazy)
 		wanted.compatible |= QCOW2_COMPAT_LAZY_REFCOUNTS;
 	else
@@ -196,7 +199,7 @@ static int amend_version(struct qcow2 *q,
 
 	if (version < 3 && lazy &&
 	    image_options_string(o, "lazy_refcounts", NULL))
-		return refuse(q, "lazy refcounts");
+		return refuse(q, no_lazy);
 	err = set_version(q, version, request);
 	return err || version < 3 ? err : set_lazy(q, lazy);
 }
@@ -234,8 +237,8 @@ static int amend_data_file(struct qcow2 *q, const struct image_options *o)
 
 	if (name && !q->data_file)
 		return image_set_error(&q->image, -EINVAL,
-				       "data_file can only be changed of an "
-				       "image that has one");
+				       "data-file can only be set for images "
+				       "that use an external data file");
 	if (name && (!*name || strlen(name) > QCOW2_MAX_DATA_NAME))
 		return image_set_error(&q->image, -EINVAL,
 				       "data_file wants a name of 1 to %d "
@@ -243,8 +246,8 @@ static int amend_data_file(struct qcow2 *q, const struct image_options *o)
 				       QCOW2_MAX_DATA_NAME);
 	if (raw && !now)
 		return image_set_error(&q->image, -EINVAL,
-				       "data_file_raw can only be said of a "
-				       "new image");
+				       "data-file-raw cannot be set on "
+				       "existing images");
 	wanted.autoclear &= ~QCOW2_AUTOCLEAR_RAW_DATA;
 	if (now && !raw)
 		err = change_header(q, &wanted);
@@ -280,12 +283,13 @@ static int amend_refcounts(struct qcow2 *q, const struct image_options *o)
 		return 0;
 	if (!is_power_of_two(bits) || bits > 64)
 		return image_set_error(&q->image, -EINVAL,
-				       "refcount_bits must be a power of two "
-				       "and not above 64");
+				       "Refcount width must be a power of two "
+				       "and may not exceed 64 bits");
 	if (q->header.version < 3)
 		return image_set_error(&q->image, -EINVAL,
-				       "refcount_bits other than 16 want "
-				       "compat=1.1 or newer");
+				       "Refcount widths other than 16 bits "
+				       "require compatibility level 1.1 or "
+				       "above (use compat=1.1 or greater)");
 	return qcow2_set_refcount_order(q, (unsigned)__builtin_ctzll(bits));
 }
 

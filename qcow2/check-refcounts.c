@@ -104,19 +104,16 @@ static bool settle_one(struct qcow2_check *c, uint64_t cluster, uint64_t count,
 		fix = false;
 	if (count > expected) {
 		*(fix ? &c->counts.leaks_fixed : &c->counts.leaks) += 1;
-		qcow2_check_say(c, fix,
-				"leaked cluster %llu: refcount %llu, "
-				"referred to %llu times",
+		qcow2_check_say(c, fix, "%s %llu refcount=%llu reference=%llu",
+				fix ? "cluster" : "Leaked cluster",
 				(unsigned long long)cluster,
 				(unsigned long long)count,
 				(unsigned long long)expected);
 	} else {
-		qcow2_check_corrupt(c, 1, fix,
-				    "cluster %llu: refcount %llu, referred to "
-				    "%llu times",
-				    (unsigned long long)cluster,
-				    (unsigned long long)count,
-				    (unsigned long long)expected);
+		qcow2_check_corrupt(
+			c, 1, fix, "cluster %llu refcount=%llu reference=%llu",
+			(unsigned long long)cluster, (unsigned long long)count,
+			(unsigned long long)expected);
 	}
 	return fix;
 }

@@ -30,6 +30,7 @@ void qcow2_check_corrupt(struct qcow2_check *c, uint64_t times, bool fixed,
 {
 	char text[256];
 	va_list args;
+	size_t used;
 
 	if (fixed) {
 		c->counts.corruptions_fixed += times;
@@ -40,7 +41,8 @@ void qcow2_check_corrupt(struct qcow2_check *c, uint64_t times, bool fixed,
 	if (!c->report || (c->mends && !fixed))
 		return;
 	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
+	used = fixed ? 0 : snprintf(text, sizeof(text), "ERROR ");
+	vsnprintf(text + used, sizeof(text) - used, format, args);
 	va_end(args);
 	c->report(c->opaque, text, fixed);
 }

@@ -71,20 +71,22 @@ static int check(const struct qcow2_create_options *o,
 	    o->cluster_bytes < 1u << QCOW2_MIN_CLUSTER_BITS ||
 	    o->cluster_bytes > 1u << QCOW2_MAX_CLUSTER_BITS)
 		return store_fail(ret_error, -EINVAL,
-				  "qcow2: cluster_size must be a power of two "
-				  "from 512 to 2M");
+				  "Cluster size must be a power of two between "
+				  "512 and 2048k");
 	if (!is_power_of_two(o->refcount_bits) || o->refcount_bits > 64)
 		return store_fail(ret_error, -EINVAL,
-				  "qcow2: refcount_bits must be a power of two "
-				  "and not above 64");
+				  "Refcount width must be a power of two and "
+				  "may not exceed 64 bits");
 	if (o->version < 3 && o->refcount_bits != 16)
 		return store_fail(ret_error, -EINVAL,
-				  "qcow2: refcount_bits other than 16 want "
-				  "compat=1.1 or newer");
+				  "Different refcount widths than 16 bits "
+				  "require compatibility level 1.1 or above "
+				  "(use version=v3 or greater)");
 	if (o->version < 3 && o->lazy_refcounts)
 		return store_fail(ret_error, -EINVAL,
-				  "qcow2: lazy_refcounts want compat=1.1 or "
-				  "newer");
+				  "Lazy refcounts only supported with "
+				  "compatibility level 1.1 and above (use "
+				  "version=v3 or greater)");
 	if (o->version < 3 && o->compression != QCOW2_COMPRESSION_ZLIB)
 		return store_fail(ret_error, -EINVAL,
 				  "qcow2: compression_type=zstd wants "
@@ -96,8 +98,8 @@ static int check(const struct qcow2_create_options *o,
 	if (o->extended_l2 &&
 	    o->cluster_bytes < 1u << QCOW2_MIN_EXTENDED_L2_CLUSTER_BITS)
 		return store_fail(ret_error, -EINVAL,
-				  "qcow2: extended_l2 wants a cluster_size of "
-				  "16k or more");
+				  "Extended L2 entries are only supported with "
+				  "cluster sizes of at least 16384 bytes");
 	if (o->backing_name && preallocation != IMAGE_PREALLOCATION_OFF)
 		return store_fail(ret_error, -EINVAL,
 				  "qcow2: what is preallocated would hide the "

@@ -101,11 +101,9 @@ static int lay_out(struct layout *l, char **ret_error)
 					     l->o->extended_l2);
 	if (l->l1_entries > QCOW2_MAX_L1_BYTES / 8)
 		return store_fail(ret_error, -EINVAL,
-				  "qcow2: an image of this size needs larger "
-				  "clusters than %llu bytes",
-				  (unsigned long long)cluster);
-	l->l1_clusters =
-		MAX(div_round_up(l->l1_entries * 8, cluster), UINT64_C(1));
+				  "The image size is too large for file format "
+				  "'qcow2' (try using a larger cluster size)");
+	l->l1_clusters = div_round_up(l->l1_entries * 8, cluster);
 	if (l->o->encrypted)
 		l->crypt_bytes = luks_header_bytes(&l->o->luks.spec);
 	do {
@@ -136,8 +134,10 @@ static int fill_header(const struct layout *l, uint8_t *cluster,
 		.refcount_order = l->refcount_order,
 		.compression = o->compression,
 		.size_bytes = o->size_bytes,
-		.l1_offset = (1 + l->reftable_clusters + l->blocks)
-			     << l->cluster_bits,
+		.l1_offset = l->l1_clusters
+				     ? (1 + l->reftable_clusters + l->blocks)
+					       << l->cluster_bits
+				     : 0,
 		.l1_entries = l->l1_entries,
 		.reftable_offset = UINT64_C(1) << l->cluster_bits,
 		.reftable_clusters = l->reftable_clusters,

@@ -44,25 +44,31 @@ static void make_printable(char *text)
 			*text = '?';
 }
 
-void qcow2_head_name_feature(const struct qcow2_head *head, unsigned bit,
-			     char ret_name[64])
+bool qcow2_head_name_feature(const struct qcow2_head *head, unsigned bit,
+			     char ret_name[QCOW2_FEATURE_NAME_CHARS])
 {
 	size_t at = head->header_bytes;
 	struct extension e;
 
-	snprintf(ret_name, 64, "incompatible feature bit %u", bit);
+	ret_name[0] = '\0';
 	while (take_extension(head, head->size, &at, &e) > 0) {
-		const uint8_t *entry = e.data;
-
+		/* The last entry's name may end with the extension. */
 		for (uint32_t i = 0;
-		     e.type == QCOW2_EXT_FEATURE_NAMES && i < e.length / 48;
-		     i++, entry += 48)
+		     e.type == QCOW2_EXT_FEATURE_NAMES && i + 2 < e.length;
+		     i += 48) {
+			const uint8_t *entry = e.data + i;
+
 			if (entry[0] == QCOW2_FEATURE_INCOMPATIBLE &&
 			    entry[1] == bit && entry[2])
-				snprintf(ret_name, 64, "%.46s",
+				snprintf(ret_name, QCOW2_FEATURE_NAME_CHARS,
+					 "%.*s",
+					 (int)MIN(e.length - i - 2,
+						  UINT32_C(46)),
 					 (const char *)entry + 2);
+		}
 	}
 	make_printable(ret_name);
+	return ret_name[0] != '\0';
 }
 
 static int refuse_twice(const struct qcow2_head *head, const char *what)

@@ -32,9 +32,13 @@ int qcow2_head_check_table(const struct qcow2_head *head,
 			   const struct qcow2_header *h, const char *what,
 			   uint64_t offset, uint64_t length);
 
-/* The name of an unknown incompatible bit: from the image if it has one. */
-void qcow2_head_name_feature(const struct qcow2_head *head, unsigned bit,
-			     char ret_name[64]);
+enum {
+	QCOW2_FEATURE_NAME_CHARS = 64,
+};
+
+/* The image's own name for an incompatible bit; false if it has none. */
+bool qcow2_head_name_feature(const struct qcow2_head *head, unsigned bit,
+			     char ret_name[QCOW2_FEATURE_NAME_CHARS]);
 
 /*
  * Fills in what @h has from extensions; its features and geometry are known. 0,

@@ -2,6 +2,7 @@
 #include "qcow2/header.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -133,6 +134,31 @@ static int check_tables(const struct qcow2_head *head,
 	return err;
 }
 
+/* By the image's own names; a mask of those that it has no names for. */
+static int refuse_features(const struct qcow2_head *head, uint64_t unknown)
+{
+	char names[1024] = "", name[QCOW2_FEATURE_NAME_CHARS];
+	size_t used = 0;
+
+	for (unsigned bit = 0; bit < 64; bit++) {
+		uint64_t mask = UINT64_C(1) << bit;
+
+		if (!(unknown & mask) || used > sizeof(names) - 128 ||
+		    !qcow2_head_name_feature(head, bit, name))
+			continue;
+		used += (size_t)snprintf(names + used, sizeof(names) - used,
+					 "%s%s", used ? ", " : "", name);
+		unknown &= ~mask;
+	}
+	if (unknown)
+		snprintf(names + used, sizeof(names) - used,
+			 "%sUnknown incompatible feature: %" PRIx64,
+			 used ? ", " : "", unknown);
+	return store_fail(head->ret_error, IMAGE_E_UNSUPPORTED,
+			  "%s: Unsupported qcow2 feature(s): %s",
+			  head->store->name, names);
+}
+
 static int check_features(const struct qcow2_head *head,
 			  const struct qcow2_header *h,
 			  enum qcow2_header_use use)
@@ -142,14 +168,9 @@ static int check_features(const struct qcow2_head *head,
 			       QCOW2_INCOMPAT_COMPRESSION |
 			       QCOW2_INCOMPAT_EXTENDED_L2;
 	uint64_t unknown = h->incompatible & ~known;
-	char name[64];
 
-	if (unknown) {
-		qcow2_head_name_feature(head, __builtin_ctzll(unknown), name);
-		return refuse(head, IMAGE_E_UNSUPPORTED,
-			      "it uses a feature that is not known here: %s",
-			      name);
-	}
+	if (unknown)
+		return refuse_features(head, unknown);
 	if (use == QCOW2_HEADER_WRITE &&
 	    (h->incompatible & QCOW2_INCOMPAT_CORRUPT))
 		return refuse(head, IMAGE_E_UNSUPPORTED,

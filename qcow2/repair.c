@@ -270,6 +270,21 @@ int qcow2_mark_whole(struct qcow2 *q)
 		field, sizeof(field));
 }
 
+/* Who set the others expects them gone once somebody else had the image. */
+static int clear_unknown_autoclear(struct qcow2 *q)
+{
+	uint64_t kept = q->header.autoclear & qcow2_autoclear_kept(q);
+	uint8_t field[8];
+
+	if (kept == q->header.autoclear)
+		return 0;
+	q->header.autoclear = kept;
+	put_be64(field, kept);
+	return write_header_field(
+		q, offsetof(struct qcow2_wire_header, autoclear_features),
+		field, sizeof(field));
+}
+
 /* Whether all but the refcounts and flags is as it should be. */
 static int only_refcounts_differ(struct qcow2 *q)
 {
@@ -331,6 +346,8 @@ int qcow2_repair(struct qcow2 *q, enum image_fix fix, image_report *report,
 		err = make_anew(&r);
 	if (err == 0)
 		err = set_refcounts(&r);
+	if (err == 0)
+		err = clear_unknown_autoclear(q);
 	if (err == 0)
 		err = qcow2_reload(q);
 	return err;

@@ -283,7 +283,7 @@ static int check(struct qcow2 *q, uint64_t size, enum image_preallocation how)
 			      "its external data file is not open");
 	if (q->header.version < 3 && q->header.snapshot_count)
 		return refuse(q, -ENOTSUP,
-			      "a version 2 image with snapshots cannot be "
+			      "Can't resize a v2 image which has snapshots: "
 			      "resized");
 	if (size < q->image.size_bytes && how != IMAGE_PREALLOCATION_OFF)
 		return refuse(q, -EINVAL,

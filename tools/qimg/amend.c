@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* qimg amend: changes the options of an image. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -40,7 +41,29 @@ static int parse(const struct cli *cli, struct image_options *ret)
 			return 1;
 		}
 	}
+	/* That is more than a word in the header: the data has to match. */
+	if (image_options_string(ret, "backing_file", NULL) ||
+	    image_options_string(ret, "backing_fmt", NULL))
+		return cli_error("Cannot amend the backing file\nYou can use "
+				 "'%s rebase' instead.",
+				 cli_program);
 	return 0;
+}
+
+/* The image says best what it minds, and it was the only one named. */
+static int failed(struct image *image, const char *name, int err)
+{
+	const char *why = image_error(image);
+
+	if (err == -ENOTSUP &&
+	    (!image->format->manage || !image->format->manage->amend))
+		return cli_error("Format driver '%s' does not support option "
+				 "amendment",
+				 image->format->name);
+	if (why && *why)
+		return cli_error("%s", why);
+	return qimg_image_error(image, name, err,
+				"Error while amending options");
 }
 
 static int amend(const struct cli *cli, struct image *image, const char *name)
@@ -57,9 +80,7 @@ static int amend(const struct cli *cli, struct image *image, const char *name)
 	if (status == 0) {
 		err = image_amend(image, &request);
 		if (err)
-			status = qimg_image_error(image, name, err,
-						  "Error while amending "
-						  "options");
+			status = failed(image, name, err);
 		progress_end(err == 0);
 	}
 	image_options_deinit(&settings);

@@ -40,7 +40,7 @@ static void found(void *opaque, const char *finding, bool fixed)
 	const struct listener *listener = opaque;
 
 	if (!listener->quiet)
-		fprintf(stderr, "%s%s\n", fixed ? "Repairing: " : "", finding);
+		fprintf(stderr, "%s%s\n", fixed ? "Repairing " : "", finding);
 }
 
 static double percent(uint64_t part, uint64_t whole)

@@ -217,6 +217,9 @@ static int make_target(struct convert *convert, const struct cli *cli)
 	status = format_request_parse(cli, cli_value(cli, 'O'), &convert->make);
 	if (status != -1)
 		return status;
+	if (convert->make.backing_name && !convert->make.backing_format)
+		return cli_error("Use of backing file requires explicit "
+				 "backing format");
 	if (convert->make.backing_name && convert->source_count > 1)
 		return cli_error("Having a backing file for the target makes "
 				 "no sense when concatenating multiple input "
@@ -243,7 +246,8 @@ static int open_existing(struct convert *convert, const struct cli *cli)
 	if (!open.format && !open.image_opts)
 		open.format = "raw";
 	if (cli_has(cli, 'o'))
-		cli_warning("-o has no effect when skipping image creation");
+		return cli_error("-o has no effect when skipping image "
+				 "creation");
 	convert->has_backing = cli_has(cli, 'B') || cli_has(cli, 'b');
 	return convert_target_open(convert, &open);
 }

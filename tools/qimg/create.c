@@ -35,12 +35,11 @@ static struct image *open_backing(const char *path, const char *name,
 		.format = format,
 		.read_only = true,
 		.no_key = true,
+		.wanted_by = path,
 	};
 
 	open.name = full;
 	image = full ? qimg_open(&open) : NULL;
-	if (!image)
-		cli_error("Could not open backing image.");
 	free(full);
 	return image;
 }
@@ -75,25 +74,45 @@ static int settle_size(const struct cli *cli, struct format_request *request,
 	return 0;
 }
 
+/* As -o takes it: a comma is doubled. */
+static void print_text(const char *name, const char *value)
+{
+	printf(" %s=", name);
+	for (; *value; value++)
+		printf(*value == ',' ? ",," : "%c", *value);
+}
+
+static void print_option(const struct format_request *r,
+			 const struct image_option *option)
+{
+	const char *name = option->name;
+	const char *value =
+		image_options_string(&r->options, name, option->initial);
+	uint64_t number;
+
+	if (strcmp(name, "size") == 0)
+		printf(" size=%" PRIu64, r->size_bytes);
+	else if (strcmp(name, "backing_file") == 0 && r->backing_name)
+		print_text(name, r->backing_name);
+	else if (strcmp(name, "backing_fmt") == 0 && r->backing_format)
+		print_text(name, r->backing_format);
+	else if (value && option->kind == IMAGE_OPTION_SIZE &&
+		 image_parse_size(value, &number) == 0)
+		printf(" %s=%" PRIu64, name, number);
+	else if (value)
+		print_text(name, value);
+}
+
+/* Scripts read this line: the options are in QEMU's order. */
 static void print_summary(const struct format_request *r, const char *path)
 {
 	const struct image_option *table =
 		r->format->manage ? r->format->manage->options : NULL;
 
 	printf("Formatting '%s', fmt=%s", path, r->format->name);
-	printf(" size=%" PRIu64, r->size_bytes);
-	if (r->backing_name)
-		printf(" backing_file=%s", r->backing_name);
-	if (r->backing_format)
-		printf(" backing_fmt=%s", r->backing_format);
-	for (; table && table->name; table++) {
-		const char *value = image_options_string(
-			&r->options, table->name, table->initial);
-
-		if (value && (table->uses & IMAGE_OPTION_CREATE) &&
-		    strcmp(table->name, "size") != 0)
-			printf(" %s=%s", table->name, value);
-	}
+	for (; table && table->name; table++)
+		if (table->uses & IMAGE_OPTION_CREATE)
+			print_option(r, table);
 	printf("\n");
 }
 
@@ -105,6 +124,10 @@ static int run(const struct cli *cli)
 
 	if (!qimg_secrets_add(cli))
 		return 1;
+	if (format_is_foreign(cli_value(cli, 'f')))
+		return cli_error("%s: Format driver '%s' does not support "
+				 "image creation",
+				 path, cli_value(cli, 'f'));
 	status = format_request_parse(cli, cli_value(cli, 'f'), &request);
 	if (status >= 0)
 		return status;

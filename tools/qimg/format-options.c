@@ -8,9 +8,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "image/open.h"
 #include "tools/qimg/spec.h"
 #include "tools/qimg/temporary.h"
+
+enum {
+	SECTOR_BYTES = 512,
+};
 
 bool format_is_help(const char *options)
 {
@@ -22,6 +27,25 @@ bool format_is_help(const char *options)
 			return true;
 		at += length + (at[length] == ',');
 	}
+	return false;
+}
+
+bool format_is_foreign(const char *name)
+{
+	static const char *const names[] = {
+		"blkdebug",    "blkverify", "bochs",   "cloop",	  "dmg",
+		"file",	       "ftp",	    "ftps",    "gluster", "host_cdrom",
+		"host_device", "http",	    "https",   "iscsi",	  "nbd",
+		"nfs",	       "null-aio",  "null-co", "nvme",	  "parallels",
+		"qcow",	       "qed",	    "quorum",  "rbd",	  "ssh",
+		"throttle",    "vdi",	    "vhdx",    "vmdk",	  "vpc",
+		"vvfat",       NULL};
+
+	if (!name || image_find_format(name))
+		return false;
+	for (const char *const *n = names; *n; n++)
+		if (strcmp(*n, name) == 0)
+			return true;
 	return false;
 }
 
@@ -113,7 +137,11 @@ int format_request_parse(const struct cli *cli, const char *name,
 
 	r.format = image_find_format(name ? name : "raw");
 	if (!r.format)
-		return cli_error("Unknown file format '%s'", name);
+		return cli_error(format_is_foreign(name)
+					 ? "Format driver '%s' does not "
+					   "support image creation"
+					 : "Unknown file format '%s'",
+				 name);
 	status = parse_options(cli, &r);
 	if (status == -1)
 		status = check_options(&r);
@@ -130,7 +158,8 @@ int format_request_parse(const struct cli *cli, const char *name,
 			free(r.backing_format);
 			r.backing_format = strdup(cli_value(cli, 'F'));
 		}
-		if (r.backing_format && !image_find_format(r.backing_format))
+		if (r.backing_format && !image_find_format(r.backing_format) &&
+		    !format_is_foreign(r.backing_format))
 			status = cli_error("Unknown backing file format '%s'",
 					   r.backing_format);
 	}
@@ -163,7 +192,8 @@ static int fill(const struct format_request *request, struct store *store,
 	const struct image_create_request create = {
 		.store = store,
 		.path = named,
-		.size_bytes = request->size_bytes,
+		/* A disk is made of whole sectors. */
+		.size_bytes = align_up(request->size_bytes, SECTOR_BYTES),
 		.options = &request->options,
 		.backing_name = request->backing_name,
 		.backing_format = request->backing_format,

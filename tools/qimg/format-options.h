@@ -22,6 +22,9 @@ int format_request_parse(const struct cli *cli, const char *name,
 			 struct format_request *ret);
 void format_request_deinit(struct format_request *request);
 
+/* A name that QEMU has a driver for, and we have none; @name may be NULL. */
+bool format_is_foreign(const char *name);
+
 /* "-o help" of a format; @uses: IMAGE_OPTION_CREATE or _AMEND. */
 void format_print_help(const struct image_format *format, unsigned uses);
 bool format_is_help(const char *options);

@@ -9,6 +9,7 @@
 #include "image/manage.h"
 #include "image/open.h"
 #include "tools/qimg/commands.h"
+#include "tools/qimg/format-options.h"
 #include "tools/qimg/progress.h"
 #include "tools/qimg/spec.h"
 
@@ -124,7 +125,8 @@ static int check(const struct rebase *r)
 	if (!cli_has(cli, 'b') && !cli_has(cli, 'u'))
 		return cli_error("Must specify backing file (-b) or use unsafe "
 				 "mode (-u)");
-	if (r->format && !image_find_format(r->format))
+	if (r->format && !image_find_format(r->format) &&
+	    !(cli_has(cli, 'u') && format_is_foreign(r->format)))
 		return cli_error("Invalid format name: '%s'", r->format);
 	if (r->name && !r->format)
 		return cli_error("Could not change the backing file to '%s': "

@@ -64,6 +64,10 @@ static int resize(const struct cli *cli, struct image *image,
 		return cli_error("Use the --shrink option to perform a shrink "
 				 "operation.");
 	}
+	if (size < image->size_bytes &&
+	    preallocation != IMAGE_PREALLOCATION_OFF)
+		return cli_error("Preallocation can only be used for growing "
+				 "images");
 	err = image_resize(image, size, preallocation);
 	if (err)
 		return qimg_image_error(image, name, err, "cannot be resized");

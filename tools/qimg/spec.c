@@ -2,13 +2,13 @@
 #include "tools/qimg/spec.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
 #include "image/option.h"
+#include "tools/qimg/spec-json.h"
 
 enum {
 	MAX_SECRETS = IMAGE_MAX_SECRETS,
@@ -157,59 +157,6 @@ const struct image_secret *qimg_secrets(void)
 	return secrets;
 }
 
-/* A JSON object's values as settings: {"file": {"filename": x}} is file.filename. */
-static int flatten(struct image_options *options, const char *prefix,
-		   json_t *object)
-{
-	const char *key;
-	json_t *value;
-
-	json_object_foreach(object, key, value)
-	{
-		char name[256], number[32];
-		int err = 0;
-
-		snprintf(name, sizeof(name), "%s%s%s", prefix,
-			 *prefix ? "." : "", key);
-		if (json_is_object(value)) {
-			err = flatten(options, name, value);
-		} else if (json_is_integer(value)) {
-			snprintf(number, sizeof(number), "%lld",
-				 (long long)json_integer_value(value));
-			err = image_options_set(options, name, number);
-		} else if (json_is_boolean(value)) {
-			err = image_options_set(options, name,
-						json_is_true(value) ? "on"
-								    : "off");
-		} else if (json_is_string(value)) {
-			err = image_options_set(options, name,
-						json_string_value(value));
-		} else {
-			err = -EINVAL;
-		}
-		if (err)
-			return err;
-	}
-	return 0;
-}
-
-static bool parse_json(struct image_options *options, const char *text)
-{
-	json_error_t error;
-	json_t *object = json_loads(text, JSON_REJECT_DUPLICATES, &error);
-	int err =
-		json_is_object(object) ? flatten(options, "", object) : -EINVAL;
-
-	if (!object)
-		cli_error("json:%s: %s", text, error.text);
-	else if (err)
-		cli_error("json:%s: a plain object of names and values is "
-			  "expected",
-			  text);
-	json_decref(object);
-	return err == 0;
-}
-
 /* What a name stands for, as settings; none for a plain path. */
 static bool parse_name(const char *name, bool image_opts,
 		       struct image_options *ret)
@@ -225,7 +172,7 @@ static bool parse_name(const char *name, bool image_opts,
 		return false;
 	}
 	if (strncmp(name, "json:", 5) == 0)
-		return parse_json(ret, name + 5);
+		return spec_json_parse(ret, name + 5);
 	return true;
 }
 
@@ -408,6 +355,17 @@ static bool choose_secrets(const struct image_options *options,
 	return true;
 }
 
+/* The file was named already, unless it is another one of the chain. */
+static const char *without_path(const char *error, const char *path)
+{
+	size_t length = strlen(path);
+
+	return strncmp(error, path, length) == 0 &&
+			       strncmp(error + length, ": ", 2) == 0
+		       ? error + length + 2
+		       : error;
+}
+
 static struct image *open_request(struct image_open_request *request,
 				  const struct qimg_open *open)
 {
@@ -417,10 +375,13 @@ static struct image *open_request(struct image_open_request *request,
 
 	if (err == 0)
 		return image;
-	cli_error("Could not open '%s': %s", open->name,
-		  error	    ? error
+	cli_error("%s%sCould not open '%s': %s%s",
+		  open->wanted_by ? open->wanted_by : "",
+		  open->wanted_by ? ": " : "", open->name,
+		  error	    ? without_path(error, request->path)
 		  : err < 0 ? strerror(-err)
-			    : "the image is corrupt");
+			    : "the image is corrupt",
+		  open->wanted_by ? "\nCould not open backing image." : "");
 	free(error);
 	return NULL;
 }

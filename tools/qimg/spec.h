@@ -78,6 +78,7 @@ struct qimg_open {
 	bool no_key;		 /* metadata only: no secret is needed */
 	const char *snapshot;
 	struct qimg_cache cache;
+	const char *wanted_by; /* named first if it cannot be opened, or NULL */
 };
 
 /* Takes --object of @cli in. False, with a message. */
