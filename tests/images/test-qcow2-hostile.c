@@ -184,7 +184,7 @@ static const struct claim claims[] = {
 	{"refcounts_of_128_bits", AT(refcount_order), 4, 7, "refcount"},
 	{"a_header_of_4_gib", AT(header_length), 4, UINT32_MAX, "header"},
 	{"an_unknown_incompatible_bit_is_named", AT(incompatible_features), 8,
-	 UINT64_C(1) << 37, "feature bit 37"},
+	 UINT64_C(1) << 37, "feature: 2000000000"},
 };
 
 static void is_refused(void **state)
