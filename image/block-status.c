@@ -91,10 +91,18 @@ int block_status_above(struct image *top, const struct image *below,
 	     image = image->backing, depth++) {
 		int err;
 
-		/* What the image above has left to it. */
+		/*
+		 * What the image above has left to it. If that ends above
+		 * @below, it is this image that says so, and not the one above:
+		 * whoever takes it for that one's own loses the zeroes.
+		 */
 		if (offset >= image->size_bytes) {
 			ret->zero = true;
-			ret->present = below;
+			if (below) {
+				ret->present = true;
+				ret->depth = depth;
+				ret->image = image;
+			}
 			return 0;
 		}
 		length = MIN(length, image->size_bytes - offset);

@@ -213,6 +213,21 @@ static void rebases_keep_what_is_read(void **state)
 		rebase_once(seed * 104729);
 }
 
+/* The lowest image has bytes where the one between has already ended. */
+static void what_lies_past_a_shorter_backing_image_stays_zeroes(void **state)
+{
+	scratch_must("rm -rf ours && mkdir ours && cd ours && "
+		     "qemu-img create -f qcow2 low 320k && "
+		     "qemu-img create -f qcow2 -b low -F qcow2 middle 256k && "
+		     "qemu-img create -f qcow2 -b middle -F qcow2 top 320k && "
+		     "qemu-io -c 'write -P 17 0 320k' low && "
+		     "qemu-io -c 'write -P 34 0 256k' middle");
+	scratch_must("cd ours && $QIMG rebase -f qcow2 -b low -F qcow2 top");
+	scratch_must("cd ours && qemu-io -f qcow2 -c 'read -P 34 0 256k' "
+		     "-c 'read -P 0 256k 64k' top >said && "
+		     "! grep -q 'verification failed' said");
+}
+
 static void messages_are_those_of_qemu_img(void **state)
 {
 	static const char *const commands[] = {
@@ -438,6 +453,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_crash_of_a_rebase_changes_nothing),
 		cmocka_unit_test(commits_give_what_qemu_img_gives),
 		cmocka_unit_test(rebases_keep_what_is_read),
+		cmocka_unit_test(
+			what_lies_past_a_shorter_backing_image_stays_zeroes),
 		cmocka_unit_test(messages_are_those_of_qemu_img),
 	};
 	int failed;
