@@ -22,14 +22,16 @@ static const char *line_at(const char *text, size_t bytes, size_t index)
 }
 
 /* Neither the old one, nor one that means something else. */
-static uint32_t choose_next(uint32_t cid)
+static uint32_t choose_next(uint32_t cid, unsigned digits)
 {
+	const uint32_t most = UINT32_MAX >> (4 * (VMDK_CID_DIGITS - digits));
 	uint32_t next = cid;
 
 	if (getrandom(&next, sizeof(next), 0) != sizeof(next))
 		next = cid + 1;
+	next &= most;
 	while (next == cid || next >= VMDK_NO_CID - 1)
-		next = next + 1 < VMDK_NO_CID - 1 ? next + 1 : 0;
+		next = next + 1 < VMDK_NO_CID - 1 ? (next + 1) & most : 0;
 	return next;
 }
 
@@ -41,7 +43,8 @@ int vmdk_cid_prepare(struct vmdk *v, const char *text, size_t bytes,
 
 	while (!vmdk_line_is(&line[index], "CID"))
 		index++;
-	if (line[index].value_bytes != VMDK_CID_DIGITS)
+	if (line[index].value_bytes < VMDK_FEWEST_CID_DIGITS ||
+	    line[index].value_bytes > VMDK_CID_DIGITS)
 		return store_fail(
 			ret_error, IMAGE_E_UNSUPPORTED,
 			"%s: vmdk: descriptor: line %zu: a CID of %zu "
@@ -51,7 +54,8 @@ int vmdk_cid_prepare(struct vmdk *v, const char *text, size_t bytes,
 			line[index].value_bytes);
 	v->cid.offset = offset + line[index].value_at +
 			(uint64_t)(line_at(text, bytes, index) - text);
-	v->cid.next = choose_next(v->d.cid);
+	v->cid.digits = line[index].value_bytes;
+	v->cid.next = choose_next(v->d.cid, v->cid.digits);
 	v->cid.state = VMDK_CID_OLD;
 	return 0;
 }
@@ -67,12 +71,13 @@ void vmdk_cid_want(struct vmdk *v, struct image_extent *ret)
 
 static void add_cid(struct vmdk *v)
 {
-	snprintf(v->cid.text, sizeof(v->cid.text), "%08x", v->cid.next);
+	snprintf(v->cid.text, sizeof(v->cid.text), "%0*x", (int)v->cid.digits,
+		 v->cid.next);
 	v->steps[0] = (struct image_step){
 		.kind = IMAGE_STEP_WRITE,
 		.store = v->image.store,
 		.offset = v->cid.offset,
-		.length = VMDK_CID_DIGITS,
+		.length = v->cid.digits,
 		.data = v->cid.text,
 	};
 	v->cid.state = VMDK_CID_OUT;

@@ -2,7 +2,7 @@
 /*
  * The CID tells whoever made an image on top of this one that its content is no
  * longer the same. So the first change after opening has to wait until another
- * CID is stable: eight digits in their place, and nothing else of the
+ * CID is stable: as many digits in their place, and nothing else of the
  * descriptor is written.
  */
 #ifndef VMDK_CID_H

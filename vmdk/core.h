@@ -68,11 +68,14 @@ enum vmdk_cid_state {
 
 enum {
 	VMDK_CID_DIGITS = 8,
+	/* Fewer would soon come round to one that was. */
+	VMDK_FEWEST_CID_DIGITS = 4,
 };
 
 struct vmdk_cid {
 	enum vmdk_cid_state state;
 	uint64_t offset; /* of the digits, in the image's own store */
+	unsigned digits; /* QEMU writes as many as the number has */
 	uint32_t next;
 	char text[VMDK_CID_DIGITS + 1];
 };
