@@ -3,7 +3,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <sys/stat.h>
 
 #include "base/bytes.h"
 #include "image/block-status.h"
@@ -68,20 +67,9 @@ int chain_commit(struct image *top, struct image *base,
 
 /* --- Rebase ------------------------------------------------------------------- */
 
-static bool same_file(const struct image *a, const struct image *b)
-{
-	struct stat of_a, of_b;
-
-	return a == b ||
-	       (a->store->fd >= 0 && b->store->fd >= 0 &&
-		fstat(a->store->fd, &of_a) == 0 &&
-		fstat(b->store->fd, &of_b) == 0 && of_a.st_dev == of_b.st_dev &&
-		of_a.st_ino == of_b.st_ino);
-}
-
 static struct image *find_in(struct image *chain, const struct image *image)
 {
-	while (chain && !same_file(chain, image))
+	while (chain && !store_is_same(chain->store, image->store))
 		chain = chain->backing;
 	return chain;
 }

@@ -75,6 +75,35 @@ static void store_synced(struct loop_op *op, int32_t result, uint32_t flags)
 	sync_done(barrier->executor, store_flushed(barrier->store, result));
 }
 
+/* On a thread of the store's. */
+static void io_done(struct store_io *io, int result)
+{
+	struct executor_barrier *barrier =
+		container_of(io, struct executor_barrier, io);
+
+	barrier->io_result = result;
+	loop_post(barrier->executor->loop, &barrier->io_ended);
+}
+
+static void io_ended(struct loop_message *message)
+{
+	struct executor_barrier *barrier =
+		container_of(message, struct executor_barrier, io_ended);
+
+	sync_done(barrier->executor, barrier->io_result);
+}
+
+static void sync_without_fd(struct executor_barrier *barrier)
+{
+	barrier->io = (struct store_io){
+		.kind = STORE_IO_FLUSH,
+		.done = io_done,
+	};
+	barrier->io_ended.run = io_ended;
+	if (!store_submit(barrier->store, &barrier->io))
+		synced(barrier->executor, store_flush(barrier->store));
+}
+
 static void sync_store(struct executor_barrier *barrier)
 {
 	struct executor *executor = barrier->executor;
@@ -86,7 +115,7 @@ static void sync_store(struct executor_barrier *barrier)
 		return;
 	executor->flush.pending++;
 	if (!file || file->fd < 0) {
-		synced(executor, store_flush(store));
+		sync_without_fd(barrier);
 		return;
 	}
 	sqe = loop_sqe(executor->loop);

@@ -46,6 +46,10 @@ struct executor_barrier {
 	struct loop_op op;
 	struct executor *executor;
 	struct store *store;
+	/* Of a store that carries it out by itself. */
+	struct store_io io;
+	struct loop_message io_ended;
+	int io_result;
 };
 
 /* A store that this executor transfers from or to. */
@@ -96,6 +100,10 @@ struct executor_transfer {
 	char *bounce;		    /* a buffer, in a round that needs one */
 	size_t bounce_bytes;
 	size_t bounce_done; /* of these, in an encrypted image */
+	/* See executor-store.c. */
+	struct store_io io;
+	struct loop_message io_ended;
+	int io_result;
 };
 
 /* Copy-on-write of one IMAGE_ALLOCATE extent. */
@@ -353,6 +361,26 @@ void transfer_advance(struct executor_transfer *transfer, uint64_t bytes);
 void transfer_copy(struct executor_transfer *transfer, char *buffer,
 		   uint64_t bytes);
 void transfer_run(struct executor_transfer *transfer);
+
+/* For executor-store.c. */
+
+/* The next segments, at most @max_bytes, to its iov, without moving on. */
+unsigned transfer_slice(struct executor_transfer *transfer, uint64_t max_bytes);
+
+/* A round has moved @result bytes, or failed. */
+void transfer_moved(struct executor_transfer *transfer, int32_t result);
+
+/* A ZERO or PUNCH has its result; zeroes are written where there is no other way. */
+void transfer_allocated(struct executor_transfer *transfer, int result);
+void transfer_write_zeroes(struct executor_transfer *transfer);
+bool transfer_is_unsupported(int result);
+
+/*
+ * executor-store.c: the next round of a transfer whose store has no descriptor;
+ * of at most @within bytes.
+ */
+void executor_store_move(struct executor_transfer *transfer, uint64_t within);
+void executor_store_allocate(struct executor_transfer *transfer);
 
 /* executor-bounce.c: O_DIRECT and buffers, or an offset, that are not aligned. */
 void executor_bounce(struct executor_transfer *transfer);

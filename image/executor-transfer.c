@@ -61,7 +61,7 @@ static unsigned slice_zeroes(struct transfer_part part, struct iovec *iov,
 }
 
 /* The next segments, at most @max_bytes, without moving on. */
-static unsigned slice(struct executor_transfer *transfer, uint64_t max_bytes)
+unsigned transfer_slice(struct executor_transfer *transfer, uint64_t max_bytes)
 {
 	unsigned count = 0;
 
@@ -128,7 +128,7 @@ static void fill_with_zeroes(struct executor_transfer *transfer)
 }
 
 /* A round has moved @result bytes, or failed. */
-static void take_result(struct executor_transfer *transfer, int32_t result)
+void transfer_moved(struct executor_transfer *transfer, int32_t result)
 {
 	if (result > 0) {
 		transfer_advance(transfer, result);
@@ -153,7 +153,7 @@ static void moved(struct loop_op *op, int32_t result, uint32_t flags)
 		container_of(op, struct executor_transfer, op);
 	struct executor *executor = transfer->executor;
 
-	take_result(transfer, result);
+	transfer_moved(transfer, result);
 	executor_run(executor);
 }
 
@@ -177,40 +177,28 @@ static void submit(struct executor_transfer *transfer, unsigned count)
 	loop_bind(sqe, &transfer->op);
 }
 
-static void run_sync(struct executor_transfer *transfer)
-{
-	struct store *store = transfer->file->store;
-	int err = 0;
-
-	while (transfer->left > 0 && err == 0) {
-		unsigned count = slice(transfer, TRANSFER_MAX_BYTES);
-		const struct iovec *iov = transfer->iov;
-
-		for (; count > 0 && err == 0; count--, iov++) {
-			err = transfer->kind == TRANSFER_READ
-				      ? store_read(store, transfer->offset,
-						   iov->iov_base, iov->iov_len)
-				      : store_write(store, transfer->offset,
-						    iov->iov_base,
-						    iov->iov_len);
-			transfer_advance(transfer, iov->iov_len);
-		}
-	}
-	transfer_end_later(transfer, err);
-}
-
-static bool is_unsupported(int result)
+bool transfer_is_unsupported(int result)
 {
 	return result == -EOPNOTSUPP || result == -EINVAL ||
 	       result == -ENOSYS || result == -ENODEV || result == -EPERM;
 }
 
 /* No cheap way to zero: with written zeroes, then. */
-static void write_zeroes(struct executor_transfer *transfer)
+void transfer_write_zeroes(struct executor_transfer *transfer)
 {
 	transfer->kind = TRANSFER_WRITE;
 	transfer_set_zeroes(transfer, transfer->left);
 	transfer_run(transfer);
+}
+
+void transfer_allocated(struct executor_transfer *transfer, int result)
+{
+	if (!transfer_is_unsupported(result))
+		transfer->ended(transfer, result);
+	else if (transfer->kind == TRANSFER_ZERO)
+		transfer_write_zeroes(transfer);
+	else
+		transfer->ended(transfer, 0); /* a discard is advice */
 }
 
 /* ZERO: by range, else by a hole (tmpfs), else by writing. */
@@ -224,7 +212,7 @@ static void zero_otherwise(struct executor_transfer *transfer, int32_t result)
 	else if (result != -EINVAL)
 		file->no_zero_range = true;
 	if (result == -EINVAL || file->no_punch)
-		write_zeroes(transfer);
+		transfer_write_zeroes(transfer);
 	else
 		transfer_run(transfer);
 }
@@ -237,12 +225,11 @@ static void fallocated(struct loop_op *op, int32_t result, uint32_t flags)
 
 	if (result == -EINTR || result == -EAGAIN)
 		transfer_run(transfer);
-	else if (!is_unsupported(result))
-		transfer->ended(transfer, result);
-	else if (transfer->kind == TRANSFER_PUNCH)
-		transfer->ended(transfer, 0); /* a discard is advice */
-	else
+	else if (transfer->kind == TRANSFER_ZERO &&
+		 transfer_is_unsupported(result))
 		zero_otherwise(transfer, result);
+	else
+		transfer_allocated(transfer, result);
 	executor_run(executor);
 }
 
@@ -262,19 +249,6 @@ static void submit_fallocate(struct executor_transfer *transfer)
 	loop_bind(sqe, &transfer->op);
 }
 
-static void allocate_sync(struct executor_transfer *transfer)
-{
-	struct store *store = transfer->file->store;
-	bool zero = transfer->kind == TRANSFER_ZERO;
-	int err = zero ? store_zero(store, transfer->offset, transfer->left)
-		       : store_punch(store, transfer->offset, transfer->left);
-
-	if (is_unsupported(err) && zero)
-		write_zeroes(transfer);
-	else
-		transfer_end_later(transfer, is_unsupported(err) ? 0 : err);
-}
-
 /*
  * A write to another part of a block, by way of a bounce buffer, would bring
  * back what was zeroed in the file meanwhile: both go by way of the lock then.
@@ -290,10 +264,10 @@ static void run_allocate(struct executor_transfer *transfer)
 	struct executor_file *file = transfer->file;
 
 	if (file->fd < 0)
-		allocate_sync(transfer);
+		executor_store_allocate(transfer);
 	else if (transfer->kind == TRANSFER_ZERO &&
 		 (file->no_punch || shares_blocks(transfer)))
-		write_zeroes(transfer);
+		transfer_write_zeroes(transfer);
 	else
 		submit_fallocate(transfer);
 }
@@ -346,10 +320,10 @@ void transfer_run(struct executor_transfer *transfer)
 		return;
 	}
 	if (transfer->file->fd < 0) {
-		run_sync(transfer);
+		executor_store_move(transfer, within);
 		return;
 	}
-	count = slice(transfer, within);
+	count = transfer_slice(transfer, within);
 	if (store->alignment > 1 &&
 	    !executor_is_aligned(store, transfer->offset, transfer->iov, count))
 		executor_bounce(transfer);

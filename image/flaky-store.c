@@ -24,7 +24,10 @@ static struct flaky *to_flaky(struct store *store)
 
 static bool fails(struct flaky *flaky)
 {
-	return *flaky->on && ++flaky->calls % FAILS_EACH == 0;
+	return *flaky->on &&
+	       __atomic_add_fetch(&flaky->calls, 1, __ATOMIC_RELAXED) %
+			       FAILS_EACH ==
+		       0;
 }
 
 static int flaky_read(struct store *store, uint64_t offset, void *ret_data,

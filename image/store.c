@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
 
 #include "base/barrier.h"
 
@@ -26,6 +28,20 @@ int store_flushed(struct store *store, int result)
 	if (result < 0 && in_page_cache && !is_passing(result))
 		store_once(&store->flush_error, result);
 	return result < 0 ? result : load_once(&store->flush_error);
+}
+
+bool store_is_same(const struct store *a, const struct store *b)
+{
+	struct stat of_a, of_b;
+
+	if (a == b)
+		return true;
+	if (a->is_remote || b->is_remote)
+		return a->is_remote && b->is_remote &&
+		       strcmp(a->name, b->name) == 0;
+	return a->fd >= 0 && b->fd >= 0 && fstat(a->fd, &of_a) == 0 &&
+	       fstat(b->fd, &of_b) == 0 && of_a.st_dev == of_b.st_dev &&
+	       of_a.st_ino == of_b.st_ino;
 }
 
 int store_fail(char **ret_error, int err, const char *format, ...)

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A store is where an image's bytes lie: a file, a block device, a slice of
- * either, memory in tests, later a remote disk. It knows nothing of formats.
+ * either, memory in tests, an export of a server. It knows nothing of formats.
  *
  * Each store offers synchronous calls, for opening, creating and checking an
  * image. A store that has a descriptor (fd >= 0) also takes plain reads and
  * writes straight from the executor's io_uring, at fd_offset + offset; one
- * without is driven through its synchronous calls.
+ * without may take requests that it carries out by itself (store_submit), and
+ * is else driven through its synchronous calls.
  *
- * The synchronous calls may be used from any thread.
+ * All calls may be used from any thread.
  */
 #ifndef IMAGE_STORE_H
 #define IMAGE_STORE_H
@@ -17,6 +18,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/iov.h"
+
 struct store;
 
 /* What a range of a store is, without reading it. */
@@ -24,6 +27,38 @@ struct store_status {
 	uint64_t length; /* of the run, from where it was asked for */
 	bool zero;	 /* reads as zeroes */
 	bool hole;	 /* takes no room */
+};
+
+enum store_io_kind {
+	STORE_IO_READ,
+	STORE_IO_WRITE,
+	STORE_IO_FLUSH,
+	STORE_IO_ZERO,
+	STORE_IO_PUNCH,
+	STORE_IO_STATUS, /* a store's own question to itself */
+};
+
+/*
+ * A request that a store carries out while its caller goes on: in the caller's
+ * storage, which is the store's from store_submit until @done.
+ */
+struct store_io {
+	enum store_io_kind kind;
+	uint64_t offset;
+	uint64_t length;       /* READ, WRITE: the sum of @iov */
+	struct iov_cursor iov; /* READ, WRITE: borrowed until done */
+	/*
+	 * Told once, with what the synchronous call would have returned, on a
+	 * thread of the store's: it passes the word on and calls nothing of the
+	 * store.
+	 */
+	void (*done)(struct store_io *io, int result);
+
+	/* The store's own. */
+	struct store_io *next;
+	uint64_t at;	  /* bytes under way or done */
+	unsigned pending; /* parts under way */
+	int result;
 };
 
 /* All return 0 or a negative errno; reads past the end give zeroes. */
@@ -43,6 +78,10 @@ struct store_ops {
 	/* See store_status; NULL: all is data. */
 	int (*status)(struct store *store, uint64_t offset, uint64_t length,
 		      struct store_status *ret);
+	/* See store_submit; NULL: there are only the calls above. */
+	bool (*submit)(struct store *store, struct store_io *io);
+	/* See store_reason; NULL: an errno says all. */
+	const char *(*reason)(struct store *store);
 	void (*free)(struct store *store);
 };
 
@@ -59,6 +98,7 @@ struct store {
 			      * through the synchronous calls */
 	bool read_only;
 	bool can_grow;	    /* growing yields zeroes (a regular file) */
+	bool is_remote;	    /* @name is the address of what it is */
 	uint32_t alignment; /* of offsets, lengths and memory: 1 or, with
 			     * O_DIRECT, the device's block size */
 	int flush_error;    /* see store_flushed */
@@ -162,6 +202,29 @@ static inline int store_status(struct store *store, uint64_t offset,
 		       ? store->ops->status(store, offset, length, ret)
 		       : 0;
 }
+
+/*
+ * Begins @io; false: it has to be done by the synchronous calls. Requests that
+ * overlap are carried out in any order; a flush covers what was done before it
+ * was submitted.
+ */
+static inline bool store_submit(struct store *store, struct store_io *io)
+{
+	return store->ops->submit && store->ops->submit(store, io);
+}
+
+/*
+ * What first went wrong in the store, where an errno does not say it (who did
+ * not answer), as a sentence that begins with its name; or NULL. Lives as long
+ * as the store.
+ */
+static inline const char *store_reason(struct store *store)
+{
+	return store->ops->reason ? store->ops->reason(store) : NULL;
+}
+
+/* True if both are the same file, device or export, whichever part of it. */
+bool store_is_same(const struct store *a, const struct store *b);
 
 /*
  * Writes the sentence to *@ret_error, unless that is NULL or holds one

@@ -13,6 +13,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "image/async-store.h"
 #include "image/cipher.h"
 #include "image/executor.h"
 #include "image/fake-format.h"
@@ -515,6 +516,28 @@ static void a_locked_image_is_neither_read_nor_written(void **state)
 	assert_int_equal(image_close(image), 0);
 }
 
+static void check_async_mix(struct store *store, struct store *backing,
+			    unsigned threads, bool encrypted)
+{
+	make_image(store, backing, 4711);
+	if (encrypted)
+		fake_encrypt(image, key(1, true));
+	run_workers(threads, 3000, 8);
+	check_counts(false);
+	/* What is encrypted goes by way of the synchronous calls. */
+	assert_true(encrypted || async_carried_out(store) > 1000);
+	assert_int_equal(image_close(image), 0);
+}
+
+static void stores_that_work_by_themselves_agree_with_the_model(void **state)
+{
+	check_async_mix(async_new(memory()), NULL, 1, false);
+	check_async_mix(async_new(memory()), async_new(memory()), 1, false);
+	check_async_mix(async_new(memory()), async_new(memory()), 2, false);
+	check_async_mix(async_new(memory()), file("/dev/shm", false), 2, false);
+	check_async_mix(async_new(memory()), async_new(memory()), 1, true);
+}
+
 /*
  * Four fills, all there are, whose reads of the backing image all have to wait
  * for its metadata: they must not then wait for a fill.
@@ -579,6 +602,20 @@ static void failing_stores_fail_requests_and_nothing_else(void **state)
 	memset(unknown, false, sizeof(unknown));
 }
 
+static void what_fails_later_fails_requests_and_nothing_else(void **state)
+{
+	memset(unknown, false, sizeof(unknown));
+	make_image(async_new(flaky_new(memory(), &faults)),
+		   async_new(flaky_new(memory(), &faults)), 4711);
+	faults = true;
+	run_workers(1, 4000, 8);
+	faults = false;
+	run_workers(1, 4000, 8);
+	check_counts(false);
+	assert_int_equal(image_close(image), 0);
+	memset(unknown, false, sizeof(unknown));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -595,9 +632,13 @@ int main(void)
 		cmocka_unit_test(
 			nothing_of_an_encrypted_image_lies_plain_in_its_store),
 		cmocka_unit_test(a_locked_image_is_neither_read_nor_written),
+		cmocka_unit_test(
+			stores_that_work_by_themselves_agree_with_the_model),
 		cmocka_unit_test(reads_of_fills_need_no_fill),
 		cmocka_unit_test(empty_pools_are_waited_for),
 		cmocka_unit_test(failing_stores_fail_requests_and_nothing_else),
+		cmocka_unit_test(
+			what_fails_later_fails_requests_and_nothing_else),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
