@@ -52,7 +52,7 @@ const struct image_secret *luks_find_secret(const struct image_options *options,
 			   "%s%s",
 			   prefix, name);
 	else if (!secret)
-		store_fail(ret_error, -EINVAL, "there is no secret \"%s\"", id);
+		store_fail(ret_error, -EINVAL, "No secret with id '%s'", id);
 	return secret;
 }
 
@@ -177,10 +177,12 @@ static int add_slot(const struct luks_area *area, struct luks *luks,
 	}
 	if (slot == LUKS_SLOTS && free_slot(luks, &slot) < 0)
 		return store_fail(ret_error, -ENOSPC,
-				  "all key slots are in use");
+				  "Can't add a keyslot - all keyslots are in "
+				  "use");
 	if (luks->slots[slot].active && !request->force)
 		return store_fail(ret_error, -EEXIST,
-				  "key slot %u is in use; erase it first",
+				  "Refusing to overwrite active keyslot %u - "
+				  "please erase it first",
 				  slot);
 	if (old_secret)
 		err = luks_unlock(area, luks, old_secret->data,
@@ -251,10 +253,27 @@ static int choose_slots(const struct luks_area *area, const struct luks *luks,
 		mask &= 1u << slot;
 	if (mask == 0)
 		return store_fail(ret_error, -EACCES,
-				  "no such key slot opens with the given "
-				  "passphrase");
+				  "No keyslots match given (old) password for "
+				  "erase operation");
 	*ret_mask = mask;
 	return 0;
+}
+
+/* QEMU's words, which its tests compare, as those about key slots above. */
+static int refuse_last(const struct image_options *options, const char *prefix,
+		       unsigned slot, char **ret_error)
+{
+	if (get(options, prefix, "old-secret", NULL))
+		return store_fail(ret_error, -EPERM,
+				  "All the active keyslots match the (old) "
+				  "password that was given and erasing them "
+				  "will erase all the data in the image "
+				  "irreversibly - refusing operation");
+	return store_fail(ret_error, -EPERM,
+			  "Attempt to erase the only active keyslot %u which "
+			  "will erase all the data in the image irreversibly - "
+			  "refusing operation",
+			  slot);
 }
 
 static int erase_slots(const struct luks_area *area, struct luks *luks,
@@ -269,9 +288,7 @@ static int erase_slots(const struct luks_area *area, struct luks *luks,
 	for (unsigned i = 0; i < LUKS_SLOTS; i++)
 		active += luks->slots[i].active && (mask & 1u << i);
 	if (err == 0 && active == count_active(luks) && !request->force)
-		return store_fail(ret_error, -EPERM,
-				  "without these key slots nobody could read "
-				  "the image again; --force would erase them");
+		return refuse_last(request->options, prefix, slot, ret_error);
 	for (unsigned i = 0; i < LUKS_SLOTS && err == 0; i++)
 		if (mask & 1u << i)
 			err = luks_erase_slot(area, luks, i);

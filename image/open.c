@@ -201,11 +201,12 @@ static int open_link(const struct link *link, struct image **ret_image,
 		.no_links = link->above != NULL,
 	};
 	const struct image_format *format;
-	struct store *store;
-	int err;
+	struct store *store = link->above ? NULL : request->store;
+	int err = 0;
 
 	choose_secrets(request->secrets, link->depth, secrets);
-	err = store_open_file(link->path, &file, &store, ret_error);
+	if (!store)
+		err = store_open_file(link->path, &file, &store, ret_error);
 	if (err < 0)
 		return err;
 	err = choose_format(link, store, &format, ret_error, ret_hint);

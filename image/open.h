@@ -34,6 +34,11 @@ const struct image_format *image_probe(const void *head, size_t size);
 
 struct image_open_request {
 	const char *path;
+	/*
+	 * Where the image's bytes lie instead of that file, which then only
+	 * names it; taken, whether the call succeeds or not. Or NULL.
+	 */
+	struct store *store;
 	const char *format; /* NULL: "raw"; "probe": guess */
 	bool read_only;
 	bool direct;	 /* O_DIRECT on every store */

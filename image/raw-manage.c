@@ -12,6 +12,7 @@
 
 enum {
 	CHUNK = 1 << 20,
+	FIRST_BLOCK = 4096,
 };
 
 static const struct image_option options[] = {
@@ -89,6 +90,19 @@ static void give_hints(int fd, const struct image_options *o)
 	}
 }
 
+/*
+ * Who opens an image with O_DIRECT tries which alignment it takes by reading its
+ * begin, and file systems answer a read of a hole at any. QEMU allocates the
+ * first block for that reason, and relies on it.
+ */
+static int allocate_first_block(struct store *store)
+{
+	static const char zeroes[FIRST_BLOCK];
+
+	return store_write(store, 0, zeroes,
+			   MIN(store->size_bytes, (uint64_t)FIRST_BLOCK));
+}
+
 static int raw_create(const struct image_create_request *request,
 		      char **ret_error)
 {
@@ -119,6 +133,8 @@ static int raw_create(const struct image_create_request *request,
 	if (request->store->fd >= 0)
 		give_hints(request->store->fd, o);
 	err = grow(request->store, size, how);
+	if (err == 0 && how == IMAGE_PREALLOCATION_OFF)
+		err = allocate_first_block(request->store);
 	if (err)
 		store_fail(ret_error, err, "%s: %s", request->store->name,
 			   strerror(-err));

@@ -145,6 +145,9 @@ int store_new_bounded(uint64_t size_bytes, uint64_t limit_bytes,
 		      struct store **ret_store);
 void *store_memory_data(struct store *store);
 
+/* Nothing, of any size: zeroes are read, and what is written is gone. */
+int store_new_null(uint64_t size_bytes, struct store **ret_store);
+
 /* Accepts NULL. */
 void store_free(struct store *store);
 

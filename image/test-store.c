@@ -250,6 +250,22 @@ static void a_link_that_came_after_the_check_is_not_followed(void **state)
 	unlink(link);
 }
 
+static void nothing_keeps_nothing(void **state)
+{
+	struct store_status status;
+	struct store *store;
+	char data[4] = "abcd";
+
+	assert_int_equal(store_new_null(UINT64_C(1) << 40, &store), 0);
+	assert_int_equal(store_write(store, 1 << 30, data, 4), 0);
+	assert_int_equal(store_read(store, 1 << 30, data, 4), 0);
+	assert_memory_equal(data, "\0\0\0", 4);
+	assert_int_equal(store_status(store, 0, 1 << 30, &status), 0);
+	assert_true(status.zero && status.hole && status.length == 1 << 30);
+	assert_int_equal(store_flush(store), 0);
+	store_free(store);
+}
+
 static void creating_over_a_file_needs_leave(void **state)
 {
 	struct store *store = NULL;
@@ -383,6 +399,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_file_is_refused_without_waiting),
 		cmocka_unit_test(
 			a_link_that_came_after_the_check_is_not_followed),
+		cmocka_unit_test(nothing_keeps_nothing),
 		cmocka_unit_test(creating_over_a_file_needs_leave),
 		cmocka_unit_test(overlapping_writers_are_refused),
 		cmocka_unit_test(disjoint_slices_may_be_written_side_by_side),

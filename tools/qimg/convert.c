@@ -72,6 +72,10 @@ static int check_options(const struct cli *cli)
 	if (cli_has(cli, QIMG_IMAGE_OPTS) && cli_has(cli, 'f'))
 		return cli_error("--image-opts and --format are mutually "
 				 "exclusive");
+	if (!cli_has(cli, 'n') && format_is_foreign(cli_value(cli, 'O')))
+		return cli_error("Format driver '%s' does not support image "
+				 "creation",
+				 cli_value(cli, 'O'));
 	if (cli_has(cli, TARGET_IMAGE_OPTS) && !cli_has(cli, 'n'))
 		return cli_error("--target-image-opts requires use of -n flag");
 	if (cli_has(cli, TARGET_IMAGE_OPTS) && cli_has(cli, 'O'))

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "image/block-status.h"
 #include "image/manage.h"
 #include "image/open.h"
@@ -14,6 +15,7 @@
 #include "tools/qimg/spec.h"
 
 enum {
+	SECTOR_BYTES = 512,
 	START_OFFSET = QIMG_FIRST_OWN_KEY,
 	MAX_LENGTH,
 };
@@ -32,6 +34,7 @@ static const struct cli_option options[] = {
 
 struct map {
 	struct image *image;
+	uint64_t size_bytes; /* of the disk */
 	const char *path;
 	bool json;
 	bool begun; /* something was printed */
@@ -117,6 +120,26 @@ static int print_run(struct map *map, const struct block_status *s)
 	return status;
 }
 
+/*
+ * What a raw file lacks of its last sector: nothing, or with O_DIRECT, which
+ * reads whole sectors, more of what @last is.
+ */
+static void describe_rest(const struct map *map,
+			  const struct block_status *last, uint64_t offset,
+			  uint64_t length, struct block_status *ret)
+{
+	*ret = (struct block_status){.image = map->image,
+				     .present = true,
+				     .zero = true,
+				     .hole = true,
+				     .has_offset = true,
+				     .store = map->image->store};
+	if (map->image->store->alignment > 1 && last->length)
+		*ret = *last;
+	ret->offset = ret->host_offset = offset;
+	ret->length = length;
+}
+
 static int look(struct map *map, uint64_t offset, uint64_t length,
 		struct block_status *ret)
 {
@@ -135,7 +158,12 @@ static int print_runs(struct map *map, uint64_t start, uint64_t end)
 	int status = 0;
 
 	for (; start < end && status == 0; start += next.length) {
-		status = look(map, start, end - start, &next);
+		if (start < map->image->size_bytes)
+			status = look(map, start,
+				      MIN(end, map->image->size_bytes) - start,
+				      &next);
+		else
+			describe_rest(map, &run, start, end - start, &next);
 		if (status)
 			return status;
 		if (run.length && block_status_joins(&run, &next)) {
@@ -202,12 +230,15 @@ static int run(const struct cli *cli)
 	image = qimg_open(&open);
 	if (!image)
 		return 1;
-	if (start < image->size_bytes && length > image->size_bytes - start)
-		length = image->size_bytes - start;
-	if (start >= image->size_bytes)
+	map.image = image;
+	map.size_bytes = image->cluster_bytes
+				 ? image->size_bytes
+				 : align_up(image->size_bytes, SECTOR_BYTES);
+	if (start < map.size_bytes && length > map.size_bytes - start)
+		length = map.size_bytes - start;
+	if (start >= map.size_bytes)
 		start = length = 0;
 	path = qimg_path(open.name, open.image_opts);
-	map.image = image;
 	map.path = path ? path : open.name;
 	status = print_map(&map, start, start + length);
 	free(path);

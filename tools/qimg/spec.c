@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "image/option.h"
 #include "tools/qimg/spec-json.h"
+#include "tools/qimg/spec-store.h"
 
 enum {
 	MAX_SECRETS = IMAGE_MAX_SECRETS,
@@ -192,6 +193,8 @@ static const char *filename_of(const struct image_options *options,
 	static const char *const names[] = {"file.filename", "filename",
 					    "file.file.filename", NULL};
 
+	if (spec_store_is_meant(options, name))
+		return name;
 	if (options->count)
 		return first_of(options, names);
 	return strncmp(name, "file:", 5) == 0 ? name + 5 : name;
@@ -283,6 +286,8 @@ static bool check_settings(const struct image_options *options,
 					    "backing.file.driver",
 					    NULL};
 
+	bool special = spec_store_is_meant(options, name);
+
 	for (size_t i = 0; i < options->count; i++) {
 		const char *setting = options->settings[i].name;
 		const char *nearest;
@@ -294,7 +299,7 @@ static bool check_settings(const struct image_options *options,
 
 		for (const char *const *k = known; *k && !found; k++)
 			found = strcmp(*k, setting) == 0;
-		if (found)
+		if (found || (special && spec_store_has_setting(setting)))
 			continue;
 		nearest = image_nearest_name(setting, known);
 		cli_error("%s: unknown setting \"%s\"%s%s%s", name, setting,
@@ -412,19 +417,24 @@ struct image *qimg_open(const struct qimg_open *open)
 		request.path = filename_of(&options, open->name);
 		request.format = open->format ? open->format
 					      : first_of(&options, formats);
-		if (!request.format || strcmp(request.format, "file") == 0)
+		if (!request.format || strcmp(request.format, "file") == 0 ||
+		    spec_store_is_driver(request.format))
 			request.format = options.count && request.format
 						 ? "raw"
 						 : "probe";
 		request.offset = image_options_number(&options, "offset", 0);
 		request.length = image_options_number(&options, "size", 0);
+		request.direct |=
+			image_options_bool(&options, "cache.direct", false);
 		if (!request.path)
 			cli_error("%s: names no file: file.filename is missing",
 				  open->name);
 		else if (strcmp(request.format, "probe") != 0 &&
 			 !image_find_format(request.format))
 			cli_error("Unknown driver '%s'", request.format);
-		else
+		else if (!spec_store_is_meant(&options, open->name) ||
+			 (request.store =
+				  spec_store_open(&options, open->name)))
 			image = open_request(&request, open);
 	}
 	image_options_deinit(&options);
