@@ -5,7 +5,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 enum {
 	READ_ALIGNMENT = 4096
@@ -48,20 +47,17 @@ void qcow2_check_corrupt(struct qcow2_check *c, uint64_t times, bool fixed,
 }
 
 /* Holes of a sparse file are not read: its length may be any number. */
-static bool in_hole(struct qcow2_check *c, uint64_t offset, uint64_t bytes)
+bool qcow2_check_is_hole(struct qcow2_check *c, uint64_t offset, uint64_t bytes)
 {
-	off_t data;
+	struct store_status status;
 
-	if (c->store->fd < 0 || !c->store->can_grow)
-		return false;
 	if (offset < c->hole_from || !range_fits(offset, bytes, c->hole_to)) {
-		data = lseek(c->store->fd, offset, SEEK_DATA);
+		if (store_status(c->store, offset, UINT64_MAX - offset,
+				 &status) != 0 ||
+		    !status.zero)
+			status.length = 0;
 		c->hole_from = offset;
-		c->hole_to = offset;
-		if (data >= 0)
-			c->hole_to = data;
-		else if (errno == ENXIO)
-			c->hole_to = UINT64_MAX;
+		c->hole_to = offset + status.length;
 	}
 	return range_fits(offset, bytes, c->hole_to);
 }
@@ -71,7 +67,7 @@ int qcow2_check_read(struct qcow2_check *c, uint64_t offset, void *ret_data,
 {
 	int err;
 
-	if (in_hole(c, offset, bytes)) {
+	if (qcow2_check_is_hole(c, offset, bytes)) {
 		memset(ret_data, 0, bytes);
 		return 0;
 	}
@@ -181,9 +177,17 @@ void qcow2_check_deinit(struct qcow2_check *c)
 {
 	qcow2_refs_deinit(&c->refs);
 	qcow2_l2_places_deinit(&c->l2);
+	free(c->snapshots.items);
+	free(c->bitmaps.items);
 	free(c->reftable);
 	free(c->moves);
 	free(c->table);
+}
+
+int qcow2_list_reserve(struct qcow2_list *list, uint32_t count)
+{
+	list->items = calloc((size_t)count + 1, sizeof(*list->items));
+	return list->items ? 0 : -ENOMEM;
 }
 
 static int check_crypt(struct qcow2_check *c)

@@ -35,6 +35,23 @@ struct qcow2_move {
 	uint64_t to;	/* the new place's first cluster */
 };
 
+/* An entry of the snapshot table or of the bitmap directory. */
+struct qcow2_item {
+	uint64_t at;	    /* in the file */
+	uint64_t bytes;	    /* there, without padding */
+	uint64_t new_bytes; /* the same in a new list; 0: dropped */
+	uint64_t l1_offset; /* a snapshot's L1 table, … */
+	uint64_t l1_bytes;  /* … or 0: not to be walked */
+	const char *wrong;  /* why it goes, or is changed; or NULL */
+	bool dropped;
+};
+
+struct qcow2_list {
+	struct qcow2_item *items; /* heap */
+	uint32_t count;
+	bool changes; /* it has to be written anew: see repair-lists.c */
+};
+
 struct qcow2_check {
 	struct qcow2 *q;
 	struct store *store;
@@ -46,10 +63,13 @@ struct qcow2_check {
 	bool plans_moves; /* notes conflicts in @moves, and counts no reference
 			   * for them */
 	bool without_refcounts; /* leaves the refcount structure out */
+	bool drops; /* what lists cannot keep counts as gone already */
 
 	/* What the walk finds. */
 	struct qcow2_refs refs;
 	struct qcow2_l2_places l2;
+	struct qcow2_list snapshots;
+	struct qcow2_list bitmaps;
 	uint64_t clusters;  /* of the file */
 	uint64_t highest;   /* used, or with a refcount */
 	uint64_t l1_budget; /* bytes of L1 tables that may still be walked */
@@ -85,6 +105,10 @@ void qcow2_check_say(struct qcow2_check *c, bool fixed, const char *format, ...)
 int qcow2_check_read(struct qcow2_check *c, uint64_t offset, void *ret_data,
 		     uint64_t bytes);
 
+/* Whether all of the range, past the end too, is known to be zeroes. */
+bool qcow2_check_is_hole(struct qcow2_check *c, uint64_t offset,
+			 uint64_t bytes);
+
 /* Whether [offset, offset + bytes) lies in the file, but for a last part. */
 bool qcow2_check_in_file(const struct qcow2_check *c, uint64_t offset,
 			 uint64_t bytes);
@@ -110,7 +134,11 @@ void qcow2_check_deinit(struct qcow2_check *c);
 /* Everything but comparing refcounts and flags. */
 int qcow2_check_walk(struct qcow2_check *c);
 
-/* Parts of a walk, each in the file of its noun. */
+/*
+ * Parts of a walk, each in the file of its noun. Snapshots: their table, and
+ * places of their L1 tables, whose entries qcow2_check_l1_tables looks at.
+ */
+int qcow2_check_snapshots(struct qcow2_check *c);
 int qcow2_check_l1_tables(struct qcow2_check *c);
 int qcow2_check_l2_tables(struct qcow2_check *c);
 int qcow2_check_bitmaps(struct qcow2_check *c);
@@ -138,6 +166,19 @@ int qcow2_repair(struct qcow2 *q, enum image_fix fix, image_report *report,
 
 /* A refcount structure of what @c found, made anew; see qcow2/rebuild.c. */
 int qcow2_rebuild_refcounts(struct qcow2_check *c, uint64_t first_cluster);
+
+/* Room in an empty list. 0 or -ENOMEM. */
+int qcow2_list_reserve(struct qcow2_list *list, uint32_t count);
+
+/*
+ * The lists that have to change (repair-lists.c), in room that is counted: how
+ * many clusters they take; these counted, from *@first on, which moves past
+ * them; and written there, stably, with a header that names them. 0 or a
+ * negative errno.
+ */
+uint64_t qcow2_lists_clusters(const struct qcow2_check *c);
+int qcow2_lists_place(struct qcow2_check *c, uint64_t *first);
+int qcow2_lists_write(struct qcow2_check *c, uint64_t first);
 
 /* Where clusters that nobody knows of begin: @count in a row. 0 or -ENOSPC. */
 int qcow2_check_find_room(struct qcow2_check *c, uint64_t count,

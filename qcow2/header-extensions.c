@@ -113,7 +113,8 @@ static int keep(uint8_t **kept, size_t *kept_bytes, const void *data,
  * autoclear bit is gone), the extension means nothing any more.
  */
 static int take_bitmaps(const struct qcow2_head *head,
-			const struct extension *e, struct qcow2_header *h)
+			enum qcow2_header_use use, const struct extension *e,
+			struct qcow2_header *h)
 {
 	struct qcow2_wire_bitmaps wire;
 	uint32_t count;
@@ -141,8 +142,9 @@ static int take_bitmaps(const struct qcow2_head *head,
 	h->bitmap_count = count;
 	h->bitmap_directory_bytes = bytes;
 	h->bitmap_directory_offset = offset;
+	/* Repairs give up a directory that is not in the file. */
 	return qcow2_head_check_table(head, h, "bitmap directory", offset,
-				      bytes);
+				      use == QCOW2_HEADER_CHECK ? 0 : bytes);
 }
 
 static int take_encryption(const struct qcow2_head *head,
@@ -180,8 +182,8 @@ static int take_unknown(const struct extension *e, struct qcow2_header *h)
 	return err;
 }
 
-static int take(const struct qcow2_head *head, const struct extension *e,
-		struct qcow2_header *h)
+static int take(const struct qcow2_head *head, enum qcow2_header_use use,
+		const struct extension *e, struct qcow2_header *h)
 {
 	switch (e->type) {
 	case QCOW2_EXT_BACKING_FORMAT:
@@ -192,7 +194,7 @@ static int take(const struct qcow2_head *head, const struct extension *e,
 		return take_string(head, e, "the external data file",
 				   QCOW2_MAX_DATA_NAME, &h->data_name);
 	case QCOW2_EXT_BITMAPS:
-		return take_bitmaps(head, e, h);
+		return take_bitmaps(head, use, e, h);
 	case QCOW2_EXT_ENCRYPTION:
 		return take_encryption(head, e, h);
 	case QCOW2_EXT_FEATURE_NAMES:
@@ -208,6 +210,7 @@ static int take(const struct qcow2_head *head, const struct extension *e,
 }
 
 int qcow2_head_parse_extensions(const struct qcow2_head *head,
+				enum qcow2_header_use use,
 				struct qcow2_header *h)
 {
 	uint64_t end = QCOW2_HEAD_FIELD(head, 64, backing_file_offset);
@@ -224,7 +227,7 @@ int qcow2_head_parse_extensions(const struct qcow2_head *head,
 				      "header extension 0x%08x is too long "
 				      "(%u bytes)",
 				      e.type, e.length);
-		err = take(head, &e, h);
+		err = take(head, use, &e, h);
 	}
 	if (err == 0 && h->crypt_method == QCOW2_CRYPT_LUKS &&
 	    h->crypt_bytes == 0)

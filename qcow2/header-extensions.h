@@ -45,6 +45,7 @@ bool qcow2_head_name_feature(const struct qcow2_head *head, unsigned bit,
  * -ENOMEM or IMAGE_E_CORRUPT.
  */
 int qcow2_head_parse_extensions(const struct qcow2_head *head,
+				enum qcow2_header_use use,
 				struct qcow2_header *h);
 
 #endif

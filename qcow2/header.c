@@ -66,7 +66,8 @@ int qcow2_head_check_table(const struct qcow2_head *head,
 	return 0;
 }
 
-static int parse_geometry(const struct qcow2_head *head, struct qcow2_header *h)
+static int parse_geometry(const struct qcow2_head *head,
+			  enum qcow2_header_use use, struct qcow2_header *h)
 {
 	uint64_t needed;
 
@@ -99,7 +100,8 @@ static int parse_geometry(const struct qcow2_head *head, struct qcow2_header *h)
 	    h->cluster_bits)
 		return refuse(head, IMAGE_E_CORRUPT,
 			      "the refcount table is larger than 8 MiB");
-	if (h->snapshot_count > QCOW2_MAX_SNAPSHOTS)
+	if (h->snapshot_count > QCOW2_MAX_SNAPSHOTS &&
+	    use != QCOW2_HEADER_CHECK)
 		return refuse(head, IMAGE_E_CORRUPT,
 			      "more than 65536 snapshots");
 	return 0;
@@ -125,7 +127,9 @@ static int check_tables(const struct qcow2_head *head,
 		err = qcow2_head_check_table(
 			head, h, "snapshot table",
 			h->snapshot_count ? h->snapshots_offset : 0,
-			h->snapshot_count * UINT64_C(40));
+			use == QCOW2_HEADER_CHECK
+				? 0
+				: h->snapshot_count * UINT64_C(40));
 	if (err == 0 && use != QCOW2_HEADER_CHECK &&
 	    ranges_overlap(h->l1_offset, l1_bytes, h->reftable_offset,
 			   reftable_bytes))
@@ -287,13 +291,13 @@ static int parse(struct qcow2_head *head, enum qcow2_header_use use,
 	if (err == 0)
 		err = check_encryption(head, h);
 	if (err == 0)
-		err = parse_geometry(head, h);
+		err = parse_geometry(head, use, h);
 	if (err == 0)
 		err = check_tables(head, h, use);
 	if (err == 0)
 		err = parse_backing(head, h);
 	if (err == 0)
-		err = qcow2_head_parse_extensions(head, h);
+		err = qcow2_head_parse_extensions(head, use, h);
 	if (err == 0 && (h->incompatible & QCOW2_INCOMPAT_DATA_FILE) &&
 	    !h->data_name)
 		err = refuse(head, IMAGE_E_UNSUPPORTED,

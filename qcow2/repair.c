@@ -5,12 +5,13 @@
  *
  *	1. (all) entries that cannot be are cleared: they name nothing that could
  *	   be read. What an entry says besides, reserved bits for one, is
- *	   taken back and its data stays. Bitmaps that contradict themselves are
- *	   disowned.
+ *	   taken back and its data stays. A bitmap directory that contradicts
+ *	   itself is disowned, a snapshot table that leaves the file ends before.
  *	2. (all) where a mapping names a table, its bytes are copied to new room;
- *	   where the refcount structure is unusable, a new one is written; the
- *	   header names it when it is stable. The new room is counted there
- *	   before any mapping uses it.
+ *	   lists with entries that cannot stay are written anew without them,
+ *	   also to new room; where the refcount structure is unusable, or new
+ *	   room was needed, a new one is written; the header names it when it is
+ *	   stable. The new room is counted there before anything uses it.
  *	3. Refcounts become what refers to a cluster: too low ones only with
  *	   "all".
  *	4. COPIED flags become right.
@@ -35,6 +36,8 @@ struct repair {
 	image_report *report;
 	void *opaque;
 	struct image_check *counts;
+	bool drops;   /* what lists cannot keep is gone, or will be */
+	bool rebuilt; /* what leaks now is what the old structure was */
 };
 
 enum {
@@ -47,6 +50,7 @@ static int start(struct repair *r, struct qcow2_check *c)
 
 	c->report = r->report;
 	c->opaque = r->opaque;
+	c->drops = r->drops;
 	return err;
 }
 
@@ -172,11 +176,17 @@ static int place_moves(struct qcow2_check *c, uint64_t *first)
 	return err;
 }
 
-/* Whether the new structure is wanted, and where there is room for it. */
-static int survey(struct repair *r, bool *ret_wanted, uint64_t *ret_first)
+/* Whether a new structure is wanted, where it goes, and what it sets right. */
+struct plan {
+	bool wanted;
+	uint64_t first; /* cluster */
+	struct image_check wrong;
+};
+
+static int survey(struct repair *r, struct plan *ret)
 {
 	struct qcow2_check c;
-	uint64_t count = 0;
+	uint64_t count;
 	int err = start(r, &c);
 
 	c.report = NULL;
@@ -185,48 +195,77 @@ static int survey(struct repair *r, bool *ret_wanted, uint64_t *ret_first)
 		err = qcow2_check_walk(&c);
 	if (err == 0)
 		err = qcow2_check_refcounts(&c, QCOW2_CHECK_SET_NONE);
-	*ret_wanted = err == 0 && (c.rebuild || c.move_count) &&
+	ret->wanted = err == 0 &&
+		      (c.rebuild || c.move_count || c.snapshots.changes ||
+		       c.bitmaps.changes) &&
 		      !c.incomplete && c.counts.check_errors == 0;
+	ret->wrong = c.counts;
+	count = qcow2_lists_clusters(&c);
 	for (size_t i = 0; i < c.move_count; i++)
 		count += c.moves[i].count;
-	if (*ret_wanted && qcow2_check_find_room(&c, count, ret_first) != 0)
-		*ret_wanted = false;
+	if (ret->wanted && qcow2_check_find_room(&c, count, &ret->first) != 0)
+		ret->wanted = false;
+	/* What stays as it is may refer to anything. */
+	if (!ret->wanted && (c.snapshots.changes || c.bitmaps.changes))
+		r->drops = false;
 	qcow2_check_deinit(&c);
 	return err;
+}
+
+static void tell_made_anew(struct repair *r, struct qcow2_check *c,
+			   const struct image_check *wrong)
+{
+	uint64_t times = wrong->corruptions + c->move_count;
+
+	c->report = r->report;
+	c->counts.leaks_fixed += wrong->leaks;
+	if (times)
+		qcow2_check_corrupt(c, times, true,
+				    "a new refcount structure, and %zu "
+				    "mappings moved off tables",
+				    c->move_count);
 }
 
 /* Round 2. */
 static int make_anew(struct repair *r)
 {
 	struct qcow2_check c;
-	uint64_t first;
-	bool wanted;
-	int err = survey(r, &wanted, &first);
+	struct plan plan;
+	uint64_t at, lists;
+	int err = survey(r, &plan);
 
-	if (err || !wanted)
+	if (err || !plan.wanted)
 		return err;
 	err = start(r, &c);
 	c.report = NULL;
 	c.plans_moves = true;
 	c.without_refcounts = true;
+	at = plan.first;
 	if (err == 0)
 		err = qcow2_check_walk(&c);
 	if (err == 0)
-		err = place_moves(&c, &first);
+		err = place_moves(&c, &at);
+	lists = at;
 	if (err == 0)
-		err = qcow2_rebuild_refcounts(&c, first);
+		err = qcow2_lists_place(&c, &at);
+	if (err == 0)
+		err = qcow2_rebuild_refcounts(&c, at);
+	if (err == -EFBIG || err == -ENOSPC) {
+		/* No room for it: what is left is told at the end. */
+		qcow2_check_deinit(&c);
+		r->drops = false;
+		return 0;
+	}
 	if (err == 0)
 		err = write_all_moved(r, &c);
 	if (err == 0) {
-		c.report = r->report;
-		qcow2_check_corrupt(&c, 1 + c.move_count, true,
-				    "a new refcount structure, and %zu "
-				    "mappings moved off tables",
-				    c.move_count);
+		r->rebuilt = true;
+		tell_made_anew(r, &c, &plan.wrong);
 	}
+	if (err == 0 && (c.snapshots.changes || c.bitmaps.changes))
+		err = qcow2_lists_write(&c, lists);
 	finish(r, &c);
-	/* No room for it: what is left is told at the end. */
-	return err == -EFBIG || err == -ENOSPC ? 0 : err;
+	return err;
 }
 
 /* Rounds 3 and 4. */
@@ -252,6 +291,9 @@ static int set_refcounts(struct repair *r)
 	left += c.counts.corruptions + c.counts.leaks + c.counts.check_errors;
 	if (err == 0 && !c.rebuild && (all || left == 0))
 		err = qcow2_check_copied(&c, true);
+	/* The old structure is no finding. */
+	if (r->rebuilt)
+		c.counts.leaks_fixed = 0;
 	finish(r, &c);
 	return err;
 }
@@ -337,6 +379,7 @@ int qcow2_repair(struct qcow2 *q, enum image_fix fix, image_report *report,
 		.report = report,
 		.opaque = opaque,
 		.counts = counts,
+		.drops = fix == IMAGE_FIX_ALL,
 	};
 	int err = 0;
 

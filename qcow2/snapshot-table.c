@@ -82,9 +82,8 @@ static int check_l1(struct qcow2 *q, const struct qcow2_snapshot *s,
 	return 0;
 }
 
-/* What stands in the entry at @entry, whose length is known to be there. */
-static void parse_entry(const struct qcow2 *q, const uint8_t *entry,
-			uint32_t extra, struct qcow2_snapshot *s)
+void qcow2_snapshot_parse(const struct qcow2 *q, const uint8_t *entry,
+			  uint32_t extra, struct qcow2_snapshot *s)
 {
 	const uint8_t *at = entry + sizeof(struct qcow2_wire_snapshot);
 
@@ -142,7 +141,8 @@ static int parse_all(struct qcow2 *q, struct qcow2_snapshot_table *table)
 		struct qcow2_snapshot *s = &table->all[i];
 		const uint8_t *entry = table->bytes + s->at;
 
-		parse_entry(q, entry, FIELD(entry, 32, extra_bytes), s);
+		qcow2_snapshot_parse(q, entry, FIELD(entry, 32, extra_bytes),
+				     s);
 		err = check_l1(q, s, i);
 	}
 	return err;
@@ -184,14 +184,14 @@ void qcow2_snapshot_table_deinit(struct qcow2_snapshot_table *table)
 	*table = (struct qcow2_snapshot_table){0};
 }
 
-static size_t entry_bytes(const struct qcow2_snapshot *s)
+size_t qcow2_snapshot_bytes(const struct qcow2_snapshot *s)
 {
 	return align_up(sizeof(struct qcow2_wire_snapshot) + EXTRA_BYTES +
 				(size_t)s->id_bytes + s->name_bytes,
 			8);
 }
 
-static void put_entry(uint8_t *to, const struct qcow2_snapshot *s)
+void qcow2_snapshot_put(uint8_t *to, const struct qcow2_snapshot *s)
 {
 	struct qcow2_wire_snapshot wire = {
 		.l1_offset = htobe64(s->l1_offset),
@@ -222,7 +222,7 @@ int qcow2_snapshot_table_edit(struct qcow2 *q,
 			      struct qcow2_snapshot_table *ret_table)
 {
 	struct qcow2_snapshot_table to = {0};
-	size_t size = from->size + (with ? entry_bytes(with) : 0);
+	size_t size = from->size + (with ? qcow2_snapshot_bytes(with) : 0);
 
 	if (from->count == QCOW2_MAX_SNAPSHOTS && with)
 		return image_set_error(&q->image, -EFBIG,
@@ -251,10 +251,10 @@ int qcow2_snapshot_table_edit(struct qcow2 *q,
 		to.size += s->bytes;
 	}
 	if (with) {
-		put_entry(to.bytes + to.size, with);
+		qcow2_snapshot_put(to.bytes + to.size, with);
 		to.all[to.count].at = to.size;
-		to.all[to.count++].bytes = entry_bytes(with);
-		to.size += entry_bytes(with);
+		to.all[to.count++].bytes = qcow2_snapshot_bytes(with);
+		to.size += qcow2_snapshot_bytes(with);
 	}
 	*ret_table = to;
 	return 0;

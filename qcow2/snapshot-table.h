@@ -52,6 +52,17 @@ int qcow2_snapshot_table_edit(struct qcow2 *q,
 			      const struct qcow2_snapshot *with,
 			      struct qcow2_snapshot_table *ret_table);
 
+/*
+ * One entry: taken apart, with @extra bytes of extra data (@ret_snapshot
+ * borrows its ID and name from @entry, and has no place); and written as all
+ * new ones are, with the extra data that is known. Nothing is checked but that
+ * the lengths in @entry are believed.
+ */
+void qcow2_snapshot_parse(const struct qcow2 *q, const uint8_t *entry,
+			  uint32_t extra, struct qcow2_snapshot *ret_snapshot);
+size_t qcow2_snapshot_bytes(const struct qcow2_snapshot *snapshot);
+void qcow2_snapshot_put(uint8_t *to, const struct qcow2_snapshot *snapshot);
+
 void qcow2_snapshot_table_deinit(struct qcow2_snapshot_table *table);
 
 /* The first of that name or, if there is none, of that ID; or NULL. */
