@@ -121,6 +121,10 @@ static void all_read(struct slot *slot)
 	uint64_t bytes = there(slot);
 
 	memset(slot->buffer + bytes, 0, slot->piece.length - bytes);
+	/* What comes through a pipe may have ended within. */
+	slot->piece.length =
+		MIN(slot->piece.length,
+		    slot->copy->convert->total_bytes - slot->piece.offset);
 	slot->state = SLOT_READ;
 }
 
@@ -525,17 +529,16 @@ int convert_copy(struct convert *convert)
 		return cli_error("out of memory");
 	copy->convert = convert;
 	copy->walk.convert = convert;
+	copy->walk.at = convert->begin_bytes;
 	copy->began_ns = clock_ns();
 	if (make_slots(copy)) {
 		free(copy);
 		return 1;
 	}
-	progress_begin(convert->total_bytes);
 	for (pump(copy); is_busy(copy); pump(copy))
 		loop_wait(convert->loop, TICK_NS);
 	if (copy->status == 0)
 		flush(copy);
-	progress_end(copy->status == 0);
 	status = copy->status;
 	munmap(copy->buffers, copy->buffers_bytes);
 	free(copy);

@@ -67,6 +67,12 @@ static const struct cli_option options[] = {
 
 /* --- Options --- */
 
+static bool is_stdout(const struct cli *cli)
+{
+	return strcmp(cli->operands[cli->operand_count - 1], "-") == 0 &&
+	       !cli_has(cli, TARGET_IMAGE_OPTS);
+}
+
 static int check_options(const struct cli *cli)
 {
 	if (cli_has(cli, QIMG_IMAGE_OPTS) && cli_has(cli, 'f'))
@@ -89,6 +95,14 @@ static int check_options(const struct cli *cli)
 	if (cli_has(cli, 'C') && cli_has(cli, 'S'))
 		return cli_error("Cannot enable copy offloading when -S is "
 				 "used");
+	if (cli_has(cli, 'n') && is_stdout(cli))
+		return cli_error("with -n the target is there, and standard "
+				 "output is not");
+	if (cli_has(cli, BITMAPS) && is_stdout(cli))
+		return cli_error("--bitmaps wants a file as the target");
+	if (cli_has(cli, 'p') && is_stdout(cli))
+		return cli_error("-p writes to standard output, where the "
+				 "image goes: use --progress=json");
 	if (cli_has(cli, 'C') && cli_has(cli, 'c'))
 		return cli_error("Cannot enable copy offloading when -c is "
 				 "used");
@@ -140,6 +154,8 @@ static int parse_switches(struct convert *convert, const struct cli *cli)
 	convert->copy_range = cli_has(cli, 'C');
 	convert->out_of_order = cli_has(cli, 'W');
 	convert->salvage = cli_has(cli, SALVAGE);
+	convert->verify = cli_has(cli, VERIFY);
+	convert->to_stdout = is_stdout(cli);
 	convert->cache = (struct qimg_cache){.no_flush = true};
 	if (mode && !qimg_cache_parse(mode, &convert->cache))
 		return 1;
@@ -196,6 +212,24 @@ static int open_source(struct convert *convert, const struct cli *cli,
 	return 0;
 }
 
+static bool is_stdin(const struct cli *cli, int i)
+{
+	return strcmp(cli->operands[i], "-") == 0 &&
+	       !cli_has(cli, QIMG_IMAGE_OPTS);
+}
+
+static int open_stdin(struct convert *convert, const struct cli *cli, int count)
+{
+	if (convert_stdin_is_file())
+		return open_source(convert, cli, "/dev/stdin");
+	if (count > 1)
+		return cli_error("standard input has to be the only source");
+	if (cli_has(cli, 'l') || cli_has(cli, BITMAPS))
+		return cli_error("what comes through a pipe has neither "
+				 "snapshots nor bitmaps");
+	return convert_stdin_open(convert, cli_value(cli, 'f'));
+}
+
 static int open_sources(struct convert *convert, const struct cli *cli)
 {
 	int count = cli->operand_count - 1;
@@ -207,7 +241,9 @@ static int open_sources(struct convert *convert, const struct cli *cli)
 		return cli_error("Copying bitmaps only possible with single "
 				 "source");
 	for (int i = 0; i < count && status == 0; i++)
-		status = open_source(convert, cli, cli->operands[i]);
+		status = is_stdin(cli, i)
+				 ? open_stdin(convert, cli, count)
+				 : open_source(convert, cli, cli->operands[i]);
 	return status;
 }
 
@@ -230,6 +266,10 @@ static int make_target(struct convert *convert, const struct cli *cli)
 				 "images");
 	convert->make.size_bytes = convert->total_bytes;
 	convert->has_backing = convert->make.backing_name != NULL;
+	if (convert->to_stdout)
+		return convert_stdout_check(convert);
+	if (convert->from_stdin && convert_stdin_check_format(&convert->make))
+		return 1;
 	path = qimg_path(convert->target_name, false);
 	if (!path)
 		return 1;
@@ -260,7 +300,7 @@ static int check_target(struct convert *convert)
 {
 	struct image *target = convert->target;
 
-	if (target->size_bytes < convert->total_bytes)
+	if (target->size_bytes < convert->total_bytes && !convert->from_stdin)
 		return cli_error("output file is smaller than input file: "
 				 "%" PRIu64 " bytes have no room in the "
 				 "%" PRIu64 " of %s",
@@ -354,13 +394,36 @@ static void stop(struct convert *convert)
 	convert->loop = NULL;
 }
 
-static int copy(struct convert *convert)
+int convert_run(struct convert *convert)
 {
 	int status = start(convert);
 
 	if (status == 0)
 		status = convert_copy(convert);
 	stop(convert);
+	return status;
+}
+
+/* Whether the target's size stays as it is, however much comes. */
+static bool is_fixed(const struct convert *convert, const struct cli *cli)
+{
+	const struct image *target = convert->target;
+
+	return cli_has(cli, 'n') ||
+	       (target->cluster_bytes == 0 && !target->store->can_grow);
+}
+
+static int copy(struct convert *convert, const struct cli *cli)
+{
+	int status;
+
+	if (convert->to_stdout)
+		return convert_stdout(convert);
+	if (convert->from_stdin)
+		return convert_stdin(convert, is_fixed(convert, cli));
+	progress_begin(convert->total_bytes);
+	status = convert_run(convert);
+	progress_end(status == 0);
 	return status;
 }
 
@@ -380,11 +443,11 @@ static int verify(struct convert *convert)
 
 static int carry_out(struct convert *convert, const struct cli *cli)
 {
-	int status = copy(convert);
+	int status = copy(convert, cli);
 
 	if (status == 0 && cli_has(cli, BITMAPS))
 		status = convert_bitmaps_copy(convert);
-	if (status == 0 && cli_has(cli, VERIFY))
+	if (status == 0 && convert->verify)
 		status = verify(convert);
 	return status;
 }
@@ -401,7 +464,7 @@ static int convert_all(struct convert *convert, const struct cli *cli)
 			convert, cli_has(cli, SKIP_BROKEN_BITMAPS));
 	if (status == 0)
 		status = prepare_target(convert, cli);
-	if (status == 0 && convert->target)
+	if (status == 0 && (convert->target || convert->to_stdout))
 		status = carry_out(convert, cli);
 	status = convert_target_end(convert, status);
 	for (size_t i = 0; i < convert->source_count; i++)
@@ -445,7 +508,9 @@ static int run(const struct cli *cli)
 const struct cli_command qimg_convert = {
 	.name = "convert",
 	.operands = "SOURCE... TARGET",
-	.summary = "Copies images, one after the other, into another one",
+	.summary =
+		"Copies images, one after the other, into another one; \"-\" is "
+		"standard input or output",
 	.min_operands = 0,
 	.max_operands = -1,
 	.options = options,

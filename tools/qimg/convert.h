@@ -4,6 +4,7 @@
  * sources and target together; convert-target.c makes the target, and takes it
  * away again; convert-walk.c finds what is to be copied; convert-copy.c copies
  * it, with many requests under way; convert-clone.c lets the file system do so.
+ * convert-stdin.c and convert-stdout.c are for sources and targets that are "-".
  */
 #ifndef QIMG_CONVERT_H
 #define QIMG_CONVERT_H
@@ -44,21 +45,34 @@ struct convert {
 	struct codec_pool *pool;
 	struct convert_source sources[CONVERT_MAX_SOURCES];
 	size_t source_count;
-	uint64_t total_bytes;
+	uint64_t begin_bytes; /* where the copy begins; mostly 0 */
+	uint64_t total_bytes; /* where it ends */
 	/* Options. */
 	bool compress;
 	bool copy_range;   /* -C */
 	bool out_of_order; /* -W */
 	bool salvage;
-	bool has_backing;    /* -B: what the source's top lacks is left out */
-	bool reads_zero;     /* what is not written reads as zeroes */
-	bool no_sync;	     /* -t unsafe */
-	uint64_t sparse;     /* -S; 0: write zeroes, too */
-	unsigned slots;	     /* -m */
-	uint64_t rate_bytes; /* a second, -r; 0: no limit */
+	bool has_backing; /* -B: what the source's top lacks is left out */
+	bool reads_zero;  /* what is not written reads as zeroes */
+	bool no_sync;	  /* -t unsafe */
+	bool verify;	  /* --verify */
+	bool from_stdin;  /* through a pipe */
+	bool stdin_ended; /* and total_bytes is how much that was */
+	bool to_stdout;
+	uint64_t sparse;	 /* -S; 0: write zeroes, too */
+	unsigned slots;		 /* -m */
+	uint64_t rate_bytes;	 /* a second, -r; 0: no limit */
 	struct qimg_cache cache; /* -t */
 	int clones;		 /* see convert-clone.c */
 };
+
+/* --- convert.c --- */
+
+/*
+ * Brings the executors up, copies from begin_bytes to total_bytes, and takes
+ * them down. The exit status, after a message.
+ */
+int convert_run(struct convert *convert);
 
 /* --- convert-target.c --- */
 
@@ -127,6 +141,27 @@ int convert_bitmaps_check(struct convert *convert, bool skip_broken);
 
 /* After the data; no executor is at work any more. */
 int convert_bitmaps_copy(struct convert *convert);
+
+/* --- convert-stdin.c --- */
+
+bool convert_stdin_is_file(void);
+
+/* Makes it the only source; @format is what -f says. Exit status. */
+int convert_stdin_open(struct convert *convert, const char *format);
+
+/* Whether such a target can be made for it. Exit status. */
+int convert_stdin_check_format(const struct format_request *make);
+
+/* Copies; the target's size is @fixed, or follows. Exit status. */
+int convert_stdin(struct convert *convert, bool fixed);
+
+/* --- convert-stdout.c --- */
+
+/* Whether it goes with the options: convert->make, too. Exit status. */
+int convert_stdout_check(const struct convert *convert);
+
+/* Makes and sends it; no target is open. Exit status. */
+int convert_stdout(struct convert *convert);
 
 /* --- convert-clone.c --- */
 

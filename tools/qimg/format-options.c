@@ -186,8 +186,8 @@ static bool is_special(const char *path)
 	return stat(path, &st) == 0 && !S_ISREG(st.st_mode);
 }
 
-static int fill(const struct format_request *request, struct store *store,
-		const char *named)
+int format_create_in(const struct format_request *request, struct store *store,
+		     const char *named)
 {
 	const struct image_create_request create = {
 		.store = store,
@@ -235,7 +235,7 @@ static int create_in_place(const struct format_request *request,
 	int err = store_open_file(path, &options, &store, &error);
 	int status =
 		err ? cli_error("%s: %s", path, error ? error : strerror(-err))
-		    : fill(request, store, named);
+		    : format_create_in(request, store, named);
 
 	store_free(store);
 	free(error);
@@ -261,7 +261,7 @@ static int create_beside(const struct format_request *request,
 		free(error);
 		return status;
 	}
-	status = fill(request, store, named);
+	status = format_create_in(request, store, named);
 	store_free(store);
 	/* From here on it belongs to an image that is whole. */
 	temporary_forget(data);

@@ -29,6 +29,10 @@ bool format_is_foreign(const char *name);
 void format_print_help(const struct image_format *format, unsigned uses);
 bool format_is_help(const char *options);
 
+/* Makes the image in @store, which is empty and stays the caller's. */
+int format_create_in(const struct format_request *request, struct store *store,
+		     const char *named);
+
 /*
  * Where the file lies that the image at @path keeps its data in, if that is
  * still to be made; to be freed. NULL: none is to be made.

@@ -70,6 +70,8 @@ void progress_set_step(unsigned step)
 
 static double percent(void)
 {
+	if (p.total == PROGRESS_UNKNOWN)
+		return 0;
 	return p.total ? 100.0 * (double)p.done / (double)p.total : 100.0;
 }
 
@@ -87,10 +89,20 @@ static double speed(void)
 
 static void print_json(void)
 {
+	char total[24] = "null";
+
+	if (p.total != PROGRESS_UNKNOWN)
+		snprintf(total, sizeof(total), "%" PRIu64, p.total);
 	fprintf(stderr,
-		"{\"done-bytes\": %" PRIu64 ", \"total-bytes\": %" PRIu64
+		"{\"done-bytes\": %" PRIu64 ", \"total-bytes\": %s"
 		", \"seconds\": %.3f, \"bytes-per-second\": %.0f}\n",
-		p.done, p.total, seconds(), speed());
+		p.done, total, seconds(), speed());
+}
+
+static void print_unknown(void)
+{
+	printf("\r%.1f MiB  %.0f MiB/s  ", (double)p.done / 1048576,
+	       speed() / 1048576);
 }
 
 static void print_bar(void)
@@ -115,6 +127,8 @@ static void print(void)
 	p.printed_percent = percent();
 	if (p.json)
 		print_json();
+	else if (p.on_terminal && p.total == PROGRESS_UNKNOWN)
+		print_unknown();
 	else if (p.on_terminal)
 		print_bar();
 	else
@@ -189,6 +203,8 @@ void progress_end(bool success)
 		return;
 	p.begun = false;
 	if (success && (p.json || p.on_terminal || p.printed_percent < 100)) {
+		if (p.total == PROGRESS_UNKNOWN)
+			p.total = p.done;
 		p.done = p.total;
 		print();
 	}

@@ -31,6 +31,9 @@ bool progress_init(const struct cli *cli);
 /* Percent between qemu-img's lines; 1 if nothing is said. */
 void progress_set_step(unsigned percent);
 
+/* A total that nobody knows. */
+#define PROGRESS_UNKNOWN UINT64_MAX
+
 /* It begins, with @total bytes to be done; or once again. */
 void progress_begin(uint64_t total);
 void progress_add(uint64_t bytes);
