@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "image/manage.h"
 
 /* Asks until no block of metadata is missing. */
 static int map_read(struct image *image, uint64_t offset, uint64_t length,
@@ -120,6 +121,21 @@ int block_status_next(struct image *image, uint64_t offset, uint64_t length,
 		      struct block_status *ret)
 {
 	return block_status_above(image, NULL, offset, length, ret);
+}
+
+int block_status_judge_hole(struct block_status_sparse *chain,
+			    struct block_status *s)
+{
+	int err = 0;
+
+	if (!s->hole || s->image->cluster_bytes == 0)
+		return 0;
+	if (!chain->known[s->depth])
+		err = image_is_sparse(s->image, &chain->sparse[s->depth]);
+	chain->known[s->depth] = true;
+	s->data = true;
+	s->hole = s->zero = chain->sparse[s->depth];
+	return err;
 }
 
 bool block_status_joins(const struct block_status *now,

@@ -6,7 +6,7 @@
 #ifndef IMAGE_BLOCK_STATUS_H
 #define IMAGE_BLOCK_STATUS_H
 
-#include "image/image.h"
+#include "image/open.h"
 
 struct block_status {
 	uint64_t offset; /* guest bytes */
@@ -46,6 +46,20 @@ int block_status_above(struct image *top, const struct image *below,
 /* The same of @image alone: what it leaves to its backing is not present. */
 int block_status_of_layer(struct image *image, uint64_t offset, uint64_t length,
 			  struct block_status *ret);
+
+/* Which images of a chain are sparse, as far as it was asked; zeroed at first. */
+struct block_status_sparse {
+	bool known[IMAGE_MAX_CHAIN]; /* by depth */
+	bool sparse[IMAGE_MAX_CHAIN];
+};
+
+/*
+ * Sees a hole as QEMU does in a format that has tables: what is mapped is data,
+ * and zeroes as well only where the image is sparse as a whole
+ * (image_is_sparse). 0, a negative errno or IMAGE_E_*.
+ */
+int block_status_judge_hole(struct block_status_sparse *chain,
+			    struct block_status *status);
 
 /* True if @next, which begins where @now ends, goes on in the same way. */
 bool block_status_joins(const struct block_status *now,

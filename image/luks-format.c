@@ -129,6 +129,26 @@ static int create(const struct image_create_request *request, char **ret_error)
 	return err < 0 ? err : luks_create(&area, &o, ret_error);
 }
 
+/* What nobody wrote is encrypted as well: there are no holes. */
+static int measure(const struct image_create_request *request,
+		   struct image *source, struct image_measure *ret,
+		   char **ret_error)
+{
+	struct luks_create_options o;
+	uint64_t size =
+		source ? align_up(source->size_bytes, CIPHER_SECTOR_BYTES)
+		       : request->size_bytes;
+	int err = luks_create_options(request->options, "", request->secrets,
+				      &o, ret_error);
+
+	if (err < 0)
+		return err;
+	size += luks_header_bytes(&o.spec);
+	*ret = (struct image_measure){.required = size,
+				      .fully_allocated = size};
+	return 0;
+}
+
 static int facts(struct image *image, struct image_facts *ret)
 {
 	return luks_facts(&luks_of(image)->luks, "", false, ret);
@@ -177,6 +197,7 @@ static const struct image_option options[] = {
 static const struct image_manage manage = {
 	.options = options,
 	.create = create,
+	.measure = measure,
 	.facts = facts,
 	.amend = amend,
 };

@@ -130,6 +130,8 @@ int image_measure(const struct image_format *format,
 		checked.options = &none;
 	err = image_options_check(checked.options, format->manage->options,
 				  IMAGE_OPTION_CREATE, ret_error);
+	if (err == 0 && source && image_is_dirty(source))
+		err = image_flush_sync(source);
 	return err ? err
 		   : format->manage->measure(&checked, source, ret, ret_error);
 }

@@ -49,7 +49,8 @@ struct image_create_request {
 struct image_measure {
 	uint64_t required;	  /* for the data there is */
 	uint64_t fully_allocated; /* were every cluster written */
-	uint64_t bitmaps;	  /* for the source's bitmaps, apart */
+	bool has_bitmaps;	  /* source and target can have some */
+	uint64_t bitmaps;	  /* for those of the source, apart */
 };
 
 /* --- What an image says of itself -------------------------------------- */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Making and resizing raw images. */
+/* Making, measuring and resizing raw images. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -13,6 +13,7 @@
 enum {
 	CHUNK = 1 << 20,
 	FIRST_BLOCK = 4096,
+	SECTOR_BYTES = 512,
 };
 
 static const struct image_option options[] = {
@@ -141,6 +142,23 @@ static int raw_create(const struct image_create_request *request,
 	return err;
 }
 
+/* A hole counts: not every file system has them. */
+static int raw_measure(const struct image_create_request *request,
+		       struct image *source, struct image_measure *ret,
+		       char **ret_error)
+{
+	uint64_t size = request->size_bytes;
+
+	if (source)
+		size = source->size_bytes;
+	else if (size == 0)
+		size = image_options_number(request->options, "size", 0);
+	size = align_up(size, SECTOR_BYTES);
+	*ret = (struct image_measure){.required = size,
+				      .fully_allocated = size};
+	return 0;
+}
+
 static int raw_resize(struct image *image, uint64_t size_bytes,
 		      enum image_preallocation preallocation)
 {
@@ -159,5 +177,6 @@ static int raw_resize(struct image *image, uint64_t size_bytes,
 const struct image_manage raw_manage = {
 	.options = options,
 	.create = raw_create,
+	.measure = raw_measure,
 	.resize = raw_resize,
 };

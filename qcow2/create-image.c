@@ -85,6 +85,9 @@ int qcow2_create_image(const struct image_create_request *request,
 	int err = qcow2_create_options_take(request, &o, &preallocation,
 					    ret_error);
 
+	if (err == 0 && !o.data_name &&
+	    preallocation != IMAGE_PREALLOCATION_OFF)
+		o.expected_clusters = qcow2_full_bytes(&o) / o.cluster_bytes;
 	if (err == 0 && o.data_name)
 		err = qcow2_data_file_make(request, &o, &data, ret_error);
 	if (err == 0)

@@ -17,6 +17,12 @@ int qcow2_create_options_take(const struct image_create_request *request,
 			      enum image_preallocation *ret_preallocation,
 			      char **ret_error);
 
+/*
+ * Of the file, as measure counts, were all of the guest's clusters written.
+ * What was taken of a request, with a size that qcow2_create takes.
+ */
+uint64_t qcow2_full_bytes(const struct qcow2_create_options *options);
+
 /* "0.10" and "v2", "1.1" and "v3". */
 unsigned qcow2_version_of(const char *compat);
 

@@ -89,12 +89,22 @@ static int check_options(const struct qcow2_create_options *o, struct layout *l,
 	return 0;
 }
 
+static uint64_t expected_reftable_clusters(const struct layout *l,
+					   uint64_t per_block)
+{
+	uint64_t blocks = div_round_up(l->o->expected_clusters, per_block);
+
+	return div_round_up(MIN(blocks * 8, (uint64_t)QCOW2_MAX_REFTABLE_BYTES),
+			    UINT64_C(1) << l->cluster_bits);
+}
+
 /* Blocks and table describe themselves, too: until nothing is added. */
 static int lay_out(struct layout *l, char **ret_error)
 {
 	uint64_t cluster = UINT64_C(1) << l->cluster_bits;
 	uint64_t per_block = UINT64_C(1)
 			     << (l->cluster_bits + 3 - l->refcount_order);
+	uint64_t expected = expected_reftable_clusters(l, per_block);
 	uint64_t total;
 
 	l->l1_entries = qcow2_l1_entries_for(l->o->size_bytes, l->cluster_bits,
@@ -109,7 +119,8 @@ static int lay_out(struct layout *l, char **ret_error)
 	do {
 		total = l->total;
 		l->blocks = MAX(div_round_up(total, per_block), UINT64_C(1));
-		l->reftable_clusters = div_round_up(l->blocks * 8, cluster);
+		l->reftable_clusters =
+			MAX(div_round_up(l->blocks * 8, cluster), expected);
 		l->total = 1 + l->reftable_clusters + l->blocks +
 			   l->l1_clusters +
 			   div_round_up(l->crypt_bytes, cluster);

@@ -25,7 +25,12 @@ struct qcow2_create_options {
 	const char *data_name;	    /* of an external data file, or NULL; not
 				     * looked at */
 	bool data_raw;		    /* which is what the guest sees */
-	bool encrypted;		    /* with @luks, which borrows a passphrase */
+	/*
+	 * The file is to grow to so many clusters at once: the refcount table
+	 * has room for them from the start, and leaves no smaller ones behind.
+	 */
+	uint64_t expected_clusters;
+	bool encrypted; /* with @luks, which borrows a passphrase */
 	struct luks_create_options luks;
 };
 

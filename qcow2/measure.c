@@ -6,128 +6,78 @@
 #include <errno.h>
 
 #include "base/bytes.h"
-#include "image/open.h"
+#include "image/block-status.h"
+#include "qcow2/core.h"
 #include "qcow2/create-options.h"
 #include "qcow2/create.h"
 #include "qcow2/header.h"
 #include "qcow2/manage.h"
+#include "qcow2/qcow2.h"
 
-struct geometry {
-	uint64_t cluster;
-	unsigned refcount_order;
-	uint64_t entry_bytes; /* of an L2 entry */
-};
-
-static uint64_t refcount_bytes(const struct geometry *g, uint64_t clusters)
+/* Blocks and table, which describe themselves as well. */
+static uint64_t refcount_bytes(const struct qcow2_create_options *o,
+			       uint64_t clusters)
 {
-	uint64_t per_block = g->cluster * 8 >> g->refcount_order;
+	uint64_t per_block = o->cluster_bytes * UINT64_C(8) / o->refcount_bits;
 	uint64_t table = 0, blocks = 0, last, all = 0;
 
 	do {
 		last = all;
 		blocks = div_round_up(clusters + table + blocks, per_block);
-		table = div_round_up(blocks, g->cluster / 8);
+		table = div_round_up(blocks, o->cluster_bytes / 8);
 		all = clusters + blocks + table;
 	} while (all != last);
-	return (blocks + table) * g->cluster;
+	return (blocks + table) * o->cluster_bytes;
 }
 
-/* Of an image whose @size_bytes, whole clusters, are all written. */
-static uint64_t full_bytes(const struct geometry *g, uint64_t size_bytes)
+/* QEMU, too, counts the LUKS header last, and no refcounts for it. */
+uint64_t qcow2_full_bytes(const struct qcow2_create_options *o)
 {
-	uint64_t l2 =
-		align_up(size_bytes / g->cluster, g->cluster / g->entry_bytes) *
-		g->entry_bytes;
-	uint64_t l1 = align_up(l2 / g->cluster, g->cluster / 8) * 8;
-	uint64_t bytes = g->cluster + l2 + l1 + size_bytes;
+	uint64_t cluster = o->cluster_bytes;
+	uint64_t size = align_up(o->size_bytes, cluster);
+	uint64_t entry = o->extended_l2 ? 16 : 8;
+	uint64_t l2 = align_up(size / cluster, cluster / entry) * entry;
+	uint64_t l1 = align_up(l2 / cluster, cluster / 8) * 8;
+	uint64_t bytes = cluster + l2 + l1 + size;
 
-	return bytes + refcount_bytes(g, bytes / g->cluster);
-}
-
-/* Bytes of a raw image that are alike, as far as its store can tell. */
-static int raw_run(const struct image_extent *extent, uint64_t *length,
-		   bool *ret_data)
-{
-	struct store_status found;
-	int err = store_status(extent->store, extent->host_offset,
-			       extent->length, &found);
-
-	*length = found.length;
-	*ret_data = !found.zero;
-	return err;
-}
-
-static int map_once(struct image *image, uint64_t offset, uint64_t length,
-		    struct image_extent *ret)
-{
-	for (;;) {
-		int err = image_map(image, IMAGE_READ, offset, length, ret);
-
-		if (err == 0 && ret->kind == IMAGE_NEED) {
-			err = image_read_need(image, ret);
-			if (err == 0)
-				continue;
-		} else if (err == 0 && ret->kind == IMAGE_MUST_FLUSH) {
-			err = image_flush_sync(image);
-			if (err == 0)
-				continue;
-		} else if (err == 0 && ret->kind == IMAGE_BUSY) {
-			err = -EBUSY;
-		}
-		return err;
-	}
-}
-
-/* How far the image, and what it is backed by, has data or none. */
-static int chain_run(struct image *image, uint64_t offset, uint64_t *length,
-		     bool *ret_data)
-{
-	for (;;) {
-		struct image_extent extent;
-		int err;
-
-		*ret_data = false;
-		if (offset >= image->size_bytes)
-			return 0;
-		*length = MIN(*length, image->size_bytes - offset);
-		err = map_once(image, offset, *length, &extent);
-		if (err)
-			return err;
-		*length = extent.length;
-		*ret_data = extent.kind != IMAGE_ZEROES;
-		if (image->format == &raw_format)
-			return raw_run(&extent, length, ret_data);
-		if (extent.kind != IMAGE_HOLE)
-			return 0;
-		*ret_data = false;
-		if (!image->backing)
-			return 0;
-		image = image->backing;
-	}
+	bytes += refcount_bytes(o, bytes / cluster);
+	if (o->encrypted)
+		bytes += align_up(luks_header_bytes(&o->luks.spec), cluster);
+	return bytes;
 }
 
 /* Clusters of the new image that the source has data for, in bytes. */
 static int count_data(struct image *source, uint64_t cluster, uint64_t *ret)
 {
+	struct block_status_sparse chain = {0};
 	uint64_t offset = 0, bytes = 0;
 
 	while (offset < source->size_bytes) {
-		uint64_t length = source->size_bytes - offset;
-		bool data;
-		int err = chain_run(source, offset, &length, &data);
+		struct block_status s;
+		uint64_t end;
+		int err = block_status_next(source, offset,
+					    source->size_bytes - offset, &s);
 
+		if (err == 0)
+			err = block_status_judge_hole(&chain, &s);
 		if (err)
 			return err;
-		if (data) {
-			uint64_t end = align_up(offset + length, cluster);
-
+		end = offset + s.length;
+		if (s.data && !s.zero) {
+			end = align_up(end, cluster);
 			bytes += end - align_down(offset, cluster);
-			length = end - offset;
 		}
-		offset += length;
+		offset = end;
 	}
 	*ret = bytes;
 	return 0;
+}
+
+/* Version 2 has no bitmaps. */
+static bool can_have_bitmaps(struct image *image)
+{
+	return image->format == &qcow2_format &&
+	       qcow2_of(image)->header.version >= 3;
 }
 
 static int count_bitmaps(struct image *source, uint64_t cluster, uint64_t *ret)
@@ -142,7 +92,7 @@ static int count_bitmaps(struct image *source, uint64_t cluster, uint64_t *ret)
 		const struct image_bitmap *b = &bitmaps.all[i];
 		uint64_t bits, clusters;
 
-		if (b->inconsistent || b->granularity_bytes == 0)
+		if (b->granularity_bytes == 0)
 			continue;
 		bits = div_round_up(source->size_bytes, b->granularity_bytes);
 		clusters = div_round_up(div_round_up(bits, 8), cluster);
@@ -154,53 +104,63 @@ static int count_bitmaps(struct image *source, uint64_t cluster, uint64_t *ret)
 	return 0;
 }
 
+static int check_size(const struct qcow2_create_options *o, char **ret_error)
+{
+	unsigned bits = (unsigned)__builtin_ctzll(o->cluster_bytes);
+
+	if (o->size_bytes <= (uint64_t)INT64_MAX - o->cluster_bytes &&
+	    qcow2_l1_entries_for(o->size_bytes, bits, o->extended_l2) <=
+		    QCOW2_MAX_L1_BYTES / 8)
+		return 0;
+	return store_fail(ret_error, -EINVAL,
+			  "The image size is too large (try using a larger "
+			  "cluster size)");
+}
+
+/* What @source needs in an image made by @o: data, and bitmaps. */
+static int count(struct image *source, const struct qcow2_create_options *o,
+		 uint64_t *ret_data, struct image_measure *m, char **ret_error)
+{
+	int err = 0;
+
+	if (o->backing_name) /* who knows what that has already */
+		*ret_data = align_up(o->size_bytes, o->cluster_bytes);
+	else
+		err = count_data(source, o->cluster_bytes, ret_data);
+	m->has_bitmaps = o->version >= 3 && can_have_bitmaps(source);
+	if (err == 0 && m->has_bitmaps)
+		err = count_bitmaps(source, o->cluster_bytes, &m->bitmaps);
+	return err ? store_fail(ret_error, err, "%s: cannot be looked at: %s",
+				source->store->name,
+				err < 0 ? strerror(-err) : image_error(source))
+		   : 0;
+}
+
 int qcow2_measure(const struct image_create_request *request,
 		  struct image *source, struct image_measure *ret,
 		  char **ret_error)
 {
-	struct image_create_request sized = *request;
 	struct qcow2_create_options o;
 	enum image_preallocation preallocation;
-	struct geometry g;
-	uint64_t size, required = 0, bitmaps = 0;
-	int err;
+	struct image_measure m = {0};
+	uint64_t size, data = 0;
+	int err = qcow2_create_options_take(request, &o, &preallocation,
+					    ret_error);
 
-	if (source)
-		sized.size_bytes = source->size_bytes;
-	err = qcow2_create_options_take(&sized, &o, &preallocation, ret_error);
+	if (err == 0 && source)
+		o.size_bytes = source->size_bytes;
+	if (err == 0)
+		err = check_size(&o, ret_error);
+	if (err == 0 && source)
+		err = count(source, &o, &data, &m, ret_error);
 	if (err)
 		return err;
-	g = (struct geometry){
-		.cluster = o.cluster_bytes,
-		.refcount_order = (unsigned)__builtin_ctz(o.refcount_bits),
-		.entry_bytes = o.extended_l2 ? 16 : 8,
-	};
-	if (o.size_bytes > INT64_MAX - g.cluster ||
-	    qcow2_l1_entries_for(o.size_bytes,
-				 (unsigned)__builtin_ctzll(g.cluster),
-				 o.extended_l2) > QCOW2_MAX_L1_BYTES / 8)
-		return store_fail(ret_error, -EINVAL,
-				  "qcow2: an image of this size needs larger "
-				  "clusters");
-	size = align_up(o.size_bytes, g.cluster);
-	if (source && !o.backing_name)
-		err = count_data(source, g.cluster, &required);
-	else if (source)
-		required = size; /* who knows what the base already has */
-	if (err == 0 && source && o.version >= 3)
-		err = count_bitmaps(source, g.cluster, &bitmaps);
-	if (err)
-		return store_fail(ret_error, err, "%s: cannot be looked at: %s",
-				  source->store->name,
-				  err < 0 ? strerror(-err)
-					  : image_error(source));
+	size = align_up(o.size_bytes, o.cluster_bytes);
 	if (preallocation >= IMAGE_PREALLOCATION_FALLOC)
-		required = size;
-	ret->fully_allocated = full_bytes(&g, size);
-	if (o.encrypted)
-		ret->fully_allocated +=
-			align_up(luks_header_bytes(&o.luks.spec), g.cluster);
-	ret->required = ret->fully_allocated - size + required;
-	ret->bitmaps = bitmaps;
+		data = size;
+	m.fully_allocated = qcow2_full_bytes(&o);
+	/* Preallocated metadata maps clusters that take no room on a disk. */
+	m.required = m.fully_allocated - size + data;
+	*ret = m;
 	return 0;
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/qimg/cli.h"
 
+#include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -169,6 +171,27 @@ int cli_parse(struct cli *cli, const struct cli_command *command, int argc,
 	cli->operands = argv + optind;
 	cli->operand_count = argc - optind;
 	return check_operands(cli) ? -1 : 0;
+}
+
+int cli_size(const char *what, const char *text, uint64_t min, uint64_t max,
+	     uint64_t *ret)
+{
+	uint64_t value = 0;
+	int err = image_parse_size(text, &value);
+
+	if (err == -EINVAL) {
+		cli_error("Invalid %s specified. You may use k, M, G, T, P or "
+			  "E suffixes for",
+			  what);
+		return cli_error("kilobytes, megabytes, gigabytes, terabytes, "
+				 "petabytes and exabytes.");
+	}
+	if (err || value < min || value > max)
+		return cli_error("Invalid %s specified. Must be between "
+				 "%" PRIu64 " and %" PRIu64 ".",
+				 what, min, max);
+	*ret = value;
+	return 0;
 }
 
 const char *cli_value(const struct cli *cli, int key)

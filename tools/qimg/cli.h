@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum {
 	CLI_MAX_ARGUMENTS = 1024,
@@ -79,6 +80,13 @@ void cli_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
  */
 int cli_parse(struct cli *cli, const struct cli_command *command, int argc,
 	      char **argv, int *ret_status);
+
+/*
+ * A size such as 65536, 64k or 1.5G that lies in [min, max]: 0; or 1, after
+ * qemu-img's message that the @what is invalid.
+ */
+int cli_size(const char *what, const char *text, uint64_t min, uint64_t max,
+	     uint64_t *ret);
 
 /* The last value of option @key, or NULL; whether it was typed. */
 const char *cli_value(const struct cli *cli, int key);

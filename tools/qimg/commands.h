@@ -15,6 +15,7 @@ extern const struct cli_command qimg_create;
 extern const struct cli_command qimg_info;
 extern const struct cli_command qimg_inspect;
 extern const struct cli_command qimg_map;
+extern const struct cli_command qimg_measure;
 extern const struct cli_command qimg_rebase;
 extern const struct cli_command qimg_resize;
 extern const struct cli_command qimg_snapshot;

@@ -124,10 +124,6 @@ static struct image *open_side(const struct cli *cli, int side,
 		.cache = *cache,
 	};
 
-	if (open.image_opts && open.format) {
-		cli_error("--image-opts and --format are mutually exclusive");
-		return NULL;
-	}
 	return qimg_open(&open);
 }
 

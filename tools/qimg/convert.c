@@ -75,9 +75,6 @@ static bool is_stdout(const struct cli *cli)
 
 static int check_options(const struct cli *cli)
 {
-	if (cli_has(cli, QIMG_IMAGE_OPTS) && cli_has(cli, 'f'))
-		return cli_error("--image-opts and --format are mutually "
-				 "exclusive");
 	if (!cli_has(cli, 'n') && format_is_foreign(cli_value(cli, 'O')))
 		return cli_error("Format driver '%s' does not support image "
 				 "creation",
@@ -167,21 +164,6 @@ static int parse_switches(struct convert *convert, const struct cli *cli)
 
 /* --- Sources --- */
 
-/* "snapshot.id=1", "snapshot.name=x", or a name or id as it is. */
-static const char *snapshot_name(const char *text)
-{
-	static const char *const prefixes[] = {
-		"snapshot.name=", "snapshot.id=", "name=", "id="};
-
-	for (size_t i = 0; text && i < ARRAY_SIZE(prefixes); i++) {
-		size_t length = strlen(prefixes[i]);
-
-		if (strncmp(text, prefixes[i], length) == 0)
-			return text + length;
-	}
-	return text;
-}
-
 static int open_source(struct convert *convert, const struct cli *cli,
 		       const char *name)
 {
@@ -193,14 +175,22 @@ static int open_source(struct convert *convert, const struct cli *cli,
 		.image_opts = cli_has(cli, QIMG_IMAGE_OPTS),
 		.read_only = true,
 		.share = cli_has(cli, 'U'),
-		.snapshot = snapshot_name(cli_value(cli, 'l')),
 	};
 	const char *mode = cli_value(cli, 'T');
+	const char *wanted = cli_value(cli, 'l');
+	char *snapshot = NULL;
 
 	if (mode && !qimg_cache_parse(mode, &open.cache))
 		return 1;
+	if (wanted) {
+		snapshot = qimg_snapshot_name(wanted);
+		if (!snapshot)
+			return 1;
+	}
+	open.snapshot = snapshot;
 	source->name = name;
 	source->image = qimg_open(&open);
+	free(snapshot);
 	if (!source->image)
 		return 1;
 	convert->source_count++;

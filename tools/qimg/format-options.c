@@ -90,6 +90,20 @@ static int take(struct image_options *options, const char *name, char **ret)
 	return 0;
 }
 
+/* As qemu-img sees it: no setting is empty, and none begins with a comma. */
+static bool is_list(const char *text)
+{
+	while (*text) {
+		if (*text == ',')
+			return false;
+		for (; *text && (*text != ',' || text[1] == ','); text++)
+			text += *text == ',';
+		if (*text && *++text == '\0')
+			return false;
+	}
+	return true;
+}
+
 static int parse_options(const struct cli *cli, struct format_request *r)
 {
 	char *error = NULL;
@@ -99,6 +113,8 @@ static int parse_options(const struct cli *cli, struct format_request *r)
 
 		if (a->key != 'o')
 			continue;
+		if (!is_list(a->value))
+			return cli_error("Invalid option list: %s", a->value);
 		if (format_is_help(a->value)) {
 			format_print_help(r->format, IMAGE_OPTION_CREATE);
 			return 0;

@@ -38,28 +38,8 @@ struct map {
 	const char *path;
 	bool json;
 	bool begun; /* something was printed */
-	/* By depth: whether the image is sparse, once it was asked. */
-	bool known[IMAGE_MAX_CHAIN];
-	bool sparse[IMAGE_MAX_CHAIN];
+	struct block_status_sparse chain;
 };
-
-/*
- * As qemu-img says it of a format that has tables: what is mapped is data, and
- * zeroes as well where the file has a hole and the image is sparse as a whole.
- */
-static int judge_hole(struct map *map, struct block_status *s)
-{
-	int err = 0;
-
-	if (!s->hole || s->image->cluster_bytes == 0)
-		return 0;
-	if (!map->known[s->depth])
-		err = image_is_sparse(s->image, &map->sparse[s->depth]);
-	map->known[s->depth] = true;
-	s->data = true;
-	s->hole = s->zero = map->sparse[s->depth];
-	return err;
-}
 
 /* The image's own file, or one that it names: as the chain says it. To be freed. */
 static char *file_of(const struct map *map, const struct block_status *s)
@@ -146,7 +126,7 @@ static int look(struct map *map, uint64_t offset, uint64_t length,
 	int err = block_status_next(map->image, offset, length, ret);
 
 	if (err == 0)
-		err = judge_hole(map, ret);
+		err = block_status_judge_hole(&map->chain, ret);
 	return err ? qimg_image_error(map->image, map->path, err,
 				      "Could not read file metadata")
 		   : 0;

@@ -410,6 +410,10 @@ struct image *qimg_open(const struct qimg_open *open)
 	};
 	struct image *image = NULL;
 
+	if (open->image_opts && open->format) {
+		cli_error("--image-opts and --format are mutually exclusive");
+		return NULL;
+	}
 	if (!parse_name(open->name, open->image_opts, &options))
 		return NULL;
 	if (check_settings(&options, open->name) &&
@@ -439,6 +443,41 @@ struct image *qimg_open(const struct qimg_open *open)
 	}
 	image_options_deinit(&options);
 	return image;
+}
+
+/* The id is only one snapshot's. */
+static const char *id_or_name(const struct image_options *options)
+{
+	static const char *const names[] = {"snapshot.id", "snapshot.name",
+					    NULL};
+
+	for (size_t i = 0; i < options->count; i++) {
+		const char *name = options->settings[i].name;
+
+		if (strcmp(name, names[0]) != 0 &&
+		    strcmp(name, names[1]) != 0) {
+			cli_error("Invalid parameter '%s'", name);
+			return NULL;
+		}
+	}
+	return first_of(options, names);
+}
+
+char *qimg_snapshot_name(const char *text)
+{
+	struct image_options options = {0};
+	const char *chosen = text;
+	char *name;
+
+	if (strncmp(text, "snapshot.", 9) == 0)
+		chosen = image_options_parse(&options, text, NULL)
+				 ? NULL
+				 : id_or_name(&options);
+	name = chosen ? strdup(chosen) : NULL;
+	if (!name)
+		cli_error("Failed in parsing snapshot param '%s'", text);
+	image_options_deinit(&options);
+	return name;
 }
 
 bool qimg_close(struct image *image, const char *name)

@@ -105,6 +105,12 @@ char *qimg_path_beside(const char *path, const char *name);
 char *qimg_path_below(const struct image *top, const char *path,
 		      unsigned depth);
 
+/*
+ * The snapshot that @text, of -l, means: a name or an id, or
+ * "snapshot.id=ID,snapshot.name=NAME". To be freed; NULL with a message.
+ */
+char *qimg_snapshot_name(const char *text);
+
 /* Closes; a message and false if what was written could not be made stable. */
 bool qimg_close(struct image *image, const char *name);
 
