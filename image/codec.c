@@ -11,6 +11,15 @@
 #include "base/bytes.h"
 #include "image/deflate.h"
 
+/*
+ * Not the library's own, 3: of clusters of 64 KiB this one makes 1.6 % more (the
+ * programs and libraries of a system; less of other data) in two thirds of the
+ * time.
+ */
+enum {
+	ZSTD_DEFAULT_LEVEL = 2
+};
+
 struct codec {
 	struct libdeflate_decompressor *deflate;
 	ZSTD_DCtx *zstd;
@@ -142,7 +151,7 @@ static int resolve_level(enum image_codec kind, int level)
 	int most = codec_max_level(kind);
 
 	if (level == CODEC_DEFAULT_LEVEL)
-		level = kind == IMAGE_CODEC_ZSTD ? ZSTD_CLEVEL_DEFAULT
+		level = kind == IMAGE_CODEC_ZSTD ? ZSTD_DEFAULT_LEVEL
 						 : DEFLATE_DEFAULT_LEVEL;
 	level = MAX(level, 1);
 	return MIN(level, most);

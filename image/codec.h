@@ -37,7 +37,7 @@ int codec_decompress_short(struct codec *codec, enum image_codec kind,
 			   const void *from, size_t from_bytes, void *to,
 			   size_t to_bytes);
 
-/* The levels that QEMU uses, and how far one may go. */
+/* What is neither slow nor large, and how far one may go. */
 enum {
 	CODEC_DEFAULT_LEVEL = 0,
 	CODEC_MAX_DEFLATE_LEVEL = 9,

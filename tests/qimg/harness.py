@@ -18,6 +18,10 @@ class Failure(Exception):
     pass
 
 
+class Skip(Exception):
+    """What is said is missing here."""
+
+
 def run(*command, status=0):
     """status: what it has to end with; None: anything."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
@@ -79,7 +83,7 @@ def is_clean():
     expect(not left, f'left behind: {left}')
 
 
-def main(cases, prepare, description):
+def main(cases, prepare, description, clean_up=None):
     """Runs the cases in a folder in memory; the exit status."""
     global program
     parser = argparse.ArgumentParser(description=description)
@@ -92,15 +96,22 @@ def main(cases, prepare, description):
         return SKIPPED
     chosen = [c for c in cases
               if not arguments.case or c.__name__ in arguments.case]
-    print(f'1..{len(chosen)}')
     where = MEMORY if os.access(MEMORY, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix='ringline-qimg-',
                                      dir=where) as folder:
         os.chdir(folder)
-        prepare()
-        failed = sum(not is_passed(number, case)
-                     for number, case in enumerate(chosen, 1))
-        os.chdir('/')
+        try:
+            prepare()
+            print(f'1..{len(chosen)}')
+            failed = sum(not is_passed(number, case)
+                         for number, case in enumerate(chosen, 1))
+        except Skip as reason:
+            print(f'1..0 # SKIP {reason}')
+            return SKIPPED
+        finally:
+            os.chdir('/')
+            if clean_up:
+                clean_up(folder)
     return 1 if failed else 0
 
 

@@ -113,8 +113,8 @@ static bool put(struct convert *convert, struct place from, uint64_t offset,
 		    extent.length);
 }
 
-static bool is_possible(const struct convert *convert,
-			const struct convert_piece *piece)
+bool convert_may_clone(const struct convert *convert,
+		       const struct convert_piece *piece)
 {
 	const struct image *target = convert->target;
 
@@ -125,18 +125,21 @@ static bool is_possible(const struct convert *convert,
 	       !target->cipher && target->data_store->fd >= 0;
 }
 
-bool convert_clone(struct convert *convert, const struct convert_piece *piece)
+/* Whole clusters of the target, and whole blocks. */
+uint64_t convert_clone(struct convert *convert,
+		       const struct convert_piece *piece)
 {
-	uint64_t length;
+	uint64_t unit = MAX(convert_unit(convert), (uint64_t)BLOCK_BYTES);
+	uint64_t end = align_down(piece->length, unit);
+	uint64_t done = 0;
 
-	if (!is_possible(convert, piece))
-		return false;
-	for (uint64_t done = 0; done < piece->length; done += length) {
+	while (done < end) {
 		struct place from = {piece->store, piece->host_offset + done};
+		uint64_t length = end - done;
 
-		length = piece->length - done;
 		if (!put(convert, from, piece->offset + done, &length))
-			return false;
+			break;
+		done += length;
 	}
-	return true;
+	return done;
 }

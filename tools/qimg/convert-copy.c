@@ -389,6 +389,15 @@ static bool uses_slots(const struct copy *copy)
 	return false;
 }
 
+static void clone_piece(struct copy *copy, const struct convert_piece *piece)
+{
+	uint64_t done = convert_clone(copy->convert, piece);
+
+	progress_add(done);
+	if (done < piece->length)
+		convert_walk_give_back(&copy->walk, piece, done);
+}
+
 /* The next piece that needs a slot; false if there is none now. */
 static bool next_piece(struct copy *copy, struct convert_piece *piece)
 {
@@ -412,9 +421,9 @@ static bool next_piece(struct copy *copy, struct convert_piece *piece)
 			copy->ended = true;
 			return false;
 		}
-		if (piece->kind == CONVERT_SKIP ||
-		    (piece->kind == CONVERT_DATA &&
-		     convert_clone(convert, piece)))
+		if (piece->whole)
+			clone_piece(copy, piece);
+		else if (piece->kind == CONVERT_SKIP)
 			progress_add(piece->length);
 		else
 			return true;

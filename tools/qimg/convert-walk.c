@@ -15,6 +15,10 @@ uint64_t convert_unit(const struct convert *convert)
 	return MAX(cluster, (uint32_t)SECTOR_BYTES);
 }
 
+enum {
+	WHOLE_BYTES = 64 << 20 /* of a piece that is to be cloned, at most */
+};
+
 static uint64_t piece_bytes(const struct convert *convert)
 {
 	return MAX((uint64_t)CONVERT_PIECE_BYTES, convert_unit(convert));
@@ -88,10 +92,21 @@ static bool joins(const struct convert_piece *a, const struct convert_piece *b)
 	return a->kind == b->kind && a->source == b->source;
 }
 
-/* How far the kind of @walk->known goes, up to @enough bytes. */
-static int extend(struct convert_walk *walk, uint64_t enough)
+/* As much of @piece as there is in a row can be cloned. */
+static bool is_whole(const struct convert_walk *walk,
+		     const struct convert_piece *piece)
+{
+	return piece->kind == CONVERT_DATA && walk->at >= walk->plain_until &&
+	       convert_may_clone(walk->convert, piece);
+}
+
+/* How far the kind of @walk->known goes, as far as that matters. */
+static int extend(struct convert_walk *walk)
 {
 	struct convert_piece known = walk->known;
+	bool whole = is_whole(walk, &known);
+	uint64_t enough = whole ? WHOLE_BYTES : piece_bytes(walk->convert);
+	uint64_t unit = convert_unit(walk->convert);
 	uint64_t at = walk->at;
 	int err = 0;
 
@@ -105,12 +120,19 @@ static int extend(struct convert_walk *walk, uint64_t enough)
 		if (err || !joins(&known, &walk->known))
 			break;
 		if (known.store != walk->known.store ||
-		    known.host_offset + known.length != walk->known.host_offset)
+		    known.host_offset + known.length !=
+			    walk->known.host_offset) {
+			if (whole && is_aligned(walk->at, unit))
+				break;
 			known.store = NULL;
+			whole = false;
+			enough = piece_bytes(walk->convert);
+		}
 		known.length += walk->known.length;
 	}
 	walk->at = at;
 	walk->known = known;
+	walk->known.whole = whole;
 	return err;
 }
 
@@ -149,6 +171,7 @@ static uint64_t mixed(struct convert_walk *walk)
 
 	walk->known.kind = CONVERT_DATA;
 	walk->known.store = NULL;
+	walk->known.whole = false;
 	return end - walk->at;
 }
 
@@ -160,7 +183,7 @@ static uint64_t mixed(struct convert_walk *walk)
 int convert_walk_next(struct convert_walk *walk, struct convert_piece *ret)
 {
 	struct convert *convert = walk->convert;
-	uint64_t length;
+	uint64_t length, limit;
 	int err = 0;
 
 	if (walk->at >= convert->total_bytes) {
@@ -173,16 +196,27 @@ int convert_walk_next(struct convert_walk *walk, struct convert_piece *ret)
 	if (walk->known.length == 0)
 		err = look(walk);
 	if (err == 0)
-		err = extend(walk, piece_bytes(convert));
+		err = extend(walk);
 	if (err)
 		return err;
 	length = cut(walk);
 	if (length == 0)
 		length = mixed(walk);
+	limit = walk->known.whole ? WHOLE_BYTES : piece_bytes(convert);
 	if (walk->known.kind == CONVERT_DATA)
-		length =
-			MIN(length, align_down(walk->at, piece_bytes(convert)) +
-					    piece_bytes(convert) - walk->at);
+		length = MIN(length,
+			     align_down(walk->at, limit) + limit - walk->at);
 	take(walk, length, ret);
 	return 0;
+}
+
+void convert_walk_give_back(struct convert_walk *walk,
+			    const struct convert_piece *piece, uint64_t done)
+{
+	walk->at = piece->offset + done;
+	walk->known.length = 0;
+	walk->plain_until = piece->offset + piece->length;
+	/* The piece may have been the last of its source. */
+	while (walk->convert->sources[walk->source].start > walk->at)
+		walk->source--;
 }

@@ -23,7 +23,6 @@ enum {
 	 * written while it is in the processor's cache.
 	 */
 	CONVERT_PIECE_BYTES = 256 << 10,
-	CONVERT_MAX_PIECE = 2 << 20,
 	SECTOR_BYTES = 512,
 };
 
@@ -107,6 +106,11 @@ struct convert_piece {
 	/* DATA that lies as it is at @host_offset of @store; else NULL. */
 	struct store *store;
 	uint64_t host_offset;
+	/*
+	 * To be handed to convert_clone, and larger than a slot can take: what
+	 * is not cloned is given back.
+	 */
+	bool whole;
 };
 
 struct convert_walk {
@@ -114,6 +118,7 @@ struct convert_walk {
 	uint64_t at;
 	size_t source;		    /* index of the current one */
 	struct convert_piece known; /* of which the next pieces are cut */
+	uint64_t plain_until;	    /* no piece before this is a whole one */
 };
 
 /*
@@ -121,6 +126,13 @@ struct convert_walk {
  * -EAGAIN: to be asked again when a request on the source has ended.
  */
 int convert_walk_next(struct convert_walk *walk, struct convert_piece *ret);
+
+/*
+ * The last piece was a whole one, and its first @done bytes are: the rest comes
+ * again, in pieces for slots.
+ */
+void convert_walk_give_back(struct convert_walk *walk,
+			    const struct convert_piece *piece, uint64_t done);
 
 /* The unit in which the target takes data: its cluster, or a sector. */
 uint64_t convert_unit(const struct convert *convert);
@@ -165,7 +177,12 @@ int convert_stdout(struct convert *convert);
 
 /* --- convert-clone.c --- */
 
-/* True if the file system has copied all of @piece. */
-bool convert_clone(struct convert *convert, const struct convert_piece *piece);
+/* Whether the file system may be able to. */
+bool convert_may_clone(const struct convert *convert,
+		       const struct convert_piece *piece);
+
+/* Has the file system copy @piece; how many bytes, from its beginning, it did. */
+uint64_t convert_clone(struct convert *convert,
+		       const struct convert_piece *piece);
 
 #endif
