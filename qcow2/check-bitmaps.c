@@ -202,8 +202,17 @@ static int use(struct visit *v, uint64_t offset, uint64_t bytes,
 		err = claim(v, offset, bytes, use, &conflict);
 	else
 		err = qcow2_check_use(v->c, offset, bytes, 1, use, &conflict);
-	if (conflict)
+	if (conflict && v->owners) {
 		blame(v->c, v->index, "overlaps with something else");
+	} else if (conflict) {
+		v->c->incomplete = true;
+		qcow2_check_say(v->c, false,
+				"ERROR bitmap directory entry %u: %s at %llu "
+				"overlaps with something else",
+				v->index, qcow2_use_name(use),
+				(unsigned long long)offset);
+		qcow2_check_note_overlap(v->c, offset, bytes);
+	}
 	*ret_good = err == 0 && !conflict;
 	return err;
 }

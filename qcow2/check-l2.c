@@ -23,6 +23,7 @@ struct target {
 	enum qcow2_use use; /* DATA, COMPRESSED, or NONE */
 	uint64_t offset;
 	uint64_t bytes;
+	bool lost; /* nothing can be there */
 };
 
 struct walk {
@@ -142,16 +143,16 @@ static const char *judge_standard(const struct qcow2_check *c, struct entry *e,
 		}
 		return wrong;
 	}
-	if (qcow2_in_cluster(q, offset)) {
-		*e = lost(q);
-		return "is not aligned to a cluster";
-	}
 	*ret = (struct target){
 		.use = QCOW2_USE_DATA,
 		.offset = offset,
 		.bytes = qcow2_cluster_bytes(q),
+		.lost = qcow2_in_cluster(q, offset) != 0,
 	};
-	return wrong;
+	if (!ret->lost)
+		return wrong;
+	*e = lost(q);
+	return "is not aligned to a cluster";
 }
 
 /* What is wrong with *@e, which becomes what it should be; or NULL. */
@@ -167,7 +168,7 @@ static const char *judge(const struct qcow2_check *c, struct entry *e,
 		wrong = judge_standard(c, e, ret);
 	if (ret->use != QCOW2_USE_NONE && !has_data_file(c->q) &&
 	    !qcow2_check_in_file(c, ret->offset, ret->bytes)) {
-		*ret = (struct target){0};
+		ret->lost = true;
 		*e = lost(c->q);
 		wrong = "is not in the file";
 	}
@@ -225,23 +226,28 @@ static int use_target(struct walk *w, uint32_t index, struct entry e,
 	bool conflict;
 	int err;
 
+	bool taken;
+
 	if (has_data_file(c->q))
 		return 0;
-	if (qcow2_check_is_taken(c, t->offset, t->bytes)) {
-		if (c->plans_moves)
-			return plan_move(w, index, e, t);
-		qcow2_check_corrupt(
-			c, w->place->all, false,
-			"L2 entry %u of the table at %llu maps %s at %llu",
+	taken = qcow2_check_is_taken(c, t->offset, t->bytes);
+	if (taken && c->plans_moves)
+		return plan_move(w, index, e, t);
+	if (taken)
+		qcow2_check_say(
+			c, false,
+			"ERROR L2 entry %u of the table at %llu maps %s at "
+			"%llu",
 			index,
 			(unsigned long long)w->place->cluster
 				<< c->q->cluster_bits,
 			qcow2_use_name(qcow2_refs_use(
 				&c->refs, qcow2_cluster_of(c->q, t->offset))),
 			(unsigned long long)t->offset);
-	}
 	err = qcow2_check_use(c, t->offset, t->bytes, w->place->all, t->use,
 			      &conflict);
+	if (err == 0 && taken)
+		qcow2_check_note_overlap(c, t->offset, t->bytes);
 	return err;
 }
 
@@ -264,13 +270,17 @@ static int check_entry(struct walk *w, uint32_t index)
 				<< c->q->cluster_bits,
 			wrong);
 		w->changed = true;
-		if (t.use == QCOW2_USE_NONE)
+		if (t.use == QCOW2_USE_NONE || t.lost)
 			c->incomplete |= !c->mends;
 		put_entry(c->q, c->table, index, e);
 	}
-	if (t.use == QCOW2_USE_NONE)
+	/* What stays as it is counts, as much as there is of it. */
+	if (t.use == QCOW2_USE_NONE || (t.lost && c->mends))
 		return 0;
 	count_target(w, &t);
+	if (t.lost && (c->plans_moves || has_data_file(c->q) ||
+		       !qcow2_check_in_file(c, t.offset, t.bytes)))
+		return 0;
 	return use_target(w, index, e, &t);
 }
 
@@ -313,8 +323,20 @@ int qcow2_check_l2_tables(struct qcow2_check *c)
 static bool copied_is_wrong(struct qcow2_check *c, uint64_t entry,
 			    uint64_t cluster)
 {
-	return qcow2_refs_is_one(&c->refs, cluster) !=
-	       ((entry & QCOW2_COPIED) != 0);
+	bool is_one = cluster < c->clusters
+			      ? qcow2_refs_is_one(&c->refs, cluster)
+			      : qcow2_check_refcount_is_one(c, cluster);
+
+	return is_one != ((entry & QCOW2_COPIED) != 0);
+}
+
+/* In a data file all that is mapped is the image's own. */
+static bool data_copied_is_wrong(struct qcow2_check *c, uint64_t entry,
+				 const struct target *t)
+{
+	if (has_data_file(c->q))
+		return !(entry & QCOW2_COPIED);
+	return copied_is_wrong(c, entry, qcow2_cluster_of(c->q, t->offset));
 }
 
 /* Nobody may be told that a cluster is theirs alone if that is not sure. */
@@ -342,13 +364,13 @@ static int check_copied_table(struct qcow2_check *c,
 
 		if (e.value == 0)
 			continue;
-		if (judge(c, &judged, &t) || t.use != QCOW2_USE_DATA ||
-		    has_data_file(c->q) ||
-		    !copied_is_wrong(c, e.value,
-				     qcow2_cluster_of(c->q, t.offset)))
+		judge(c, &judged, &t);
+		if (t.use != QCOW2_USE_DATA ||
+		    !data_copied_is_wrong(c, e.value, &t))
 			continue;
-		flip = fix &&
-		       may_flip(c, e.value, qcow2_cluster_of(c->q, t.offset));
+		flip = fix && !t.lost &&
+		       (has_data_file(c->q) ||
+			may_flip(c, e.value, qcow2_cluster_of(c->q, t.offset)));
 		qcow2_check_corrupt(c, place->active, flip,
 				    "COPIED is wrong in L2 entry %u (0x%llx) "
 				    "of the table at %llu",
@@ -380,9 +402,10 @@ static int check_copied_l1(struct qcow2_check *c, bool fix)
 		uint64_t entry = get_be64(l1 + (size_t)i * 8);
 		uint64_t cluster =
 			qcow2_cluster_of(c->q, entry & QCOW2_OFFSET_MASK);
-		bool flip = fix && may_flip(c, entry, cluster);
+		bool flip = fix && may_flip(c, entry, cluster) &&
+			    qcow2_refs_use(&c->refs, cluster) == QCOW2_USE_L2;
 
-		if (qcow2_refs_use(&c->refs, cluster) != QCOW2_USE_L2 ||
+		if ((entry & QCOW2_OFFSET_MASK) == 0 ||
 		    !copied_is_wrong(c, entry, cluster))
 			continue;
 		qcow2_check_corrupt(c, 1, flip,

@@ -15,8 +15,6 @@ enum {
 /* A refcount block's place: NULL, or what is wrong with it. */
 static const char *judge_block(struct qcow2_check *c, uint64_t entry)
 {
-	if (entry & QCOW2_REFTABLE_RESERVED)
-		return "has reserved bits set";
 	if (qcow2_in_cluster(c->q, entry))
 		return "is not aligned to a cluster";
 	if (entry >= QCOW2_HOST_LIMIT ||
@@ -25,6 +23,10 @@ static const char *judge_block(struct qcow2_check *c, uint64_t entry)
 	return NULL;
 }
 
+/*
+ * What reserved bits or something else in its cluster make doubtful is compared
+ * with, but never written: see is_own_block.
+ */
 static int use_block(struct qcow2_check *c, uint32_t index)
 {
 	uint64_t entry = c->reftable[index];
@@ -34,7 +36,10 @@ static int use_block(struct qcow2_check *c, uint32_t index)
 
 	if (entry == 0)
 		return 0;
-	wrong = judge_block(c, entry);
+	wrong = judge_block(c, entry & ~QCOW2_REFTABLE_RESERVED);
+	c->reftable[index] = wrong ? 0 : entry & ~QCOW2_REFTABLE_RESERVED;
+	if (entry & QCOW2_REFTABLE_RESERVED)
+		wrong = "has reserved bits set";
 	if (!wrong) {
 		err = qcow2_check_use(c, entry, 1, 1, QCOW2_USE_REFBLOCK,
 				      &conflict);
@@ -44,7 +49,6 @@ static int use_block(struct qcow2_check *c, uint32_t index)
 	if (err || !wrong)
 		return err;
 	c->rebuild = true;
-	c->reftable[index] = 0;
 	qcow2_check_corrupt(c, 1, false, "refcount table entry %u (0x%llx) %s",
 			    index, (unsigned long long)entry, wrong);
 	return 0;
@@ -82,9 +86,10 @@ int qcow2_check_refcount_structure(struct qcow2_check *c)
 				      QCOW2_USE_REFTABLE, &conflict);
 	if (err == 0 && conflict) {
 		c->rebuild = true;
-		qcow2_check_corrupt(c, 1, false,
-				    "the refcount table overlaps with "
-				    "something else");
+		qcow2_check_say(c, false,
+				"ERROR the refcount table overlaps with "
+				"something else");
+		qcow2_check_note_overlap(c, h->reftable_offset, bytes);
 	}
 	for (uint32_t i = 0; i < c->reftable_entries && err == 0; i++)
 		err = use_block(c, i);
@@ -144,6 +149,12 @@ static int compare_block(struct qcow2_check *c, uint8_t *block, uint64_t first,
 		expected = qcow2_refs_count(&c->refs, cluster);
 		if (found)
 			c->highest = MAX(c->highest, cluster);
+		if (found == expected && set == QCOW2_CHECK_SET_NONE &&
+		    qcow2_refs_is_overlap(&c->refs, cluster))
+			qcow2_check_corrupt(c, 1, false,
+					    "cluster %llu is used by two that "
+					    "cannot share it",
+					    (unsigned long long)cluster);
 		if (found != expected &&
 		    settle_one(c, cluster, found, expected, set)) {
 			qcow2_refcount_set(block, order, i, expected);
@@ -158,6 +169,14 @@ static int compare_block(struct qcow2_check *c, uint8_t *block, uint64_t first,
 	return store_write(c->store, offset, block, qcow2_cluster_bytes(c->q));
 }
 
+static bool is_own_block(struct qcow2_check *c, uint64_t offset)
+{
+	uint64_t cluster = qcow2_cluster_of(c->q, offset);
+
+	return qcow2_refs_use(&c->refs, cluster) == QCOW2_USE_REFBLOCK &&
+	       qcow2_refs_count(&c->refs, cluster) == 1;
+}
+
 static int compare_blocks(struct qcow2_check *c, enum qcow2_check_set set)
 {
 	uint64_t bytes = qcow2_cluster_bytes(c->q);
@@ -166,7 +185,8 @@ static int compare_blocks(struct qcow2_check *c, enum qcow2_check_set set)
 	for (uint32_t i = 0; i < c->reftable_entries; i++) {
 		uint64_t first = (uint64_t)i << c->q->refblock_bits;
 
-		if (c->reftable[i] == 0)
+		if (c->reftable[i] == 0 || (set != QCOW2_CHECK_SET_NONE &&
+					    !is_own_block(c, c->reftable[i])))
 			continue;
 		/* What it says of clusters past the file is of no interest. */
 		if (first >= MAX(c->clusters, c->highest + 1))
@@ -208,6 +228,21 @@ static int find_uncounted(struct qcow2_check *c)
 	}
 	free(pages);
 	return 0;
+}
+
+bool qcow2_check_refcount_is_one(struct qcow2_check *c, uint64_t cluster)
+{
+	unsigned order = c->q->header.refcount_order;
+	uint64_t per_word = 64 >> order;
+	uint64_t block = cluster >> c->q->refblock_bits;
+	uint64_t in_block =
+		cluster & ((UINT64_C(1) << c->q->refblock_bits) - 1);
+	uint8_t word[8];
+
+	return block < c->reftable_entries && c->reftable[block] &&
+	       qcow2_check_read(c, c->reftable[block] + in_block / per_word * 8,
+				word, sizeof(word)) == 0 &&
+	       qcow2_refcount_get(word, order, in_block % per_word) == 1;
 }
 
 int qcow2_check_refcounts(struct qcow2_check *c, enum qcow2_check_set set)

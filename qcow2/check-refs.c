@@ -10,6 +10,7 @@
 #define COUNT_MASK ((uint32_t)QCOW2_REFS_MAX_COUNT)
 #define USE_SHIFT  26
 #define USE_MASK   UINT32_C(15)
+#define IS_OVERLAP (UINT32_C(1) << 30)
 #define IS_ONE	   (UINT32_C(1) << 31)
 
 enum {
@@ -162,6 +163,21 @@ void qcow2_refs_set_one(struct qcow2_refs *refs, uint64_t cluster)
 
 	if (word)
 		*word |= IS_ONE;
+}
+
+bool qcow2_refs_is_overlap(struct qcow2_refs *refs, uint64_t cluster)
+{
+	const uint32_t *word = word_of(refs, cluster);
+
+	return word && (*word & IS_OVERLAP);
+}
+
+void qcow2_refs_set_overlap(struct qcow2_refs *refs, uint64_t cluster)
+{
+	uint32_t *word = word_of(refs, cluster);
+
+	if (word)
+		*word |= IS_OVERLAP;
 }
 
 static int compare_pages(const void *a, const void *b)

@@ -42,7 +42,8 @@ enum {
 
 struct qcow2_refs_page {
 	uint64_t index; /* cluster >> QCOW2_REFS_PAGE_BITS */
-	/* Bits 0-25: count; 26-29: enum qcow2_use; 31: is one. */
+	/* Bits 0-25: count; 26-29: enum qcow2_use; 30: used by two that
+	 * cannot share it; 31: is one. */
 	uint32_t words[1 << QCOW2_REFS_PAGE_BITS];
 };
 
@@ -74,6 +75,10 @@ enum qcow2_use qcow2_refs_use(struct qcow2_refs *refs, uint64_t cluster);
 /* Whether the file's refcount for a used cluster is exactly one. */
 bool qcow2_refs_is_one(struct qcow2_refs *refs, uint64_t cluster);
 void qcow2_refs_set_one(struct qcow2_refs *refs, uint64_t cluster);
+
+/* Whether two use it that cannot share it. */
+bool qcow2_refs_is_overlap(struct qcow2_refs *refs, uint64_t cluster);
+void qcow2_refs_set_overlap(struct qcow2_refs *refs, uint64_t cluster);
 
 /*
  * The pages in ascending order, page_count of them, in an array to be freed;

@@ -247,9 +247,10 @@ static int use_table(struct qcow2_check *c, uint64_t end)
 			      &conflict);
 	if (err == 0 && conflict) {
 		c->incomplete = true;
-		qcow2_check_corrupt(c, 1, false,
-				    "the snapshot table overlaps with another "
-				    "table");
+		qcow2_check_say(c, false,
+				"ERROR the snapshot table overlaps with "
+				"another table");
+		qcow2_check_note_overlap(c, start, end - start);
 	}
 	return err;
 }

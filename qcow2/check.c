@@ -133,6 +133,18 @@ int qcow2_check_use(struct qcow2_check *c, uint64_t offset, uint64_t bytes,
 	return 0;
 }
 
+void qcow2_check_note_overlap(struct qcow2_check *c, uint64_t offset,
+			      uint64_t bytes)
+{
+	uint64_t first = qcow2_cluster_of(c->q, offset);
+	uint64_t last = qcow2_cluster_of(c->q, offset + bytes - 1);
+
+	c->overlaps = true;
+	for (uint64_t i = first; i <= last; i++)
+		if (qcow2_refs_count(&c->refs, i) > 1)
+			qcow2_refs_set_overlap(&c->refs, i);
+}
+
 const char *qcow2_use_name(enum qcow2_use use)
 {
 	static const char *const names[] = {
@@ -207,9 +219,10 @@ static int check_crypt(struct qcow2_check *c)
 			      QCOW2_USE_CRYPT, &conflict);
 	if (err == 0 && conflict) {
 		c->incomplete = true;
-		qcow2_check_corrupt(c, 1, false,
-				    "the encryption header overlaps with "
-				    "another table");
+		qcow2_check_say(c, false,
+				"ERROR the encryption header overlaps with "
+				"another table");
+		qcow2_check_note_overlap(c, h->crypt_offset, h->crypt_bytes);
 	}
 	return err;
 }

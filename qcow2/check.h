@@ -74,6 +74,7 @@ struct qcow2_check {
 	uint64_t highest;   /* used, or with a refcount */
 	uint64_t l1_budget; /* bytes of L1 tables that may still be walked */
 	bool incomplete;    /* references may be missing */
+	bool overlaps;	    /* some were noted, and not counted yet */
 	bool rebuild;	    /* the refcount structure is unusable */
 	bool bitmaps_broken;
 	uint64_t mended;    /* entries */
@@ -124,6 +125,13 @@ bool qcow2_check_is_taken(struct qcow2_check *c, uint64_t offset,
 int qcow2_check_use(struct qcow2_check *c, uint64_t offset, uint64_t bytes,
 		    uint32_t times, enum qcow2_use use, bool *ret_conflict);
 
+/*
+ * The range, used already, is used by two that cannot share it: a corruption
+ * even if refcounts say so, which qcow2_check_refcounts counts.
+ */
+void qcow2_check_note_overlap(struct qcow2_check *c, uint64_t offset,
+			      uint64_t bytes);
+
 /* What may lie there, for people. */
 const char *qcow2_use_name(enum qcow2_use use);
 
@@ -153,6 +161,9 @@ enum qcow2_check_set {
 
 /* Compares, after a walk. What was set is stable when it returns. */
 int qcow2_check_refcounts(struct qcow2_check *c, enum qcow2_check_set set);
+
+/* Whether the file's refcount is one of a cluster that the file does not have. */
+bool qcow2_check_refcount_is_one(struct qcow2_check *c, uint64_t cluster);
 
 /* The COPIED flags, after qcow2_check_refcounts; set right with @fix. */
 int qcow2_check_copied(struct qcow2_check *c, bool fix);

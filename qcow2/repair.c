@@ -336,7 +336,8 @@ static int only_refcounts_differ(struct qcow2 *q)
 	c.without_refcounts = true;
 	if (err == 0)
 		err = qcow2_check_walk(&c);
-	if (err == 0 && (c.counts.corruptions || c.counts.check_errors))
+	if (err == 0 &&
+	    (c.counts.corruptions || c.counts.check_errors || c.overlaps))
 		err = qcow2_corrupt(q, "it was not closed cleanly, and more is "
 				       "wrong with it than refcounts: open it "
 				       "read-only, or repair it (qimg check -r "

@@ -109,11 +109,13 @@ static void print_json(const struct image_check *c, const char *name,
 
 static int status_of(const struct image_check *c)
 {
+	if (c->check_errors) {
+		cli_error("Check failed");
+		return CHECK_FAILED;
+	}
 	if (c->corruptions)
 		return CHECK_CORRUPT;
-	if (c->leaks)
-		return CHECK_LEAKS;
-	return c->check_errors ? CHECK_FAILED : CHECK_CLEAN;
+	return c->leaks ? CHECK_LEAKS : CHECK_CLEAN;
 }
 
 /* With findings mended, all is looked at again: only that tells what is left. */
@@ -190,11 +192,11 @@ static int run(const struct cli *cli)
 		return CHECK_FAILED;
 	status = check(image, open.name, fix, &listener, json, &result);
 	if (status == 0) {
-		status = status_of(&result);
-		if (json)
+		if (json && !listener.quiet)
 			print_json(&result, open.name, image->format->name);
 		else if (!listener.quiet)
 			print_human(&result);
+		status = status_of(&result);
 	}
 	return qimg_close(image, open.name) ? status : CHECK_FAILED;
 }
