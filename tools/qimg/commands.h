@@ -12,6 +12,7 @@ extern const struct cli_command qimg_commit;
 extern const struct cli_command qimg_compare;
 extern const struct cli_command qimg_convert;
 extern const struct cli_command qimg_create;
+extern const struct cli_command qimg_dd;
 extern const struct cli_command qimg_info;
 extern const struct cli_command qimg_inspect;
 extern const struct cli_command qimg_map;

@@ -87,6 +87,14 @@ static void fail(struct copy *copy, const struct image *image, const char *what,
 
 static void read_done(struct executor_request *request, int result);
 
+/* Where the piece begins in the source's image. */
+static uint64_t place_of(const struct slot *slot)
+{
+	const struct convert_source *source = slot->piece.source;
+
+	return source->from + slot->piece.offset - source->start;
+}
+
 static void start_read(struct slot *slot, uint64_t bytes)
 {
 	struct convert_source *source = slot->piece.source;
@@ -95,7 +103,7 @@ static void start_read(struct slot *slot, uint64_t bytes)
 	slot->iov = (struct iovec){slot->buffer + slot->read_at, bytes};
 	slot->read = (struct executor_request){
 		.op = EXECUTOR_READ,
-		.offset = slot->piece.offset - source->start + slot->read_at,
+		.offset = place_of(slot) + slot->read_at,
 		.length = bytes,
 		.iov = &slot->iov,
 		.iov_count = 1,
@@ -107,13 +115,10 @@ static void start_read(struct slot *slot, uint64_t bytes)
 /* Bytes of the piece that the source has: its last sector may be incomplete. */
 static uint64_t there(const struct slot *slot)
 {
-	const struct convert_source *source = slot->piece.source;
-	uint64_t offset = slot->piece.offset - source->start;
+	uint64_t size = slot->piece.source->image->size_bytes;
+	uint64_t offset = place_of(slot);
 
-	return offset < source->image->size_bytes
-		       ? MIN(slot->piece.length,
-			     source->image->size_bytes - offset)
-		       : 0;
+	return offset < size ? MIN(slot->piece.length, size - offset) : 0;
 }
 
 static void all_read(struct slot *slot)

@@ -54,14 +54,15 @@ static int compare(struct convert *convert, struct convert_source *source,
 {
 	uint64_t bytes = MIN(source->bytes - offset, (uint64_t)CHUNK);
 	uint64_t size = source->image->size_bytes;
-	uint64_t there = offset < size ? MIN(bytes, size - offset) : 0;
+	uint64_t from = source->from + offset;
+	uint64_t there = from < size ? MIN(bytes, size - from) : 0;
 	uint64_t at = source->start + offset;
 
 	memset(sides[0].buffer + there, 0, bytes - there);
 	start(&sides[1], convert->executor, at, bytes);
 	wait_for(convert, &sides[1]);
 	if (there) {
-		start(&sides[0], source->executor, offset, there);
+		start(&sides[0], source->executor, from, there);
 		wait_for(convert, &sides[0]);
 	}
 	if (sides[0].result < 0 || sides[1].result < 0)

@@ -53,13 +53,14 @@ static int look(struct convert_walk *walk)
 {
 	struct convert *convert = walk->convert;
 	struct convert_source *source = &convert->sources[walk->source];
-	uint64_t offset = walk->at - source->start;
-	uint64_t size = source->image->size_bytes;
+	uint64_t offset = source->from + walk->at - source->start;
+	uint64_t end = source->from + source->bytes;
+	uint64_t size = MIN(source->image->size_bytes, end);
 	struct block_status s = {.offset = offset, .zero = true};
 	int err = 0;
 
 	if (offset >= size)
-		s.length = source->bytes - offset; /* the last sector's rest */
+		s.length = end - offset; /* the last sector's rest */
 	else if (convert->has_backing)
 		err = block_status_of_layer(source->image, offset,
 					    size - offset, &s);

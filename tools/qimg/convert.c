@@ -19,8 +19,6 @@ enum {
 	SKIP_BROKEN_BITMAPS,
 	TARGET_IS_ZERO,
 	VERIFY,
-	DEFAULT_SPARSE = 4096,
-	DEFAULT_SLOTS = 8,
 	LOOP_ENTRIES = 256,
 	EXECUTOR_DEPTH = 64,
 };
@@ -113,8 +111,8 @@ static int parse_numbers(struct convert *convert, const struct cli *cli)
 	const char *rate = cli_value(cli, 'r');
 	uint64_t value = 0;
 
-	convert->sparse = DEFAULT_SPARSE;
-	convert->slots = DEFAULT_SLOTS;
+	convert->sparse = CONVERT_SPARSE;
+	convert->slots = CONVERT_SLOTS;
 	if (sparse) {
 		if (image_parse_size(sparse, &value) || value > UINT32_MAX ||
 		    value % SECTOR_BYTES != 0)
@@ -303,6 +301,12 @@ static int check_target(struct convert *convert)
 	return 0;
 }
 
+/* A device keeps what it had. */
+bool convert_is_blank(const struct image *target)
+{
+	return target->store->can_grow || target->cluster_bytes > 0;
+}
+
 static int prepare_target(struct convert *convert, const struct cli *cli)
 {
 	bool there = cli_has(cli, 'n');
@@ -311,12 +315,10 @@ static int prepare_target(struct convert *convert, const struct cli *cli)
 
 	if (status || !convert->target)
 		return status;
-	/* A device keeps what it had; a backing image shows through. */
+	/* A backing image shows through. */
 	if (!convert->has_backing)
-		convert->reads_zero =
-			there ? cli_has(cli, TARGET_IS_ZERO)
-			      : convert->target->store->can_grow ||
-					convert->target->cluster_bytes > 0;
+		convert->reads_zero = there ? cli_has(cli, TARGET_IS_ZERO)
+					    : convert_is_blank(convert->target);
 	return check_target(convert);
 }
 

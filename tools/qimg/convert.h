@@ -5,6 +5,7 @@
  * away again; convert-walk.c finds what is to be copied; convert-copy.c copies
  * it, with many requests under way; convert-clone.c lets the file system do so.
  * convert-stdin.c and convert-stdout.c are for sources and targets that are "-".
+ * dd.c has a command line of its own, and copies a part of one source.
  */
 #ifndef QIMG_CONVERT_H
 #define QIMG_CONVERT_H
@@ -16,6 +17,8 @@
 
 enum {
 	CONVERT_MAX_SOURCES = 256,
+	CONVERT_SLOTS = 8,     /* unless -m says so */
+	CONVERT_SPARSE = 4096, /* unless -S says so */
 	CONVERT_MIN_SLOTS = 8,
 	CONVERT_MAX_SLOTS = 16, /* as many as -m may ask for */
 	/*
@@ -31,7 +34,8 @@ struct convert_source {
 	struct image *image;
 	struct executor *executor;
 	uint64_t start; /* of its first byte in the target */
-	uint64_t bytes; /* in whole sectors */
+	uint64_t from;	/* which byte of the image that is; mostly 0 */
+	uint64_t bytes; /* past the image's end they are zeroes */
 };
 
 struct convert {
@@ -72,6 +76,9 @@ struct convert {
  * them down. The exit status, after a message.
  */
 int convert_run(struct convert *convert);
+
+/* Whether a target without a backing image, just made, reads as zeroes. */
+bool convert_is_blank(const struct image *target);
 
 /* --- convert-target.c --- */
 
