@@ -113,7 +113,8 @@ struct qcow2 {
 	bool autoclear_now;   /* a change waits for that */
 	bool corrupt_met;     /* in a change: there will be no other */
 	bool dirty_by_us;     /* its mark goes when it is closed */
-	bool amid_change;     /* and not if this was cut off */
+	bool amid_change;     /* and not if this was cut off, … */
+	bool was_cut_off;     /* … which one was: the mark stays */
 	/*
 	 * Some L2 entry was changed and names what must be stable before: not
 	 * just room that reads as zeroes until it is written.

@@ -93,11 +93,15 @@ static int make_table(struct qcow2 *q, struct qcow2_memtable *ret)
 
 	if (err == 0)
 		err = qcow2_offline_take(q, ret->bytes, &ret->offset);
+	if (err)
+		return err;
 	ret->placed = ret->bytes;
+	err = store_write(q->image.store, ret->offset, ret->data, ret->bytes);
 	if (err == 0)
-		err = store_write(q->image.store, ret->offset, ret->data,
-				  ret->bytes);
-	return err ? err : qcow2_offline_stable(q);
+		err = qcow2_offline_stable(q);
+	if (err)
+		(void)qcow2_offline_give_back(q, ret->offset, ret->placed);
+	return err;
 }
 
 static int write_zeroes(struct store *store, uint64_t length)
@@ -147,6 +151,20 @@ static int clear_data_last(struct qcow2 *q)
 	return pays ? clear_data_file(q) : 0;
 }
 
+/* The header names the new table; if not, that is given back. */
+static int switch_table(struct qcow2 *q, const struct qcow2_memtable *table)
+{
+	struct qcow2_header before = q->header;
+	bool kept;
+	int err;
+
+	q->header.l1_offset = table->offset;
+	err = qcow2_header_replace(q, &before, &kept);
+	if (err && kept)
+		(void)qcow2_offline_give_back(q, table->offset, table->placed);
+	return err;
+}
+
 int qcow2_make_empty(struct image *image)
 {
 	struct qcow2 *q = qcow2_of(image);
@@ -161,12 +179,8 @@ int qcow2_make_empty(struct image *image)
 	err = clear_raw_first(q);
 	if (err == 0)
 		err = make_table(q, &table);
-	if (err == 0) {
-		q->header.l1_offset = table.offset;
-		err = qcow2_header_update(q);
-		if (err)
-			q->header.l1_offset = old.offset;
-	}
+	if (err == 0)
+		err = switch_table(q, &table);
 	if (err) {
 		qcow2_memtable_deinit(&table);
 		return err;

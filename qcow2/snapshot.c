@@ -122,12 +122,17 @@ static int give_back(struct qcow2 *q, uint64_t offset, uint64_t bytes)
 	return bytes ? qcow2_offline_give_back(q, offset, bytes) : 0;
 }
 
-/* After the last step. What went wrong on the way stays marked as dirty. */
+/*
+ * After the last step. What went wrong on the way stays marked as dirty, and
+ * what goes well afterwards does not change that.
+ */
 static int finish(struct qcow2 *q, int err)
 {
 	if (err == 0)
 		err = qcow2_settle(q);
-	return err ? err : set_dirty(q, false);
+	if (err)
+		q->was_cut_off = true;
+	return err || q->was_cut_off ? err : set_dirty(q, false);
 }
 
 static char *copy_text(const char *bytes, size_t length)

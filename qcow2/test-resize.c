@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "image/executor.h"
+#include "image/faulty-store.h"
 #include "image/manage.h"
 #include "image/open.h"
 #include "image/sync-io.h"
@@ -18,107 +19,19 @@
 enum {
 	KIB = 1 << 10,
 	MIB = 1 << 20,
-	ANY_OFFSET = -1,
 };
 
-/* A store on top of one in memory, one call of which fails. */
-struct faulty {
-	struct store store;
-	struct store *under;
-	int64_t at;	    /* only writes there, and the flushes after them */
-	uint64_t countdown; /* calls until one fails; 0: none does */
-	bool failed;
-	uint64_t limit; /* larger it cannot be made; or 0 */
-	bool after;	/* the last write was there */
-};
-
-static struct faulty *faulty_of(struct store *store)
-{
-	return container_of(store, struct faulty, store);
-}
-
-static bool fails(struct faulty *f, bool counts)
-{
-	if (!counts || f->countdown == 0 || --f->countdown)
-		return false;
-	f->failed = true;
-	return true;
-}
-
-static int faulty_read(struct store *store, uint64_t offset, void *ret_data,
-		       size_t length)
-{
-	return store_read(faulty_of(store)->under, offset, ret_data, length);
-}
-
-static int faulty_write(struct store *store, uint64_t offset, const void *data,
-			size_t length)
-{
-	struct faulty *f = faulty_of(store);
-	int err;
-
-	f->after = f->at == ANY_OFFSET || (uint64_t)f->at == offset;
-	if (f->limit && !range_fits(offset, length, f->limit))
-		return -EFBIG;
-	if (fails(f, f->after))
-		return -EIO;
-	err = store_write(f->under, offset, data, length);
-	store->size_bytes = f->under->size_bytes;
-	return err;
-}
-
-static int faulty_flush(struct store *store)
-{
-	return fails(faulty_of(store), faulty_of(store)->after) ? -EIO : 0;
-}
-
-static int faulty_resize(struct store *store, uint64_t size_bytes)
-{
-	struct faulty *f = faulty_of(store);
-	int err;
-
-	if (f->limit && size_bytes > f->limit)
-		return -EFBIG;
-	if (fails(f, f->at == ANY_OFFSET))
-		return -EIO;
-	err = store_resize(f->under, size_bytes);
-	store->size_bytes = f->under->size_bytes;
-	return err;
-}
-
-static int faulty_punch(struct store *store, uint64_t offset, uint64_t length)
-{
-	return store_punch(faulty_of(store)->under, offset, length);
-}
-
-/* An image frees its store; this one is looked at afterwards. */
-static void keep(struct store *store)
-{
-}
-
-static const struct store_ops faulty_ops = {
-	.read = faulty_read,
-	.write = faulty_write,
-	.flush = faulty_flush,
-	.resize = faulty_resize,
-	.punch = faulty_punch,
-	.zero = faulty_punch,
-	.free = keep,
-};
-
-static void make(struct faulty *f, const struct qcow2_create_options *options)
+static void make(struct faulty_store *f,
+		 const struct qcow2_create_options *options)
 {
 	char *error = NULL;
 
-	*f = (struct faulty){.at = ANY_OFFSET};
-	assert_int_equal(store_new_memory(0, &f->under), 0);
-	f->store = *f->under;
-	f->store.ops = &faulty_ops;
+	assert_int_equal(faulty_store_init(f), 0);
 	if (qcow2_create(&f->store, options, &error) != 0)
 		fail_msg("%s", error);
 }
 
-static struct image *open_it(struct faulty *f)
+static struct image *open_it(struct faulty_store *f)
 {
 	const struct image_open_options options = {.cache_bytes = 1};
 	struct image *image;
@@ -130,7 +43,7 @@ static struct image *open_it(struct faulty *f)
 }
 
 /* Returns how many clusters leak. */
-static uint64_t look(const struct faulty *f)
+static uint64_t look(const struct faulty_store *f)
 {
 	struct qcow2_walk walk = {.data = store_memory_data(f->under),
 				  .size_bytes = f->under->size_bytes};
@@ -177,7 +90,7 @@ static const struct qcow2_create_options small = {
 static bool resize_and_fail(int64_t at, uint64_t countdown, uint64_t to,
 			    enum image_preallocation how, bool may_leak)
 {
-	struct faulty f;
+	struct faulty_store f;
 	struct image *image;
 	uint64_t size;
 	int err;
@@ -201,7 +114,7 @@ static bool resize_and_fail(int64_t at, uint64_t countdown, uint64_t to,
 	if (to > small.size_bytes || size == to)
 		expect(image, MIN(size, small.size_bytes));
 	assert_int_equal(image_close(image), 0);
-	store_free(f.under);
+	faulty_store_deinit(&f);
 	return f.failed;
 }
 
@@ -229,7 +142,7 @@ static void what_fails_on_the_way_leaves_it_whole(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		unsigned calls = 1;
 
-		while (resize_and_fail(ANY_OFFSET, calls, sizes[i],
+		while (resize_and_fail(FAULTY_ANY_OFFSET, calls, sizes[i],
 				       IMAGE_PREALLOCATION_OFF, true))
 			calls++;
 		assert_true(calls > 8);
@@ -262,7 +175,7 @@ static void a_cluster_that_begins_before_is_preallocated_too(void **state)
 			bool written = way & 1;
 			uint64_t to = way & 2 ? old + 256 : old + 9 * KIB;
 			struct image *image;
-			struct faulty f;
+			struct faulty_store f;
 
 			make(&f, &small);
 			image = open_it(&f);
@@ -275,14 +188,14 @@ static void a_cluster_that_begins_before_is_preallocated_too(void **state)
 			expect(image, written ? old : 0);
 			assert_int_equal(image_close(image), 0);
 			assert_int_equal(look(&f), 0);
-			store_free(f.under);
+			faulty_store_deinit(&f);
 		}
 	}
 }
 
 static void a_smaller_image_has_a_smaller_file(void **state)
 {
-	struct faulty f;
+	struct faulty_store f;
 	struct image *image;
 	uint64_t before;
 
@@ -302,7 +215,7 @@ static void a_smaller_image_has_a_smaller_file(void **state)
 	expect(image, 48 * KIB);
 	assert_int_equal(image_close(image), 0);
 	assert_int_equal(look(&f), 0);
-	store_free(f.under);
+	faulty_store_deinit(&f);
 }
 
 static void note(struct executor_request *request, int result)
@@ -333,7 +246,7 @@ static void write_up_to_the_limit(void (*flush)(struct image *image))
 					       .cluster_bytes = 4 * KIB};
 	uint8_t data[4 * KIB];
 	struct image *image;
-	struct faulty f;
+	struct faulty_store f;
 
 	make(&f, &options);
 	image = open_it(&f);
@@ -349,7 +262,7 @@ static void write_up_to_the_limit(void (*flush)(struct image *image))
 	expect(image, 200 * KIB);
 	assert_int_equal(image_close(image), 0);
 	assert_int_equal(look(&f), 0);
-	store_free(f.under);
+	faulty_store_deinit(&f);
 }
 
 static void flush_by_call(struct image *image)
