@@ -28,6 +28,7 @@ enum cli_kind {
 	CLI_OPTIONS,  /* of a format: name=value,… */
 	CLI_PROGRESS, /* of --progress */
 	CLI_REPAIR,   /* of check -r */
+	CLI_AIO,      /* of bench -i */
 	CLI_PREALLOCATION,
 };
 

@@ -6,6 +6,7 @@
 #include "tools/qimg/cli.h"
 
 extern const struct cli_command qimg_amend;
+extern const struct cli_command qimg_bench;
 extern const struct cli_command qimg_bitmap;
 extern const struct cli_command qimg_check;
 extern const struct cli_command qimg_commit;

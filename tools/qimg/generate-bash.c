@@ -16,6 +16,7 @@ static const char *kind_name(enum cli_kind kind)
 		[CLI_OPTIONS] = "options",
 		[CLI_PROGRESS] = "progress",
 		[CLI_REPAIR] = "repair",
+		[CLI_AIO] = "aio",
 		[CLI_PREALLOCATION] = "preallocation",
 	};
 

@@ -60,6 +60,9 @@ char *generate_words(const struct generate *g, enum cli_kind kind)
 	case CLI_REPAIR:
 		fprintf(out, "leaks all ");
 		break;
+	case CLI_AIO:
+		fprintf(out, "threads native io_uring ");
+		break;
 	case CLI_PREALLOCATION:
 		fprintf(out, "off metadata falloc full ");
 		break;

@@ -15,10 +15,11 @@
 #include "vmdk/vmdk.h"
 
 static const struct cli_command *const commands[] = {
-	&qimg_amend,   &qimg_bitmap,  &qimg_check,    &qimg_commit,
-	&qimg_compare, &qimg_convert, &qimg_create,   &qimg_dd,
-	&qimg_info,    &qimg_inspect, &qimg_map,      &qimg_measure,
-	&qimg_rebase,  &qimg_resize,  &qimg_snapshot, NULL,
+	&qimg_amend,   &qimg_bench,   &qimg_bitmap,  &qimg_check,
+	&qimg_commit,  &qimg_compare, &qimg_convert, &qimg_create,
+	&qimg_dd,      &qimg_info,    &qimg_inspect, &qimg_map,
+	&qimg_measure, &qimg_rebase,  &qimg_resize,  &qimg_snapshot,
+	NULL,
 };
 
 static const struct image_format *const formats[] = {

@@ -3,8 +3,8 @@
 #ifndef TOOLS_VBENCH_BLK_MEASURE_H
 #define TOOLS_VBENCH_BLK_MEASURE_H
 
+#include "base/histogram.h"
 #include "tools/vbench/blk-load.h"
-#include "tools/vbench/histogram.h"
 
 struct blk_result {
 	uint64_t elapsed_ns; /* the ramp left out */

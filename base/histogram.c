@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tools/vbench/histogram.h"
+#include "base/histogram.h"
 
 #include "base/bytes.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/cmocka.h"
 
-#include "tools/vbench/histogram.h"
+#include "base/histogram.h"
 
 static struct histogram h;
 

@@ -4,8 +4,8 @@
  * power of two, so that a percentile is wrong by less than 1.6 %, whatever its
  * size. The largest value is kept exactly.
  */
-#ifndef TOOLS_VBENCH_HISTOGRAM_H
-#define TOOLS_VBENCH_HISTOGRAM_H
+#ifndef BASE_HISTOGRAM_H
+#define BASE_HISTOGRAM_H
 
 #include <stdint.h>
 
