@@ -489,3 +489,23 @@ char *nbd_address_format(const struct nbd_address *address)
 	}
 	return text;
 }
+
+int nbd_address_resolve(const char *name, bool by_image, char **ret_address,
+			char **ret_error)
+{
+	struct nbd_address address;
+	int err = nbd_address_parse(name, &address, ret_error);
+
+	if (err)
+		return err;
+	if (by_image && (address.psk_file || address.certificates)) {
+		err = store_fail(ret_error, -EACCES,
+				 "%s: an image may not name files with keys",
+				 name);
+	} else {
+		*ret_address = nbd_address_format(&address);
+		err = *ret_address ? 0 : -ENOMEM;
+	}
+	nbd_address_deinit(&address);
+	return err;
+}

@@ -58,6 +58,10 @@ bool nbd_address_has_option(const char *setting);
 /* The URI: one line that is safe to print; to be freed. NULL: no memory. */
 char *nbd_address_format(const struct nbd_address *address);
 
+/* See image_remote's resolve, in image/remote.h. */
+int nbd_address_resolve(const char *name, bool by_image, char **ret_address,
+			char **ret_error);
+
 /* Accepts one that is all zeroes. */
 void nbd_address_deinit(struct nbd_address *address);
 

@@ -31,6 +31,7 @@ struct report {
 	struct image *image;
 	const char *name;
 	uint64_t disk_bytes;
+	bool is_remote; /* how much room it takes is its server's to know */
 	struct image_facts facts;
 	struct image_snapshots snapshots;
 	bool dirty;
@@ -80,6 +81,7 @@ static int collect(struct report *r)
 	if (err == 0)
 		err = ask_dirty(r);
 	r->disk_bytes = disk_bytes(r->image);
+	r->is_remote = r->image->store->is_remote;
 	r->encrypted = r->image->cipher != NULL;
 	return err ? qimg_image_error(r->image, r->name, err,
 				      "cannot be described")
@@ -92,12 +94,24 @@ static void release(struct report *r)
 	image_snapshots_deinit(&r->snapshots);
 }
 
+/* NULL: an export has no folder from which it could be seen. To be freed. */
+static char *backing_path(const struct report *r)
+{
+	const char *name = r->image->backing_name;
+
+	if (r->is_remote && name[0] != '/' && !strchr(name, ':'))
+		return NULL;
+	return qimg_path_beside(r->name, name);
+}
+
 static void print_backing(const struct report *r)
 {
-	char *path = qimg_path_beside(r->name, r->image->backing_name);
+	char *path = backing_path(r);
 
 	printf("backing file: %s", r->image->backing_name);
-	if (path && strcmp(path, r->image->backing_name) != 0)
+	if (!path)
+		printf(" (cannot determine actual path)");
+	else if (strcmp(path, r->image->backing_name) != 0)
 		printf(" (actual path: %s)", path);
 	printf("\n");
 	if (r->image->backing_format)
@@ -113,7 +127,7 @@ static void print_human(const struct report *r)
 	       " bytes)\ndisk size: %s\n",
 	       r->name, r->image->format->name,
 	       output_size(r->image->size_bytes, size), r->image->size_bytes,
-	       output_size(r->disk_bytes, disk));
+	       r->is_remote ? "unavailable" : output_size(r->disk_bytes, disk));
 	if (r->encrypted)
 		printf("encrypted: yes\n");
 	if (r->image->cluster_bytes)
@@ -152,23 +166,30 @@ static json_t *snapshot_json(const struct image_snapshot *s)
 static json_t *report_json(const struct report *r)
 {
 	json_t *value =
-		json_pack("{s:s, s:s, s:I, s:I, s:b}", "filename", r->name,
-			  "format", r->image->format->name, "virtual-size",
-			  (json_int_t)r->image->size_bytes, "actual-size",
-			  (json_int_t)r->disk_bytes, "dirty-flag", r->dirty);
+		json_pack("{s:s, s:s, s:I}", "filename", r->name, "format",
+			  r->image->format->name, "virtual-size",
+			  (json_int_t)r->image->size_bytes);
 
+	if (!r->is_remote)
+		json_object_set_new(value, "actual-size",
+				    json_integer((json_int_t)r->disk_bytes));
+	/* qemu-img knows none of a raw export. */
+	if (!r->is_remote || r->image->cluster_bytes)
+		json_object_set_new(value, "dirty-flag",
+				    json_boolean(r->dirty));
 	if (r->image->cluster_bytes)
 		json_object_set_new(value, "cluster-size",
 				    json_integer(r->image->cluster_bytes));
 	if (r->encrypted)
 		json_object_set_new(value, "encrypted", json_true());
 	if (r->image->backing_name) {
-		char *path = qimg_path_beside(r->name, r->image->backing_name);
+		char *path = backing_path(r);
 
 		json_object_set_new(value, "backing-filename",
 				    json_string(r->image->backing_name));
-		json_object_set_new(value, "full-backing-filename",
-				    json_string(path));
+		if (path)
+			json_object_set_new(value, "full-backing-filename",
+					    json_string(path));
 		if (r->image->backing_format)
 			json_object_set_new(
 				value, "backing-filename-format",
@@ -214,7 +235,11 @@ static int print_chain(struct image *image, const char *name, json_t *all)
 
 		if (depth++ && !all)
 			printf("\n");
-		status = print_one(at, path ? path : "?", all);
+		status = print_one(at,
+				   at->store->is_remote ? at->store->name
+				   : path		? path
+							: "?",
+				   all);
 		free(path);
 	}
 	return status;
