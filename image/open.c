@@ -354,9 +354,8 @@ static int open_backing(const struct image_open_request *request,
 	link.path = path;
 	if (is_in_chain(top, path))
 		err = store_fail(ret_error, -ELOOP,
-				 "%s names the backing file \"%s\", which is "
-				 "above it in the chain already",
-				 above->store->name, above->backing_name);
+				 "Backing file '%s' creates an infinite loop.",
+				 path);
 	else
 		err = open_link(&link, &above->backing, ret_error, NULL);
 	free(path);

@@ -29,7 +29,8 @@ static const struct cli_option options[] = {
 /* All that is printed about one image. */
 struct report {
 	struct image *image;
-	const char *name;
+	const char *name; /* as it is shown */
+	const char *path;
 	uint64_t disk_bytes;
 	bool is_remote; /* how much room it takes is its server's to know */
 	struct image_facts facts;
@@ -101,7 +102,7 @@ static char *backing_path(const struct report *r)
 
 	if (r->is_remote && name[0] != '/' && !strchr(name, ':'))
 		return NULL;
-	return qimg_path_beside(r->name, name);
+	return qimg_path_beside(r->path, name);
 }
 
 static void print_backing(const struct report *r)
@@ -212,9 +213,10 @@ static json_t *report_json(const struct report *r)
 	return value;
 }
 
-static int print_one(struct image *image, const char *name, json_t *all)
+static int print_one(struct image *image, const char *name, const char *path,
+		     json_t *all)
 {
-	struct report r = {.image = image, .name = name};
+	struct report r = {.image = image, .name = name, .path = path};
 	int status = collect(&r);
 
 	if (status == 0 && all)
@@ -225,36 +227,51 @@ static int print_one(struct image *image, const char *name, json_t *all)
 	return status;
 }
 
-static int print_chain(struct image *image, const char *name, json_t *all)
+/* How the image at @path, the top one as @name, is shown. */
+static const char *shown(const struct image *image, const char *name,
+			 const char *path)
+{
+	return image->store->is_remote ? image->store->name
+	       : name		       ? name
+				       : path;
+}
+
+static int print_chain(struct image *image, const char *name, const char *top,
+		       json_t *all)
 {
 	unsigned depth = 0;
 	int status = 0;
 
 	for (struct image *at = image; at && status == 0; at = at->backing) {
-		char *path = qimg_path_below(image, name, depth);
+		char *path = qimg_path_below(image, top, depth);
 
-		if (depth++ && !all)
+		if (depth && !all)
 			printf("\n");
-		status = print_one(at,
-				   at->store->is_remote ? at->store->name
-				   : path		? path
-							: "?",
-				   all);
+		status = path ? print_one(at,
+					  shown(at, depth ? NULL : name, path),
+					  path, all)
+			      : cli_error("out of memory");
+		depth++;
 		free(path);
 	}
 	return status;
 }
 
 /* One, or all if its backing images were opened. */
-static int print(struct image *image, const char *name, bool json, bool chain)
+static int print(struct image *image, const struct qimg_open *open, bool json,
+		 bool chain)
 {
 	json_t *all = json ? json_array() : NULL;
-	int status = print_chain(image, name, all);
+	char *name = qimg_shown_name(open->name, open->image_opts);
+	char *path = qimg_path(open->name, open->image_opts);
+	int status = name && path ? print_chain(image, name, path, all) : 1;
 
 	if (json && status == 0)
 		output_json(chain ? json_incref(all)
 				  : json_incref(json_array_get(all, 0)));
 	json_decref(all);
+	free(path);
+	free(name);
 	return status;
 }
 
@@ -279,7 +296,7 @@ static int run(const struct cli *cli)
 	image = qimg_open(&open);
 	if (!image)
 		return 1;
-	status = print(image, open.name, json, !open.no_backing);
+	status = print(image, &open, json, !open.no_backing);
 	image_close(image);
 	return status;
 }

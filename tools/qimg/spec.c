@@ -9,7 +9,8 @@
 #include "base/bytes.h"
 #include "image/option.h"
 #include "image/store-nbd.h"
-#include "tools/qimg/spec-json.h"
+#include "tools/qimg/spec-faults.h"
+#include "tools/qimg/spec-name.h"
 #include "tools/qimg/spec-nbd.h"
 #include "tools/qimg/spec-store.h"
 
@@ -160,23 +161,17 @@ const struct image_secret *qimg_secrets(void)
 	return secrets;
 }
 
-/* What a name stands for, as settings; none for a plain path. */
+/* What a name stands for, as settings; faults are told apart. */
 static bool parse_name(const char *name, bool image_opts,
-		       struct image_options *ret)
+		       struct image_options *ret,
+		       struct spec_faults *ret_faults)
 {
-	char *error = NULL;
-
 	*ret = (struct image_options){0};
-	if (image_opts) {
-		if (image_options_parse(ret, name, &error) == 0)
-			return true;
-		cli_error("--image-opts: %s", error ? error : "out of memory");
-		free(error);
-		return false;
-	}
-	if (strncmp(name, "json:", 5) == 0)
-		return spec_json_parse(ret, name + 5);
-	return true;
+	if (spec_name_parse(name, image_opts, ret) &&
+	    spec_faults_take(ret, name, ret_faults))
+		return true;
+	image_options_deinit(ret);
+	return false;
 }
 
 static const char *first_of(const struct image_options *options,
@@ -187,18 +182,6 @@ static const char *first_of(const struct image_options *options,
 	for (; !value && *names; names++)
 		value = image_options_string(options, *names, NULL);
 	return value;
-}
-
-/* A path as image_open takes it, which no scheme in it makes an address. */
-static char *plain_path(const char *path)
-{
-	char *plain = NULL;
-
-	if (!nbd_remote.is_address(path))
-		return strdup(path);
-	if (asprintf(&plain, "./%s", path) < 0)
-		return NULL;
-	return plain;
 }
 
 /* What is meant, a path or the address of an export; NULL: a message. */
@@ -220,11 +203,11 @@ static char *place_of(const struct image_options *options, const char *name)
 		cli_error("%s: names no file: file.filename is missing", name);
 		return NULL;
 	}
-	if (strncmp(path, "file:", 5) == 0)
-		return plain_path(path + 5);
+	if (spec_name_path(path) != path)
+		return spec_name_plain(spec_name_path(path));
 	if ((driver && strcmp(driver, "file") == 0) ||
 	    !nbd_remote.is_address(path))
-		return plain_path(path);
+		return spec_name_plain(path);
 	if (nbd_remote.resolve(path, false, &place, &error) == 0)
 		return place;
 	cli_error("Could not open '%s': %s", name,
@@ -236,9 +219,10 @@ static char *place_of(const struct image_options *options, const char *name)
 char *qimg_path(const char *name, bool image_opts)
 {
 	struct image_options options;
+	struct spec_faults faults;
 	char *path;
 
-	if (!parse_name(name, image_opts, &options))
+	if (!parse_name(name, image_opts, &options, &faults))
 		return NULL;
 	path = place_of(&options, name);
 	image_options_deinit(&options);
@@ -248,32 +232,6 @@ char *qimg_path(const char *name, bool image_opts)
 bool qimg_is_remote(const char *path)
 {
 	return nbd_remote.is_address(path);
-}
-
-char *qimg_path_beside(const char *path, const char *name)
-{
-	const char *slash = strrchr(path, '/');
-	char *full;
-
-	if (name[0] == '/' || strchr(name, ':') || !slash ||
-	    qimg_is_remote(path))
-		return strdup(name);
-	if (asprintf(&full, "%.*s%s", (int)(slash + 1 - path), path, name) < 0)
-		return NULL;
-	return full;
-}
-
-char *qimg_path_below(const struct image *top, const char *path, unsigned depth)
-{
-	char *at = strdup(path);
-
-	for (; at && depth > 0; depth--, top = top->backing) {
-		char *below = qimg_path_beside(at, top->backing_name);
-
-		free(at);
-		at = below;
-	}
-	return at;
 }
 
 /* A name below those of the images above: "backing.backing.NAME". */
@@ -333,6 +291,9 @@ static bool check_settings(const struct image_options *options,
 
 		found |= spec_nbd_is_meant(options) &&
 			 spec_nbd_has_setting(setting);
+		/* null: it has none */
+		if (strcmp(setting, "backing") == 0)
+			found = !*options->settings[i].value;
 		for (const char *const *k = known; *k && !found; k++)
 			found = strcmp(*k, setting) == 0;
 		if (found || (special && spec_store_has_setting(setting)))
@@ -367,7 +328,7 @@ static bool add_named(struct image_secret *chosen, size_t *count,
  * Each image is tried with the secret that the settings name for it, or with
  * all that were given. @chosen has room for MAX_SECRETS of each depth.
  */
-static bool choose_secrets(const struct image_options *options,
+static bool choose_secrets(const struct image_options *options, bool no_key,
 			   struct image_secret *chosen)
 {
 	bool named[MAX_SECRET_DEPTH] = {false};
@@ -379,7 +340,7 @@ static bool choose_secrets(const struct image_options *options,
 			skip_backing(options->settings[i].name, &depth);
 
 		if (depth >= MAX_SECRET_DEPTH || !names_secret(name) ||
-		    named[depth])
+		    named[depth] || no_key)
 			continue;
 		named[depth] = true;
 		if (!add_named(chosen, &count, depth,
@@ -416,6 +377,11 @@ static struct image *open_request(struct image_open_request *request,
 
 	if (err == 0)
 		return image;
+	if (err == -ELOOP && error) {
+		cli_error("%s", error);
+		free(error);
+		return NULL;
+	}
 	cli_error("%s%sCould not open '%s': %s%s",
 		  open->wanted_by ? open->wanted_by : "",
 		  open->wanted_by ? ": " : "", open->name,
@@ -445,6 +411,7 @@ static const char *format_of(const struct image_options *options,
 
 static struct image *open_place(struct image_open_request *request,
 				const struct image_options *options,
+				const struct spec_faults *faults,
 				const struct qimg_open *open)
 {
 	char *place = place_of(options, open->name);
@@ -457,9 +424,10 @@ static struct image *open_place(struct image_open_request *request,
 	    !image_find_format(request->format))
 		cli_error("Unknown driver '%s'", request->format);
 	else if (spec_nbd_timeouts(options, open->name, request) &&
-		 (!spec_store_is_meant(options, open->name) ||
-		  (request->store = spec_store_open(options, open->name))))
+		 spec_store_open(options, faults, open->name, request))
 		image = open_request(request, open);
+	if (image && faults->count)
+		store_arm_faults(request->store);
 	free(place);
 	return image;
 }
@@ -468,6 +436,7 @@ struct image *qimg_open(const struct qimg_open *open)
 {
 	struct image_secret chosen[MAX_SECRETS * MAX_SECRET_DEPTH + 1];
 	struct image_options options;
+	struct spec_faults faults;
 	struct image_open_request request = {
 		.read_only = open->read_only,
 		.direct = open->cache.direct,
@@ -487,16 +456,18 @@ struct image *qimg_open(const struct qimg_open *open)
 		cli_error("--image-opts and --format are mutually exclusive");
 		return NULL;
 	}
-	if (!parse_name(open->name, open->image_opts, &options))
+	if (!parse_name(open->name, open->image_opts, &options, &faults))
 		return NULL;
 	if (check_settings(&options, open->name) &&
-	    choose_secrets(&options, chosen)) {
+	    choose_secrets(&options, open->no_key, chosen)) {
 		request.format = format_of(&options, open->format);
 		request.offset = image_options_number(&options, "offset", 0);
 		request.length = image_options_number(&options, "size", 0);
 		request.direct |=
 			image_options_bool(&options, "cache.direct", false);
-		image = open_place(&request, &options, open);
+		request.no_backing |=
+			image_options_string(&options, "backing", NULL) != NULL;
+		image = open_place(&request, &options, &faults, open);
 	}
 	image_options_deinit(&options);
 	return image;

@@ -36,7 +36,7 @@ enum {
 	}
 #define QIMG_OPTION_FORMAT                                                 \
 	{                                                                  \
-		'f', NULL, CLI_FORMAT, "FORMAT",                           \
+		'f', "format", CLI_FORMAT, "FORMAT",                       \
 			"the image's format (default: by its first bytes)" \
 	}
 #define QIMG_OPTION_QUIET                                           \
@@ -98,6 +98,12 @@ char *qimg_path(const char *name, bool image_opts);
 
 /* Whether @path, as qimg_path gave it, is the address of an export. */
 bool qimg_is_remote(const char *path);
+
+/*
+ * As `info` shows it: the path if that says all, else what was said as
+ * "json:{…}", as QEMU does. NULL, with a message; to be freed.
+ */
+char *qimg_shown_name(const char *name, bool image_opts);
 
 /* @name as the image at @path means it, from its folder. To be freed. */
 char *qimg_path_beside(const char *path, const char *name);
