@@ -52,6 +52,12 @@ int nbd_address_from_options(const struct image_options *options,
 			     const char *prefix, struct nbd_address *ret,
 			     char **ret_error);
 
+/*
+ * Sets what was left out, and checks all: for those who fill in an address
+ * themselves. On failure, as of nbd_address_parse, it is given up.
+ */
+int nbd_address_complete(struct nbd_address *address, char **ret_error);
+
 /* Whether @setting (without a prefix) is one of these. */
 bool nbd_address_has_option(const char *setting);
 
