@@ -317,6 +317,17 @@ int image_bitmap_change(struct image *image,
 	return image->format->manage->bitmap_change(image, change);
 }
 
+int image_bitmap_copy(struct image *image, struct image *source)
+{
+	int err = begin(image);
+
+	if (err)
+		return err;
+	if (!OFFERS(image, bitmap_copy))
+		return unsupported(image, "bitmaps");
+	return image->format->manage->bitmap_copy(image, source);
+}
+
 int image_bitmap_next(struct image *image, const char *name, uint64_t offset,
 		      uint64_t *ret_offset, uint64_t *ret_length)
 {

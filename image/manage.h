@@ -234,6 +234,11 @@ struct image_manage {
 	int (*bitmap_change)(struct image *image,
 			     const struct image_bitmap_change *change);
 	/*
+	 * All of @source's bitmaps that are not inconsistent, or none; the
+	 * images are equally large.
+	 */
+	int (*bitmap_copy)(struct image *image, struct image *source);
+	/*
 	 * The first run of guest bytes at or after @offset whose bits are all
 	 * set; *@ret_length is 0 if there is none.
 	 */
@@ -276,6 +281,7 @@ int image_snapshot_delete(struct image *image, const char *name);
 int image_bitmap_list(struct image *image, struct image_bitmaps *ret);
 int image_bitmap_change(struct image *image,
 			const struct image_bitmap_change *change);
+int image_bitmap_copy(struct image *image, struct image *source);
 int image_bitmap_next(struct image *image, const char *name, uint64_t offset,
 		      uint64_t *ret_offset, uint64_t *ret_length);
 int image_bitmap_set(struct image *image, const char *name, uint64_t offset,

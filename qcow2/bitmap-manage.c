@@ -240,12 +240,17 @@ static uint32_t granularity_of(const struct qcow2 *q,
 		(uint32_t)MIN_DEFAULT_GRANULARITY);
 }
 
-static int new_bitmap(struct qcow2 *q, const struct image_bitmap_change *change,
-		      struct qcow2_bitmap **ret)
+int qcow2_bitmap_new(struct qcow2 *q, const struct image_bitmap_change *change,
+		     struct qcow2_bitmap **ret)
 {
-	struct qcow2_bitmap *b = calloc(1, sizeof(*b));
-	int err;
+	int err = check_new(q, change->name, granularity_of(q, change));
+	struct qcow2_bitmap *b;
 
+	if (err == 0)
+		err = make_room(q);
+	if (err)
+		return err;
+	b = calloc(1, sizeof(*b));
 	if (!b)
 		return -ENOMEM;
 	b->name = strdup(change->name);
@@ -266,12 +271,8 @@ static int new_bitmap(struct qcow2 *q, const struct image_bitmap_change *change,
 static int add(struct qcow2 *q, const struct image_bitmap_change *change)
 {
 	struct qcow2_bitmap *b = NULL;
-	int err = check_new(q, change->name, granularity_of(q, change));
+	int err = qcow2_bitmap_new(q, change, &b);
 
-	if (err == 0)
-		err = make_room(q);
-	if (err == 0)
-		err = new_bitmap(q, change, &b);
 	if (err)
 		return err;
 	append(q, b);
@@ -327,12 +328,18 @@ static int set_enabled(struct qcow2 *q, struct qcow2_bitmap *b, bool enabled)
 	return err;
 }
 
-/* Each run of @name's bits in @source goes into @b. */
-static int merge_runs(struct qcow2 *q, struct image *source, const char *name,
-		      struct qcow2_bitmap *b)
+int qcow2_bitmap_merge(struct qcow2 *q, struct qcow2_bitmap *b,
+		       struct image *source, const char *name)
 {
 	uint64_t offset = 0, size = q->image.size_bytes;
 
+	if (source->size_bytes != size)
+		return image_set_error(
+			&q->image, -EINVAL,
+			"the images have different sizes (%llu and %llu "
+			"bytes): their bitmaps cannot be merged",
+			(unsigned long long)source->size_bytes,
+			(unsigned long long)size);
 	while (offset < size) {
 		uint64_t at = 0, length = 0;
 		int err = image_bitmap_next(source, name, offset, &at, &length);
@@ -355,14 +362,7 @@ static int merge(struct qcow2 *q, struct qcow2_bitmap *b,
 
 	if (!change->source_name)
 		return -EINVAL;
-	if (source->size_bytes != q->image.size_bytes)
-		return image_set_error(
-			&q->image, -EINVAL,
-			"the images have different sizes (%llu and %llu "
-			"bytes): their bitmaps cannot be merged",
-			(unsigned long long)source->size_bytes,
-			(unsigned long long)q->image.size_bytes);
-	return merge_runs(q, source, change->source_name, b);
+	return qcow2_bitmap_merge(q, b, source, change->source_name);
 }
 
 /* CLEAR and MERGE: the bits change, or come back as they were. */

@@ -176,7 +176,19 @@ int qcow2_bitmap_write(struct qcow2 *q, const struct qcow2_bitmap *b,
 		       uint64_t *ret_offset, uint64_t *ret_bytes,
 		       uint32_t *ret_entries);
 
-/* The entries of qcow2_manage (bitmap-manage.c). */
+/*
+ * bitmap-manage.c: one as @change->action ADD says, with bits in memory, and
+ * room for it in q->bitmaps.all, where the caller puts it; or qcow2_bitmap_free.
+ */
+int qcow2_bitmap_new(struct qcow2 *q, const struct image_bitmap_change *change,
+		     struct qcow2_bitmap **ret);
+
+/* Sets the bits in memory that @source's bitmap @name has set. */
+int qcow2_bitmap_merge(struct qcow2 *q, struct qcow2_bitmap *b,
+		       struct image *source, const char *name);
+
+/* The entries of qcow2_manage (bitmap-manage.c, bitmap-copy.c). */
+int qcow2_bitmap_copy(struct image *image, struct image *source);
 int qcow2_bitmap_list(struct image *image, struct image_bitmaps *ret);
 int qcow2_bitmap_change(struct image *image,
 			const struct image_bitmap_change *change);

@@ -85,6 +85,7 @@ const struct image_manage qcow2_manage = {
 	.make_empty = qcow2_make_empty,
 	.bitmap_list = qcow2_bitmap_list,
 	.bitmap_change = qcow2_bitmap_change,
+	.bitmap_copy = qcow2_bitmap_copy,
 	.bitmap_next = qcow2_bitmap_next,
 	.bitmap_set = qcow2_bitmap_set,
 	.resize = qcow2_resize,
