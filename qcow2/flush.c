@@ -28,66 +28,38 @@
  * and goes into the next one.
  */
 #include <errno.h>
-#include <stdlib.h>
 
 #include "base/bitmap.h"
+#include "image/plan.h"
 #include "qcow2/core.h"
 #include "qcow2/free.h"
 
 enum {
-	MAX_STEP_BYTES = 1 << 20, /* of neighbours written as one */
 	/* Steps that are not writes of blocks or tables, at most. */
 	FIXED_STEPS = 16,
-	DATA_ALIGNMENT = 4096,
 };
 
-/* A plan in the making. The first step's data begins the one buffer. */
 struct draft {
 	struct qcow2 *q;
-	struct image_step *steps;
-	size_t count;
-	uint8_t *buffer;
-	size_t used;
+	struct plan_draft plan;
 	bool changes; /* there is metadata to write */
-	bool wrote;   /* since the last barrier */
 };
-
-static struct image_step *add_step(struct draft *d, enum image_step_kind kind,
-				   uint64_t offset, uint64_t length)
-{
-	struct image_step *step = &d->steps[d->count++];
-
-	*step = (struct image_step){
-		.kind = kind,
-		.store = d->q->image.store,
-		.offset = offset,
-		.length = length,
-	};
-	return step;
-}
 
 static void add_write(struct draft *d, uint64_t offset, const void *data,
 		      size_t length)
 {
-	struct image_step *last = d->count ? &d->steps[d->count - 1] : NULL;
-
-	d->wrote = true;
-	memcpy(d->buffer + d->used, data, length);
-	if (last && last->kind == IMAGE_STEP_WRITE &&
-	    last->offset + last->length == offset &&
-	    last->length + length <= MAX_STEP_BYTES)
-		last->length += length;
-	else
-		add_step(d, IMAGE_STEP_WRITE, offset, length)->data =
-			d->buffer + d->used;
-	d->used += length;
+	plan_add_write(&d->plan, d->q->image.store, offset, data, length);
 }
 
 static void add_barrier(struct draft *d, bool always)
 {
-	if (d->wrote || always)
-		add_step(d, IMAGE_STEP_BARRIER, 0, 0);
-	d->wrote = false;
+	plan_add_barrier(&d->plan, always);
+}
+
+static void add_step(struct draft *d, enum image_step_kind kind,
+		     uint64_t offset, uint64_t length)
+{
+	plan_add(&d->plan, kind, d->q->image.store, offset, length);
 }
 
 static void add_slices(struct draft *d, enum qcow2_slice_kind kind)
@@ -269,15 +241,8 @@ static int reserve(struct draft *d)
 			2;
 	size_t bytes = blocks << q->slice_bits;
 
-	d->steps = calloc(blocks + q->punch_count + FIXED_STEPS,
-			  sizeof(*d->steps));
-	d->buffer =
-		aligned_alloc(DATA_ALIGNMENT, align_up(bytes, DATA_ALIGNMENT));
-	if (d->steps && d->buffer)
-		return 0;
-	free(d->steps);
-	free(d->buffer);
-	return -ENOMEM;
+	return plan_draft_init(&d->plan, blocks + q->punch_count + FIXED_STEPS,
+			       bytes);
 }
 
 int qcow2_flush_begin(struct image *image, struct image_plan *ret_plan)
@@ -306,11 +271,7 @@ int qcow2_flush_begin(struct image *image, struct image_plan *ret_plan)
 	if (q->plan.marks_bitmaps)
 		qcow2_memtable_start_writing(&q->bitmaps.directory);
 	add_all(&d);
-	*ret_plan = (struct image_plan){
-		.steps = d.steps,
-		.count = d.count,
-		.ticket = (uintptr_t)d.buffer,
-	};
+	plan_take(&d.plan, ret_plan);
 	return 0;
 }
 
@@ -374,9 +335,8 @@ void qcow2_flush_end(struct image *image, struct image_plan *plan, int result)
 	else if (q->plan.moves_table)
 		put_header_table(q, q->reftable.offset, q->reftable.placed);
 	q->plan = (struct qcow2_plan_state){0};
-	free((void *)(uintptr_t)plan->ticket);
-	free(plan->steps);
-	*plan = (struct image_plan){.again = again};
+	plan_free(plan);
+	plan->again = again;
 }
 
 bool qcow2_is_dirty(struct image *image)

@@ -69,53 +69,23 @@ void vmdk_cid_want(struct vmdk *v, struct image_extent *ret)
 	};
 }
 
-static void add_cid(struct vmdk *v)
+void vmdk_cid_add(struct vmdk *v, struct plan_draft *draft)
 {
-	snprintf(v->cid.text, sizeof(v->cid.text), "%0*x", (int)v->cid.digits,
-		 v->cid.next);
-	v->steps[0] = (struct image_step){
-		.kind = IMAGE_STEP_WRITE,
-		.store = v->image.store,
-		.offset = v->cid.offset,
-		.length = v->cid.digits,
-		.data = v->cid.text,
-	};
+	char text[VMDK_CID_DIGITS + 1];
+
+	if (v->cid.state != VMDK_CID_WANTED)
+		return;
+	snprintf(text, sizeof(text), "%0*x", (int)v->cid.digits, v->cid.next);
+	plan_add_write(draft, v->image.store, v->cid.offset, text,
+		       v->cid.digits);
 	v->cid.state = VMDK_CID_OUT;
 }
 
-int vmdk_flush_begin(struct image *image, struct image_plan *ret_plan)
+void vmdk_cid_planned(struct vmdk *v, int result)
 {
-	struct vmdk *v = vmdk_of(image);
-	size_t count = 0;
-
-	if (v->plan_out)
-		return IMAGE_E_BUSY;
-	v->plan_out = true;
-	if (v->cid.state == VMDK_CID_WANTED) {
-		add_cid(v);
-		count = 1;
-	}
-	v->steps[count++] = (struct image_step){.kind = IMAGE_STEP_BARRIER};
-	*ret_plan = (struct image_plan){.steps = v->steps, .count = count};
-	return 0;
-}
-
-void vmdk_flush_end(struct image *image, struct image_plan *plan, int result)
-{
-	struct vmdk *v = vmdk_of(image);
-
-	v->plan_out = false;
-	*plan = (struct image_plan){0};
 	if (v->cid.state != VMDK_CID_OUT)
 		return;
 	v->cid.state = result == 0 ? VMDK_CID_NEW : VMDK_CID_WANTED;
 	if (result == 0)
 		v->d.cid = v->cid.next;
-}
-
-bool vmdk_is_dirty(struct image *image)
-{
-	const struct vmdk *v = vmdk_of(image);
-
-	return v->cid.state == VMDK_CID_WANTED;
 }

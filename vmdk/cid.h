@@ -8,6 +8,7 @@
 #ifndef VMDK_CID_H
 #define VMDK_CID_H
 
+#include "image/plan.h"
 #include "vmdk/core.h"
 
 /*
@@ -20,9 +21,8 @@ int vmdk_cid_prepare(struct vmdk *v, const char *text, size_t bytes,
 /* A change waits: *@ret is MUST_FLUSH, or BUSY while a plan is out. */
 void vmdk_cid_want(struct vmdk *v, struct image_extent *ret);
 
-/* The plans: the new CID, if one is wanted; a barrier in any case. */
-int vmdk_flush_begin(struct image *image, struct image_plan *ret_plan);
-void vmdk_flush_end(struct image *image, struct image_plan *plan, int result);
-bool vmdk_is_dirty(struct image *image);
+/* For plans: writes it if it is wanted; and how the plan ended. */
+void vmdk_cid_add(struct vmdk *v, struct plan_draft *draft);
+void vmdk_cid_planned(struct vmdk *v, int result);
 
 #endif

@@ -28,6 +28,8 @@ enum {
 
 	/* A table lies below this offset of its file. */
 	VMDK_FILE_BITS = 50,
+
+	VMDK_MAX_PENDING = 128,
 };
 
 enum vmdk_part_kind {
@@ -46,13 +48,32 @@ struct vmdk_part {
 	uint64_t bytes;
 	size_t file;	      /* of image.files; or VMDK_OWN_STORE */
 	struct store *store;  /* NULL until it is attached, or for ever */
-	uint64_t file_bytes;  /* SPARSE: the file's length when opened */
+	uint64_t file_bytes;  /* SPARSE: the file's length, as far as we know */
 	uint64_t data_offset; /* FLAT: in the file */
 	struct vmdk_sparse s; /* SPARSE, and all that follows */
 	unsigned grain_bits;  /* bytes in a grain */
 	unsigned entry_bits;  /* bytes in an entry of a table */
 	uint8_t *gd;	      /* the grain directory as on disk; heap */
 	uint64_t cache_base;  /* of this file's offsets in the cache */
+
+	/* SPARSE that can be written: */
+	uint8_t *rgd;	      /* the second directory; NULL: there is none */
+	uint64_t *gd_dirty;   /* bit per sector of the directories */
+	uint64_t *gd_writing; /* the same, while a plan is out */
+	uint32_t gd_dirty_count;
+	uint64_t end;	/* where the next grain goes, in the file */
+	uint64_t fresh; /* what lies past this was never written */
+};
+
+/* Room that was given out (IMAGE_ALLOCATE) and waits for its commit. */
+struct vmdk_pending {
+	bool used;
+	struct vmdk_part *part;
+	uint64_t grain; /* of the part */
+	uint32_t count;
+	uint64_t offset;	       /* of the first one, in the file */
+	struct metacache_block *block; /* with their entries, pinned */
+	uint32_t index;
 };
 
 #define VMDK_OWN_STORE SIZE_MAX
@@ -77,7 +98,6 @@ struct vmdk_cid {
 	uint64_t offset; /* of the digits, in the image's own store */
 	unsigned digits; /* QEMU writes as many as the number has */
 	uint32_t next;
-	char text[VMDK_CID_DIGITS + 1];
 };
 
 struct vmdk {
@@ -86,9 +106,12 @@ struct vmdk {
 	struct vmdk_part *parts;  /* in the disk's order */
 	size_t part_count;
 	struct metacache cache;
+	/* Of a dirty block: which entry of the directory its table is. */
+	uint32_t *table_numbers;
+	struct vmdk_pending *pending; /* VMDK_MAX_PENDING; NULL: read-only */
+	unsigned pending_count;
 	struct vmdk_cid cid;
 	bool plan_out;
-	struct image_step steps[2]; /* of the plan */
 };
 
 static inline struct vmdk *vmdk_of(struct image *image)
@@ -114,6 +137,12 @@ int vmdk_parts_from_sparse(struct vmdk *v, const struct vmdk_sparse *s,
 int vmdk_read_sparse(struct store *store, enum vmdk_extent_type type,
 		     struct vmdk_sparse *ret, char **ret_error);
 
+/* True where a read of what is absent finds something behind this image. */
+static inline bool vmdk_is_backed(const struct vmdk *v)
+{
+	return v->image.backing || v->image.backing_changes;
+}
+
 /* The driver's entry points, each in the file of its noun. */
 int vmdk_attach_data(struct image *image, size_t index, struct store *data,
 		     char **ret_error);
@@ -123,5 +152,12 @@ bool vmdk_lookup(struct image *image, enum image_op op, uint64_t offset,
 		 uint64_t length, struct image_extent *ret);
 void vmdk_provide(struct image *image, const struct image_extent *need,
 		  int result);
+int vmdk_commit(struct image *image, const struct image_extent *extent,
+		int result);
+int vmdk_flush_begin(struct image *image, struct image_plan *ret_plan);
+void vmdk_flush_end(struct image *image, struct image_plan *plan, int result);
+bool vmdk_is_dirty(struct image *image);
+int vmdk_replay(struct image *image, const struct journal_record *records,
+		size_t count);
 
 #endif

@@ -71,7 +71,7 @@ static int add_descriptor(const struct vmdk_descriptor *d,
 	return err;
 }
 
-static int vmdk_facts(struct image *image, struct image_facts *ret)
+int vmdk_facts(struct image *image, struct image_facts *ret)
 {
 	const struct vmdk *v = vmdk_of(image);
 	struct image_facts facts = {0};
@@ -89,12 +89,3 @@ static int vmdk_facts(struct image *image, struct image_facts *ret)
 	*ret = facts;
 	return 0;
 }
-
-static const struct image_option options[] = {
-	{NULL, IMAGE_OPTION_STRING, 0, NULL, NULL, NULL},
-};
-
-const struct image_manage vmdk_manage = {
-	.options = options,
-	.facts = vmdk_facts,
-};

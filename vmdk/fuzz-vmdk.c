@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Whole images: the input is a file, what every file that it names holds, and,
- * in its last bytes, requests. Opens and reads, with no I/O but memory.
+ * in its last bytes, requests. Opens, reads and changes, with no I/O but memory.
  */
 #include <stdlib.h>
 
@@ -19,6 +19,9 @@ enum {
 	MAX_BYTES = 4 << 20,
 	MAX_LENGTH = 256 << 10,
 	MAX_FILES = 8,
+	/* In a request's first byte; the first one's is of the opening, too. */
+	CHANGES = 0x40,
+	ZEROES = 0x20,
 };
 
 static void request(struct image *image, const uint8_t *how)
@@ -30,12 +33,18 @@ static void request(struct image *image, const uint8_t *how)
 	uint64_t length = (uint64_t)(how[3] + 1) << (how[0] & 15);
 
 	length = MIN(length, (uint64_t)MAX_LENGTH);
-	if (offset < size)
-		(void)sync_io_read(image, offset, buffer,
-				   MIN(length, size - offset));
+	if (offset >= size)
+		return;
+	length = MIN(length, size - offset);
+	if (!image->read_only && how[0] & CHANGES)
+		(void)(how[0] & ZEROES
+			       ? sync_io_zero(image, offset, length)
+			       : sync_io_write(image, offset, buffer, length));
+	else
+		(void)sync_io_read(image, offset, buffer, length);
 }
 
-static struct store *new_file(const uint8_t *data, size_t size)
+static struct store *new_file(const uint8_t *data, size_t size, bool read_only)
 {
 	struct store *store;
 
@@ -43,7 +52,7 @@ static struct store *new_file(const uint8_t *data, size_t size)
 		abort();
 	if (size)
 		memcpy(store_memory_data(store), data, size);
-	store->read_only = true;
+	store->read_only = read_only;
 	return store;
 }
 
@@ -53,7 +62,7 @@ static bool attach_all(struct image *image, const uint8_t *data, size_t size)
 	if (image->file_count > MAX_FILES)
 		return false;
 	for (size_t i = 0; i < image->file_count; i++) {
-		struct store *store = new_file(data, size);
+		struct store *store = new_file(data, size, image->read_only);
 		char *error = NULL;
 		int err = image_attach(image, i, store, &error);
 
@@ -68,10 +77,7 @@ static bool attach_all(struct image *image, const uint8_t *data, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const struct image_open_options options = {
-		.read_only = true,
-		.cache_bytes = 1,
-	};
+	struct image_open_options options = {.cache_bytes = 1};
 	struct image *image = NULL;
 	struct store *store;
 	const uint8_t *trailer;
@@ -84,7 +90,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	trailer = data + size;
 	/* The rest is what all other files hold. */
 	first = MIN((size_t)get_le32(trailer), size);
-	store = new_file(data, first);
+	options.read_only = !(trailer[4] & CHANGES);
+	store = new_file(data, first, options.read_only);
 	if (vmdk_format.open(store, &options, &image, &error) != 0) {
 		store_free(store);
 	} else {

@@ -18,8 +18,10 @@ bool vmdk_lookup(struct image *image, enum image_op op, uint64_t offset,
 	ask = vmdk_ask(v, op, offset, length);
 	if (ask.part->kind != VMDK_PART_SPARSE)
 		return vmdk_map_plain(&ask, ret) == 0;
-	return op == IMAGE_READ &&
-	       vmdk_table_find(v, ask.part, ask.grain, &table) ==
+	if (op != IMAGE_READ && !ask.part->writable)
+		return false;
+	return vmdk_table_find(v, ask.part, ask.grain, &table) ==
 		       VMDK_TABLE_HERE &&
-	       vmdk_map_found(&ask, &table, ret);
+	       vmdk_map_found(&ask, &table, ret) &&
+	       (op == IMAGE_READ || ret->kind == IMAGE_DATA);
 }

@@ -7,4 +7,7 @@
 
 extern const struct image_manage vmdk_manage;
 
+int vmdk_create(const struct image_create_request *request, char **ret_error);
+int vmdk_facts(struct image *image, struct image_facts *ret);
+
 #endif

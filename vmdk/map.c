@@ -215,20 +215,40 @@ static void answer_need(struct vmdk *v, const struct vmdk_part *part,
 	};
 }
 
+static int found(struct vmdk *v, const struct vmdk_ask *ask,
+		 const struct vmdk_table *table, struct image_extent *ret)
+{
+	int err;
+
+	if (ask->op != IMAGE_READ)
+		err = vmdk_change_found(v, ask, table, ret);
+	else
+		err = vmdk_map_found(ask, table, ret) ? 0 : IMAGE_E_CORRUPT;
+	return err == IMAGE_E_CORRUPT ? corrupt_grain(v, ask, table) : err;
+}
+
+static int absent(struct vmdk *v, const struct vmdk_ask *ask, uint64_t grains,
+		  struct image_extent *ret)
+{
+	if (ask->op != IMAGE_READ)
+		return vmdk_change_absent(v, ask, grains, ret);
+	vmdk_map_absent(ask, grains, ret);
+	return 0;
+}
+
 static int map_sparse(struct vmdk *v, const struct vmdk_ask *ask,
 		      struct image_extent *ret)
 {
 	uint64_t limit = ask->last_grain - ask->grain + 1;
 	struct vmdk_table table;
+	int err;
 
 	switch (vmdk_table_find(v, ask->part, ask->grain, &table)) {
 	case VMDK_TABLE_HERE:
-		return vmdk_map_found(ask, &table, ret)
-			       ? 0
-			       : corrupt_grain(v, ask, &table);
+		return found(v, ask, &table, ret);
 	case VMDK_TABLE_ABSENT:
-		vmdk_map_absent(ask, MIN(limit, (uint64_t)table.count), ret);
-		return 0;
+		err = absent(v, ask, MIN(limit, (uint64_t)table.count), ret);
+		return err == VMDK_ANSWERED ? map_sparse(v, ask, ret) : err;
 	case VMDK_TABLE_AWAY:
 		answer_need(v, ask->part, &table, ret);
 		return 0;
@@ -248,8 +268,15 @@ int vmdk_map(struct image *image, enum image_op op, uint64_t offset,
 	struct vmdk_ask ask = vmdk_ask(v, op, offset, length);
 	int err;
 
-	if (ask.part->kind == VMDK_PART_SPARSE)
-		return op == IMAGE_READ ? map_sparse(v, &ask, ret) : -EROFS;
+	if (ask.part->kind == VMDK_PART_SPARSE) {
+		if (op != IMAGE_READ && !ask.part->writable)
+			return -EROFS;
+		if (op != IMAGE_READ && v->cid.state != VMDK_CID_NEW) {
+			vmdk_cid_want(v, ret);
+			return 0;
+		}
+		return map_sparse(v, &ask, ret);
+	}
 	err = vmdk_map_plain(&ask, ret);
 	if (err == 0 && ret->kind == IMAGE_DATA && op != IMAGE_READ &&
 	    v->cid.state != VMDK_CID_NEW)

@@ -39,6 +39,17 @@ int vmdk_map_plain(const struct vmdk_ask *ask, struct image_extent *ret);
 bool vmdk_map_found(const struct vmdk_ask *ask, const struct vmdk_table *table,
 		    struct image_extent *ret);
 
+/* For a change that has found @table. IMAGE_E_CORRUPT: an entry cannot be. */
+int vmdk_change_found(struct vmdk *v, const struct vmdk_ask *ask,
+		      const struct vmdk_table *table, struct image_extent *ret);
+
+/*
+ * For a change where there is no table for so many grains. VMDK_ANSWERED: now
+ * there is one.
+ */
+int vmdk_change_absent(struct vmdk *v, const struct vmdk_ask *ask,
+		       uint64_t grains, struct image_extent *ret);
+
 /* @grains of the request are in no file: the parent may have them. */
 void vmdk_map_absent(const struct vmdk_ask *ask, uint64_t grains,
 		     struct image_extent *ret);

@@ -7,6 +7,7 @@
 #include "vmdk/cid.h"
 #include "vmdk/core.h"
 #include "vmdk/manage.h"
+#include "vmdk/room.h"
 #include "vmdk/vmdk.h"
 
 static bool begins_with(const void *head, size_t size, const char *text)
@@ -129,7 +130,6 @@ static int check_backing(struct image *image, char **ret_error)
 	return 0;
 }
 
-/* Flat extents are; the tables of sparse ones are not changed yet. */
 static int check_writable(const struct vmdk *v, char **ret_error)
 {
 	const char *name = v->image.store->name;
@@ -141,20 +141,20 @@ static int check_writable(const struct vmdk *v, char **ret_error)
 			"tracked in \"%s\", which would be wrong; the "
 			"image can be opened read-only",
 			name, v->d.change_track);
-	for (size_t i = 0; i < v->part_count; i++) {
-		if (v->parts[i].kind != VMDK_PART_SPARSE)
-			continue;
-		if (!v->d.create_type || v->parts[i].file == VMDK_OWN_STORE)
-			return store_fail(ret_error, -EROFS,
-					  "%s: vmdk: a sparse extent can only "
-					  "be opened read-only",
-					  name);
+	for (size_t i = 0; i < v->part_count; i++)
+		if (v->parts[i].type == VMDK_VMFSSPARSE ||
+		    v->parts[i].type == VMDK_SESPARSE)
+			return store_fail(
+				ret_error, -EROFS,
+				"%s: vmdk: extents of type %s can only be "
+				"opened read-only; convert the image first",
+				name, vmdk_extent_type_name(v->parts[i].type));
+	/* Whoever made a delta of the disk would not see that it changed. */
+	if (!v->d.create_type)
 		return store_fail(ret_error, -EROFS,
-				  "%s: vmdk: line %u: extents of type %s can "
-				  "only be opened read-only",
-				  name, v->d.extents[i].line,
-				  vmdk_extent_type_name(v->parts[i].type));
-	}
+				  "%s: vmdk: an extent without its descriptor "
+				  "can only be opened read-only",
+				  name);
 	return 0;
 }
 
@@ -167,11 +167,24 @@ static int init_cache(struct vmdk *v, uint64_t bytes)
 	return metacache_init(&v->cache, bytes, VMDK_PIECE_BYTES);
 }
 
+/* What writing takes. */
+static int init_changes(struct vmdk *v)
+{
+	v->table_numbers =
+		calloc(v->cache.block_count, sizeof(*v->table_numbers));
+	v->pending = calloc(VMDK_MAX_PENDING, sizeof(*v->pending));
+	return v->table_numbers && v->pending ? 0 : -ENOMEM;
+}
+
 static void destroy(struct vmdk *v)
 {
-	for (size_t i = 0; i < v->part_count; i++)
+	for (size_t i = 0; i < v->part_count; i++) {
 		free(v->parts[i].gd);
+		vmdk_room_deinit(&v->parts[i]);
+	}
 	free(v->parts);
+	free(v->table_numbers);
+	free(v->pending);
 	metacache_deinit(&v->cache);
 	vmdk_descriptor_deinit(&v->d);
 	image_deinit(&v->image);
@@ -195,6 +208,8 @@ static int open_image(struct store *store, const struct image_open_options *o,
 		err = name_parent(v, ret_error);
 	if (err == 0)
 		err = init_cache(v, o->cache_bytes);
+	if (err == 0 && !o->read_only)
+		err = init_changes(v);
 	if (err) {
 		v->image.store = v->image.data_store = NULL;
 		destroy(v);
@@ -219,8 +234,10 @@ const struct image_format vmdk_format = {
 	.map = vmdk_map,
 	.lookup = vmdk_lookup,
 	.provide = vmdk_provide,
+	.commit = vmdk_commit,
 	.flush_begin = vmdk_flush_begin,
 	.flush_end = vmdk_flush_end,
 	.is_dirty = vmdk_is_dirty,
+	.replay = vmdk_replay,
 	.manage = &vmdk_manage,
 };

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "vmdk/core.h"
+#include "vmdk/room.h"
 
 typedef unsigned long long number;
 
@@ -103,10 +103,28 @@ static int read_directory(struct vmdk_part *part)
 			: -ENOMEM;
 }
 
+/* Only sparse extents of the hosted kind are written. */
+static int prepare_writes(struct vmdk_part *part, char **ret_error)
+{
+	if (part->s.compressed)
+		return store_fail(ret_error, -EROFS,
+				  "a compressed extent can only be opened "
+				  "read-only; convert it first");
+	if (part->s.kind != VMDK_KIND_KDMV)
+		return store_fail(ret_error, -EROFS,
+				  "an extent of type %s can only be opened "
+				  "read-only; convert it first",
+				  vmdk_extent_type_name(part->type));
+	return vmdk_room_init(part, ret_error);
+}
+
 /* @part lies in @store, whose header is @s. */
 static int open_sparse(struct vmdk *v, struct vmdk_part *part,
-		       const struct vmdk_sparse *s, struct store *store)
+		       const struct vmdk_sparse *s, struct store *store,
+		       char **ret_error)
 {
+	int err;
+
 	part->s = *s;
 	part->store = store;
 	part->file_bytes = store->size_bytes;
@@ -118,13 +136,18 @@ static int open_sparse(struct vmdk *v, struct vmdk_part *part,
 		MAX(v->image.cluster_bytes, UINT32_C(1) << part->grain_bits);
 	if (s->compressed)
 		v->image.codec = IMAGE_CODEC_ZLIB;
-	return read_directory(part);
+	err = read_directory(part);
+	if (err == 0 && part->writable && !v->image.read_only)
+		err = prepare_writes(part, ret_error);
+	return err;
 }
 
 int vmdk_parts_from_sparse(struct vmdk *v, const struct vmdk_sparse *s,
 			   char **ret_error)
 {
 	struct vmdk_part *part = calloc(1, sizeof(*part));
+	char *error = NULL;
+	int err;
 
 	if (!part)
 		return -ENOMEM;
@@ -139,7 +162,9 @@ int vmdk_parts_from_sparse(struct vmdk *v, const struct vmdk_sparse *s,
 		.file = VMDK_OWN_STORE,
 	};
 	v->image.size_bytes = part->bytes;
-	return open_sparse(v, part, s, v->image.store);
+	err = open_sparse(v, part, s, v->image.store, &error);
+	return err && error ? fail_file(ret_error, err, store_name(v), error)
+			    : err;
 }
 
 /* --- Descriptors -------------------------------------------------------- */
@@ -283,7 +308,7 @@ static int attach_sparse(struct vmdk *v, struct vmdk_part *part,
 				  "extent has %llu",
 				  (number)s.capacity_sectors,
 				  (number)part->bytes >> VMDK_SECTOR_BITS);
-	err = open_sparse(v, part, &s, data);
+	err = open_sparse(v, part, &s, data, ret_error);
 	if (err)
 		part->store = NULL;
 	return err;

@@ -5,7 +5,6 @@
 #include "base/bytes.h"
 #include "tests/cmocka.h"
 #include "tests/images/crash-log.h"
-#include "tests/random.h"
 
 enum {
 	SECTOR = 512,
@@ -194,7 +193,10 @@ static void apply(struct crash_file *file, const struct crash_entry *entry)
 
 static uint64_t next_random(uint64_t *random)
 {
-	return random_next(random) >> 13;
+	*random ^= *random << 13;
+	*random ^= *random >> 7;
+	*random ^= *random << 17;
+	return *random >> 13;
 }
 
 /* Some of the entry's sectors; sectors of the store, not of the write. */

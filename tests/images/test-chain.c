@@ -17,7 +17,6 @@
 #include "tests/images/crash-run.h"
 #include "tests/images/reference.h"
 #include "tests/images/scratch.h"
-#include "tests/random.h"
 
 enum {
 	KIB = 1 << 10,
@@ -34,7 +33,10 @@ static uint64_t random_state;
 
 static uint64_t pick(uint64_t below)
 {
-	return random_below(&random_state, below);
+	random_state ^= random_state << 13;
+	random_state ^= random_state >> 7;
+	random_state ^= random_state << 17;
+	return (random_state >> 11) % below;
 }
 
 /* --- Random chains ---------------------------------------------------------- */

@@ -18,7 +18,6 @@
 #include "tests/cmocka.h"
 #include "tests/images/reference.h"
 #include "tests/images/scratch.h"
-#include "tests/random.h"
 
 enum {
 	KIB = 1 << 10,
@@ -49,7 +48,10 @@ struct turns {
 
 static uint64_t pick(struct turns *t, uint64_t below)
 {
-	return random_below(&t->random, below);
+	t->random ^= t->random << 13;
+	t->random ^= t->random >> 7;
+	t->random ^= t->random << 17;
+	return (t->random >> 11) % below;
 }
 
 static void expect(struct image *image, int err)

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmdk/manage.h"
+
+#define CREATE IMAGE_OPTION_CREATE
+
+/* QEMU's names, in QEMU's order. */
+static const struct image_option options[] = {
+	{"size", IMAGE_OPTION_SIZE, CREATE, "virtual disk size", NULL, NULL},
+	{"adapter_type", IMAGE_OPTION_STRING, CREATE,
+	 "controller that the machine sees the disk at",
+	 "ide|lsilogic|buslogic|legacyESX", "ide"},
+	{"backing_file", IMAGE_OPTION_STRING, CREATE,
+	 "file name of a base image", NULL, NULL},
+	{"backing_fmt", IMAGE_OPTION_STRING, CREATE,
+	 "format of the base image: vmdk", NULL, NULL},
+	{"compat6", IMAGE_OPTION_BOOL, CREATE, "for hardware version 6", NULL,
+	 "off"},
+	{"hwversion", IMAGE_OPTION_STRING, CREATE,
+	 "hardware version of the machine, 4 if not given", NULL, NULL},
+	{"toolsversion", IMAGE_OPTION_STRING, CREATE,
+	 "version of the guest's tools", NULL, NULL},
+	{"subformat", IMAGE_OPTION_STRING, CREATE, "kind of image",
+	 "monolithicSparse", "monolithicSparse"},
+	{"zeroed_grain", IMAGE_OPTION_BOOL, CREATE,
+	 "zeroes need no room, also over a base image", NULL, "off"},
+	{NULL, IMAGE_OPTION_STRING, 0, NULL, NULL, NULL},
+};
+
+const struct image_manage vmdk_manage = {
+	.options = options,
+	.create = vmdk_create,
+	.facts = vmdk_facts,
+};

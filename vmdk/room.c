@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vmdk/room.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/bitmap.h"
+#include "image/journal.h"
+
+/* Past this a place cannot be said. */
+#define MAX_FILE_BYTES ((uint64_t)UINT32_MAX << VMDK_SECTOR_BITS)
+
+/* --- Opening ------------------------------------------------------------ */
+
+static int read_second(struct vmdk_part *part, size_t bytes)
+{
+	if (!part->s.rgd_offset)
+		return 0;
+	part->rgd = malloc(bytes);
+	return part->rgd ? store_read(part->store, part->s.rgd_offset,
+				      part->rgd, bytes)
+			 : -ENOMEM;
+}
+
+static bool overlaps(uint64_t offset, uint64_t bytes, uint64_t from,
+		     uint64_t length)
+{
+	return length && ranges_overlap(offset, bytes, from, length);
+}
+
+/* Whether a table at sector @entry can be written without harm to others. */
+static bool is_sound(const struct vmdk_part *part, uint32_t entry)
+{
+	const struct vmdk_sparse *s = &part->s;
+	uint64_t offset = (uint64_t)entry << VMDK_SECTOR_BITS;
+	uint64_t bytes = (uint64_t)s->gt_entries * 4;
+	uint64_t directory = s->gd_entries * 4;
+
+	return offset >= VMDK_SECTOR_BYTES && offset < part->file_bytes &&
+	       !overlaps(offset, bytes, s->descriptor_offset,
+			 s->descriptor_bytes) &&
+	       !overlaps(offset, bytes, s->gd_offset, directory) &&
+	       !(part->rgd &&
+		 overlaps(offset, bytes, s->rgd_offset, directory));
+}
+
+/* A crash may have left a table in one of the directories alone. */
+static int check_directories(const struct vmdk_part *part, char **ret_error)
+{
+	for (uint64_t i = 0; i < part->s.gd_entries; i++) {
+		uint32_t first = get_le32(part->gd + i * 4);
+		uint32_t second = part->rgd ? get_le32(part->rgd + i * 4) : 0;
+
+		if ((first && !is_sound(part, first)) ||
+		    (second && (second == first || !is_sound(part, second))))
+			return store_fail(
+				ret_error, IMAGE_E_CORRUPT,
+				"entry %llu of the grain directories is 0x%x "
+				"and 0x%x, where no table can be written; open "
+				"the image read-only",
+				(unsigned long long)i, first, second);
+	}
+	return 0;
+}
+
+int vmdk_room_init(struct vmdk_part *part, char **ret_error)
+{
+	size_t bytes = part->s.gd_entries << part->entry_bits;
+	size_t words =
+		BITMAP_WORDS(div_round_up(bytes, (size_t)VMDK_SECTOR_BYTES));
+	int err = read_second(part, bytes);
+
+	if (err == 0)
+		err = check_directories(part, ret_error);
+	if (err)
+		return err;
+	part->gd_dirty = calloc(words, sizeof(*part->gd_dirty));
+	part->gd_writing = calloc(words, sizeof(*part->gd_writing));
+	if (!part->gd_dirty || !part->gd_writing)
+		return -ENOMEM;
+	part->end = align_up(MAX(part->file_bytes, part->s.overhead_bytes),
+			     UINT64_C(1) << part->grain_bits);
+	part->fresh = part->end;
+	return 0;
+}
+
+void vmdk_room_deinit(struct vmdk_part *part)
+{
+	free(part->rgd);
+	free(part->gd_dirty);
+	free(part->gd_writing);
+}
+
+/* --- Tables ------------------------------------------------------------- */
+
+void vmdk_answer_full(const struct vmdk *v, struct image_extent *ret)
+{
+	*ret = (struct image_extent){
+		.kind = v->plan_out ? IMAGE_BUSY : IMAGE_MUST_FLUSH,
+	};
+}
+
+/* Half of the cache, so that reads go on in the other. */
+bool vmdk_is_full(const struct vmdk *v)
+{
+	return metacache_room(&v->cache) <= v->cache.block_count / 2;
+}
+
+bool vmdk_journal_has_room(const struct vmdk *v, uint64_t changes)
+{
+	return !v->image.journal || journal_room(v->image.journal) >= changes;
+}
+
+/* Its last table may be shorter than the others: only what is there counts. */
+void vmdk_table_set(struct vmdk *v, const struct vmdk_part *part,
+		    uint64_t grain, struct metacache_block *block,
+		    uint32_t index, uint32_t entry)
+{
+	put_le32(block->data + (size_t)index * 4, entry);
+	v->table_numbers[block - v->cache.blocks] =
+		(uint32_t)(grain / part->s.gt_entries);
+	metacache_mark_dirty(&v->cache, block);
+}
+
+void vmdk_table_change(struct vmdk *v, const struct vmdk_part *part,
+		       uint64_t grain, struct metacache_block *block,
+		       uint32_t index, uint32_t entry)
+{
+	vmdk_table_set(v, part, grain, block, index, entry);
+	if (v->image.journal)
+		journal_append(v->image.journal, grain, entry,
+			       (uint64_t)(part - v->parts));
+}
+
+/* @bytes at the end of the file, in whole grains. */
+static int take_end(struct vmdk_part *part, uint64_t bytes,
+		    uint64_t *ret_offset)
+{
+	uint64_t end =
+		part->end + align_up(bytes, UINT64_C(1) << part->grain_bits);
+
+	if (end > MAX_FILE_BYTES)
+		return IMAGE_E_NO_SPACE;
+	if (!part->store->can_grow && end > part->store->size_bytes)
+		return -ENOSPC;
+	*ret_offset = part->end;
+	part->end = end;
+	part->file_bytes = MAX(part->file_bytes, end);
+	return 0;
+}
+
+static void set_directory(struct vmdk_part *part, uint64_t index,
+			  uint64_t first, uint64_t second)
+{
+	size_t sector = index * 4 / VMDK_SECTOR_BYTES;
+
+	put_le32(part->gd + index * 4, first >> VMDK_SECTOR_BITS);
+	if (part->rgd)
+		put_le32(part->rgd + index * 4, second >> VMDK_SECTOR_BITS);
+	if (bitmap_test(part->gd_dirty, sector))
+		return;
+	bitmap_set(part->gd_dirty, sector);
+	part->gd_dirty_count++;
+}
+
+int vmdk_room_make_table(struct vmdk *v, struct vmdk_part *part, uint64_t grain)
+{
+	uint64_t bytes =
+		align_up((uint64_t)part->s.gt_entries * 4, VMDK_SECTOR_BYTES);
+	struct metacache_block *block;
+	uint64_t offset;
+	int err = take_end(part, part->rgd ? 2 * bytes : bytes, &offset);
+
+	if (err)
+		return err;
+	block = metacache_insert(&v->cache, part->cache_base + offset, 0);
+	if (!block) {
+		part->end = offset;
+		return -EBUSY;
+	}
+	memset(block->data, 0, VMDK_PIECE_BYTES);
+	metacache_loaded(&v->cache, block);
+	set_directory(part, grain / part->s.gt_entries, offset, offset + bytes);
+	vmdk_table_set(v, part, grain, block, 0, VMDK_GTE_ABSENT);
+	return 0;
+}
+
+/* --- Grains ------------------------------------------------------------- */
+
+uint64_t vmdk_room_limit(const struct vmdk *v, const struct vmdk_part *part,
+			 uint64_t grain, uint64_t count)
+{
+	for (unsigned i = 0, seen = 0; seen < v->pending_count; i++) {
+		const struct vmdk_pending *p = &v->pending[i];
+
+		seen += p->used;
+		if (p->used && p->part == part &&
+		    ranges_overlap(grain, count, p->grain, p->count))
+			count = p->grain > grain ? p->grain - grain : 0;
+	}
+	return count;
+}
+
+int vmdk_room_take(struct vmdk *v, struct vmdk_part *part, uint64_t grain,
+		   uint32_t count, const struct vmdk_table *table,
+		   uint64_t *ret_ticket, uint64_t *ret_offset)
+{
+	unsigned ticket = 0;
+	int err =
+		take_end(part, (uint64_t)count << part->grain_bits, ret_offset);
+
+	if (err)
+		return err;
+	while (v->pending[ticket].used)
+		ticket++;
+	v->pending[ticket] = (struct vmdk_pending){
+		.used = true,
+		.part = part,
+		.grain = grain,
+		.count = count,
+		.offset = *ret_offset,
+		.block = table->block,
+		.index = table->index,
+	};
+	v->pending_count++;
+	if (v->image.journal)
+		v->image.journal->reserved += count;
+	metacache_pin(&v->cache, table->block);
+	*ret_ticket = ticket;
+	return 0;
+}
+
+static void map_grains(struct vmdk *v, const struct vmdk_pending *p)
+{
+	uint64_t sectors = p->part->s.grain_sectors;
+	uint64_t first = p->offset >> VMDK_SECTOR_BITS;
+
+	for (uint32_t i = 0; i < p->count; i++)
+		vmdk_table_change(v, p->part, p->grain + i, p->block,
+				  p->index + i,
+				  (uint32_t)(first + i * sectors));
+}
+
+/* Room that is still the last is used again; it may have been written to. */
+static void give_back(const struct vmdk_pending *p)
+{
+	uint64_t end = p->offset + ((uint64_t)p->count << p->part->grain_bits);
+
+	if (end != p->part->end)
+		return;
+	p->part->fresh = MAX(p->part->fresh, end);
+	p->part->end = p->offset;
+}
+
+int vmdk_commit(struct image *image, const struct image_extent *extent,
+		int result)
+{
+	struct vmdk *v = vmdk_of(image);
+	struct vmdk_pending *p = &v->pending[extent->ticket];
+
+	if (v->image.journal)
+		v->image.journal->reserved -= p->count;
+	if (result == 0)
+		map_grains(v, p);
+	else
+		give_back(p);
+	metacache_unpin(&v->cache, p->block);
+	p->used = false;
+	v->pending_count--;
+	return 0;
+}

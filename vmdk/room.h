@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Room in the file of a sparse extent, taken from its end: for grains, which get
+ * their place in a table when they are committed, and for tables that are not
+ * there yet.
+ */
+#ifndef VMDK_ROOM_H
+#define VMDK_ROOM_H
+
+#include "vmdk/table.h"
+
+/*
+ * What writing takes of a part that is opened for it, its directory read. 0, a
+ * negative errno, or IMAGE_E_CORRUPT.
+ */
+int vmdk_room_init(struct vmdk_part *part, char **ret_error);
+
+/* Accepts one that was not initialised. */
+void vmdk_room_deinit(struct vmdk_part *part);
+
+/*
+ * A flush has to come before more is changed, as the cache or the journal is full:
+ * *@ret is MUST_FLUSH, or BUSY while a plan is out.
+ */
+void vmdk_answer_full(const struct vmdk *v, struct image_extent *ret);
+bool vmdk_is_full(const struct vmdk *v);
+
+/* So many more changes of entries can be recorded. */
+bool vmdk_journal_has_room(const struct vmdk *v, uint64_t changes);
+
+/* An empty table for @grain. 0, IMAGE_E_NO_SPACE, -ENOSPC, or -EBUSY: later. */
+int vmdk_room_make_table(struct vmdk *v, struct vmdk_part *part,
+			 uint64_t grain);
+
+/*
+ * @count grains from @grain on, whose entries @table begins with. There is a
+ * place among the pending. 0 and the ticket, IMAGE_E_NO_SPACE, -ENOSPC.
+ */
+int vmdk_room_take(struct vmdk *v, struct vmdk_part *part, uint64_t grain,
+		   uint32_t count, const struct vmdk_table *table,
+		   uint64_t *ret_ticket, uint64_t *ret_offset);
+
+/* Of @count grains from @grain on, how many come before one that is pending. */
+uint64_t vmdk_room_limit(const struct vmdk *v, const struct vmdk_part *part,
+			 uint64_t grain, uint64_t count);
+
+/* Entry @index of @block, the table of @grain; and the same recorded. */
+void vmdk_table_change(struct vmdk *v, const struct vmdk_part *part,
+		       uint64_t grain, struct metacache_block *block,
+		       uint32_t index, uint32_t entry);
+void vmdk_table_set(struct vmdk *v, const struct vmdk_part *part,
+		    uint64_t grain, struct metacache_block *block,
+		    uint32_t index, uint32_t entry);
+
+#endif
