@@ -2,10 +2,12 @@
 #include "image/manage.h"
 
 #include <errno.h>
+#include <linux/fs.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "image/open.h"
 
@@ -97,6 +99,26 @@ static int begin(struct image *image)
 #define OFFERS(image, call) \
 	((image)->format->manage && (image)->format->manage->call)
 
+/* File systems that know no such thing refuse, which does no harm. */
+static void give_hints(int fd, const struct image_options *o)
+{
+	uint64_t hint = image_options_number(o, "extent_size_hint", 0);
+	struct fsxattr attributes;
+	int flags;
+
+	if (image_options_bool(o, "nocow", false) &&
+	    ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0) {
+		flags |= FS_NOCOW_FL;
+		(void)ioctl(fd, FS_IOC_SETFLAGS, &flags);
+	}
+	if (hint && hint <= UINT32_MAX &&
+	    ioctl(fd, FS_IOC_FSGETXATTR, &attributes) == 0) {
+		attributes.fsx_xflags |= FS_XFLAG_EXTSIZE;
+		attributes.fsx_extsize = (uint32_t)hint;
+		(void)ioctl(fd, FS_IOC_FSSETXATTR, &attributes);
+	}
+}
+
 int image_create(const struct image_format *format,
 		 const struct image_create_request *request, char **ret_error)
 {
@@ -111,7 +133,11 @@ int image_create(const struct image_format *format,
 		checked.options = &none;
 	err = image_options_check(checked.options, format->manage->options,
 				  IMAGE_OPTION_CREATE, ret_error);
-	return err ? err : format->manage->create(&checked, ret_error);
+	if (err)
+		return err;
+	if (checked.store->fd >= 0)
+		give_hints(checked.store->fd, checked.options);
+	return format->manage->create(&checked, ret_error);
 }
 
 int image_measure(const struct image_format *format,

@@ -34,6 +34,21 @@ int image_preallocation_parse(const char *text, enum image_preallocation *ret);
 
 /* --- Making ------------------------------------------------------------ */
 
+/* Rows of every format's table of options: hints for the file system. */
+#define IMAGE_FILE_OPTIONS                                                  \
+	{"nocow",                                                           \
+	 IMAGE_OPTION_BOOL,                                                 \
+	 IMAGE_OPTION_CREATE,                                               \
+	 "no copy on write (btrfs)",                                        \
+	 NULL,                                                              \
+	 NULL},                                                             \
+	{                                                                   \
+		"extent_size_hint", IMAGE_OPTION_SIZE, IMAGE_OPTION_CREATE, \
+			"how much space the file system is to reserve at "  \
+			"once; 0: as it likes",                             \
+			NULL, NULL                                          \
+	}
+
 struct image_create_request {
 	struct store *store; /* empty and writable; stays the caller's */
 	const char *path;    /* where it lies: further files go beside it */

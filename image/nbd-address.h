@@ -52,11 +52,21 @@ int nbd_address_from_options(const struct image_options *options,
 			     const char *prefix, struct nbd_address *ret,
 			     char **ret_error);
 
+/*
+ * Sets what was left out, and checks all: for those who fill in an address
+ * themselves. On failure, as of nbd_address_parse, it is given up.
+ */
+int nbd_address_complete(struct nbd_address *address, char **ret_error);
+
 /* Whether @setting (without a prefix) is one of these. */
 bool nbd_address_has_option(const char *setting);
 
 /* The URI: one line that is safe to print; to be freed. NULL: no memory. */
 char *nbd_address_format(const struct nbd_address *address);
+
+/* See image_remote's resolve, in image/remote.h. */
+int nbd_address_resolve(const char *name, bool by_image, char **ret_address,
+			char **ret_error);
 
 /* Accepts one that is all zeroes. */
 void nbd_address_deinit(struct nbd_address *address);

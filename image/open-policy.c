@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which files an image can make us open: those that the user allowed. */
+/* Which files and addresses an image can make us open: those that are allowed. */
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -79,4 +79,56 @@ int image_resolve(const char *image_path, const char *name,
 	}
 	*ret_path = resolved;
 	return 0;
+}
+
+/* "nbd:" allows "nbd://…" and "nbd+unix://…": all that nbd is spoken to. */
+static bool is_scheme_of(const char *allowed, const char *address)
+{
+	size_t length = strcspn(allowed, ":");
+	size_t scheme = strcspn(address, ":+");
+
+	return allowed[length] == ':' && allowed[length + 1] == '\0' &&
+	       length == scheme && strncmp(allowed, address, length) == 0;
+}
+
+static bool is_allowed_address(const struct image_remote *remote,
+			       const char *address, const char *const *allowed)
+{
+	for (; allowed && *allowed; allowed++) {
+		char *resolved = NULL;
+		bool found = is_scheme_of(*allowed, address);
+
+		if (!found && remote->is_address(*allowed) &&
+		    remote->resolve(*allowed, false, &resolved, NULL) == 0)
+			found = strcmp(resolved, address) == 0;
+		free(resolved);
+		if (found)
+			return true;
+	}
+	return false;
+}
+
+int image_resolve_remote(const char *image_path, const char *name,
+			 const struct image_remote *remote,
+			 const char *const *allowed, char **ret_address,
+			 char **ret_error)
+{
+	char *address = NULL, *why = NULL;
+	int err = remote->resolve(name, true, &address, &why);
+
+	if (err)
+		store_fail(ret_error, err, "%s names the file %s", image_path,
+			   why ? why : strerror(-err));
+	else if (!is_allowed_address(remote, address, allowed))
+		err = store_fail(
+			ret_error, -EACCES,
+			"%s names the address \"%s\", which it may not "
+			"have opened; --allow-file=%s would allow it",
+			image_path, name, address);
+	free(why);
+	if (err)
+		free(address);
+	else
+		*ret_address = address;
+	return err;
 }

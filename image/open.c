@@ -55,6 +55,8 @@ static int read_head(struct store *store, void *head, size_t *ret_size,
 	size_t size = MIN(store->size_bytes, (uint64_t)IMAGE_PROBE_BYTES);
 	int err = store_read(store, 0, head, size);
 
+	if (err < 0 && store_reason(store))
+		return store_fail(ret_error, err, "%s", store_reason(store));
 	if (err < 0)
 		return store_fail(ret_error, err, "%s: cannot be read: %s",
 				  store->name, strerror(-err));
@@ -137,12 +139,39 @@ static bool is_in_chain(const struct image *top, const char *path)
 {
 	struct stat file;
 
+	for (const struct image *i = top; i; i = i->backing)
+		if (i->store->is_remote && strcmp(i->store->name, path) == 0)
+			return true;
+
 	if (stat(path, &file) < 0)
 		return false;
 	for (; top; top = top->backing)
 		if (lies_in(top, &file))
 			return true;
 	return false;
+}
+
+static bool is_address(const struct image_open_request *request,
+		       const char *name)
+{
+	return request->remote && request->remote->is_address(name);
+}
+
+/*
+ * Where the file lies that @image names as @name. A server could name any file
+ * of ours and be handed its content.
+ */
+static int resolve_file(const struct image_open_request *request,
+			const struct image *image, const char *name,
+			char **ret_path, char **ret_error)
+{
+	if (image->store->is_remote)
+		return store_fail(ret_error, -EACCES,
+				  "%s lies on a server and names the file "
+				  "\"%s\", which is not opened for it",
+				  image->store->name, name);
+	return image_resolve(image->store->name, name, request->allowed,
+			     ret_path, ret_error);
 }
 
 /* Opens a file that @image names as a place of its data. */
@@ -158,8 +187,8 @@ static int open_file(const struct link *link, struct image *image, size_t index,
 	};
 	struct store *store = NULL;
 	char *path = NULL;
-	int err = image_resolve(image->store->name, file->name,
-				link->request->allowed, &path, ret_error);
+	int err = resolve_file(link->request, image, file->name, &path,
+			       ret_error);
 
 	if (err < 0)
 		return err;
@@ -178,6 +207,53 @@ static int open_file(const struct link *link, struct image *image, size_t index,
 	return err;
 }
 
+static int open_remote(const struct link *link, struct store **ret_store,
+		       char **ret_error)
+{
+	const struct image_open_request *request = link->request;
+	const struct image_remote_options options = {
+		.read_only = link->read_only,
+		.open_timeout_ns = request->open_timeout_ns,
+		.reply_timeout_ns = request->reply_timeout_ns,
+	};
+	char *address = NULL;
+	int err;
+
+	if (!link->above && (request->offset || request->length))
+		return store_fail(ret_error, -ENOTSUP,
+				  "%s: no slice can be had of an export",
+				  link->path);
+	/* What an image names was resolved and judged. */
+	if (link->above)
+		return request->remote->open(link->path, &options, ret_store,
+					     ret_error);
+	err = request->remote->resolve(link->path, false, &address, ret_error);
+	if (err == 0)
+		err = request->remote->open(address, &options, ret_store,
+					    ret_error);
+	free(address);
+	return err;
+}
+
+static int open_store(const struct link *link, struct store **ret_store,
+		      char **ret_error)
+{
+	const struct image_open_request *request = link->request;
+	const struct store_file_options file = {
+		.read_only = link->read_only,
+		.direct = request->direct,
+		.offset = link->above ? 0 : request->offset,
+		.length = link->above ? 0 : request->length,
+		.no_lock = request->share,
+		/* Links were resolved and judged: none may come in between. */
+		.no_links = link->above != NULL,
+	};
+
+	if (is_address(request, link->path))
+		return open_remote(link, ret_store, ret_error);
+	return store_open_file(link->path, &file, ret_store, ret_error);
+}
+
 static int open_link(const struct link *link, struct image **ret_image,
 		     char **ret_error, char **ret_hint)
 {
@@ -191,22 +267,13 @@ static int open_link(const struct link *link, struct image **ret_image,
 		.secrets = secrets,
 		.no_key = request->no_key,
 	};
-	const struct store_file_options file = {
-		.read_only = link->read_only,
-		.direct = request->direct,
-		.offset = link->above ? 0 : request->offset,
-		.length = link->above ? 0 : request->length,
-		.no_lock = request->share,
-		/* Links were resolved and judged: none may come in between. */
-		.no_links = link->above != NULL,
-	};
 	const struct image_format *format;
 	struct store *store = link->above ? NULL : request->store;
 	int err = 0;
 
 	choose_secrets(request->secrets, link->depth, secrets);
 	if (!store)
-		err = store_open_file(link->path, &file, &store, ret_error);
+		err = open_store(link, &store, ret_error);
 	if (err < 0)
 		return err;
 	err = choose_format(link, store, &format, ret_error, ret_hint);
@@ -218,6 +285,8 @@ static int open_link(const struct link *link, struct image **ret_image,
 	if (err == 0)
 		err = format->open(store, &options, ret_image, ret_error);
 	if (err != 0) {
+		if (store_reason(store))
+			store_fail(ret_error, err, "%s", store_reason(store));
 		store_free(store);
 		return store_fail(ret_error, err, "%s: cannot be opened%s%s",
 				  link->path, err < 0 ? ": " : "",
@@ -252,6 +321,18 @@ static int backing_format(const struct image_open_request *request,
 			  image->store->name, image->backing_name);
 }
 
+static int resolve_backing(const struct image_open_request *request,
+			   const struct image *above, char **ret_path,
+			   char **ret_error)
+{
+	if (is_address(request, above->backing_name))
+		return image_resolve_remote(
+			above->store->name, above->backing_name,
+			request->remote, request->allowed, ret_path, ret_error);
+	return resolve_file(request, above, above->backing_name, ret_path,
+			    ret_error);
+}
+
 /* Opens what @above, the last of the chain that begins with @top, names. */
 static int open_backing(const struct image_open_request *request,
 			struct image *top, struct image *above, unsigned depth,
@@ -267,16 +348,14 @@ static int open_backing(const struct image_open_request *request,
 
 	err = backing_format(request, above, &link.format, ret_error);
 	if (err == 0)
-		err = image_resolve(above->store->name, above->backing_name,
-				    request->allowed, &path, ret_error);
+		err = resolve_backing(request, above, &path, ret_error);
 	if (err < 0)
 		return err;
 	link.path = path;
 	if (is_in_chain(top, path))
 		err = store_fail(ret_error, -ELOOP,
-				 "%s names the backing file \"%s\", which is "
-				 "above it in the chain already",
-				 above->store->name, above->backing_name);
+				 "Backing file '%s' creates an infinite loop.",
+				 path);
 	else
 		err = open_link(&link, &above->backing, ret_error, NULL);
 	free(path);

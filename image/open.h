@@ -10,11 +10,17 @@
  * up in the list of allowed files and folders. So it is with backing files and
  * with files where an image's data lies, which are opened as their images are:
  * read-only or not, directly or not, locked or not.
+ *
+ * A program may let images lie on servers, too (image/remote.h). Then a backing
+ * file may also have an address, if the policy allows that very address or all
+ * of its scheme. What a server says is never a reason to open a file of ours: an
+ * image that lies on one names addresses only.
  */
 #ifndef IMAGE_OPEN_H
 #define IMAGE_OPEN_H
 
 #include "image/image.h"
+#include "image/remote.h"
 
 enum {
 	IMAGE_MAX_CHAIN = 64, /* images in a backing chain */
@@ -33,7 +39,7 @@ const struct image_format *image_find_format(const char *name);
 const struct image_format *image_probe(const void *head, size_t size);
 
 struct image_open_request {
-	const char *path;
+	const char *path; /* or an address, if there is @remote */
 	/*
 	 * Where the image's bytes lie instead of that file, which then only
 	 * names it; taken, whether the call succeeds or not. Or NULL.
@@ -47,10 +53,15 @@ struct image_open_request {
 	uint64_t cache_bytes;
 	const char *snapshot; /* of @path: see image_open_options */
 	/*
-	 * Files and folders that images may name; NULL-terminated, or NULL for
+	 * Files and folders that images may name, and addresses, or schemes of
+	 * addresses with their colon ("nbd:"); NULL-terminated, or NULL for
 	 * none. Messages call it --allow-file=PATH, as the programs do.
 	 */
 	const char *const *allowed;
+	const struct image_remote *remote; /* or NULL: all are files */
+	/* See image_remote_options. */
+	uint64_t open_timeout_ns;
+	uint64_t reply_timeout_ns;
 	bool no_backing; /* leave image->backing NULL */
 	/*
 	 * The image so far below @path in the chain is opened for writing, too;
@@ -96,6 +107,12 @@ int image_flush_sync(struct image *image);
 int image_resolve(const char *image_path, const char *name,
 		  const char *const *allowed, char **ret_path,
 		  char **ret_error);
+
+/* The same of a @name that is an address. */
+int image_resolve_remote(const char *image_path, const char *name,
+			 const struct image_remote *remote,
+			 const char *const *allowed, char **ret_address,
+			 char **ret_error);
 
 extern const struct image_format raw_format;
 extern const struct image_format luks_format; /* see image/luks.h */

@@ -2,10 +2,8 @@
 /* Making, measuring and resizing raw images. */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 
 #include "base/bytes.h"
 #include "image/raw-manage.h"
@@ -19,13 +17,9 @@ enum {
 static const struct image_option options[] = {
 	{"size", IMAGE_OPTION_SIZE, IMAGE_OPTION_CREATE, "virtual disk size",
 	 NULL, NULL},
-	{"nocow", IMAGE_OPTION_BOOL, IMAGE_OPTION_CREATE,
-	 "no copy on write (btrfs)", NULL, NULL},
 	{"preallocation", IMAGE_OPTION_STRING, IMAGE_OPTION_CREATE,
 	 "what is allocated beforehand", "off|falloc|full", NULL},
-	{"extent_size_hint", IMAGE_OPTION_SIZE, IMAGE_OPTION_CREATE,
-	 "how much space the file system is to reserve at once; 0: as it likes",
-	 NULL, NULL},
+	IMAGE_FILE_OPTIONS,
 	{NULL, IMAGE_OPTION_STRING, 0, NULL, NULL, NULL},
 };
 
@@ -71,26 +65,6 @@ static int grow(struct store *store, uint64_t size_bytes,
 	return err;
 }
 
-/* File systems that know no such thing refuse, which does no harm. */
-static void give_hints(int fd, const struct image_options *o)
-{
-	uint64_t hint = image_options_number(o, "extent_size_hint", 0);
-	struct fsxattr attributes;
-	int flags;
-
-	if (image_options_bool(o, "nocow", false) &&
-	    ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0) {
-		flags |= FS_NOCOW_FL;
-		(void)ioctl(fd, FS_IOC_SETFLAGS, &flags);
-	}
-	if (hint && hint <= UINT32_MAX &&
-	    ioctl(fd, FS_IOC_FSGETXATTR, &attributes) == 0) {
-		attributes.fsx_xflags |= FS_XFLAG_EXTSIZE;
-		attributes.fsx_extsize = (uint32_t)hint;
-		(void)ioctl(fd, FS_IOC_FSSETXATTR, &attributes);
-	}
-}
-
 /*
  * Who opens an image with O_DIRECT tries which alignment it takes by reading its
  * begin, and file systems answer a read of a hole at any. QEMU allocates the
@@ -131,8 +105,6 @@ static int raw_create(const struct image_create_request *request,
 					  "image");
 		return 0;
 	}
-	if (request->store->fd >= 0)
-		give_hints(request->store->fd, o);
 	err = grow(request->store, size, how);
 	if (err == 0 && how == IMAGE_PREALLOCATION_OFF)
 		err = allocate_first_block(request->store);

@@ -20,6 +20,7 @@ int store_bounce_init(struct store_bounce *bounce, uint32_t alignment)
 		return -ENOMEM;
 	pthread_mutex_init(&bounce->lock, NULL);
 	bounce->buffer = buffer;
+	bounce->alignment = alignment;
 	return 0;
 }
 
@@ -40,14 +41,14 @@ struct piece {
 	size_t span;  /* aligned, skip + bytes rounded up */
 };
 
-static struct piece next_piece(const struct store *store, uint64_t offset,
-			       size_t length)
+static struct piece next_piece(const struct store_bounce *bounce,
+			       uint64_t offset, size_t length)
 {
-	struct piece piece = {.start = align_down(offset, store->alignment)};
+	struct piece piece = {.start = align_down(offset, bounce->alignment)};
 
 	piece.skip = offset - piece.start;
 	piece.bytes = MIN(length, BOUNCE_BYTES - piece.skip);
-	piece.span = align_up(piece.skip + piece.bytes, store->alignment);
+	piece.span = align_up(piece.skip + piece.bytes, bounce->alignment);
 	return piece;
 }
 
@@ -59,7 +60,7 @@ int store_bounce_read(struct store *store, struct store_bounce *bounce,
 
 	pthread_mutex_lock(&bounce->lock);
 	while (length > 0 && err == 0) {
-		struct piece piece = next_piece(store, offset, length);
+		struct piece piece = next_piece(bounce, offset, length);
 
 		err = io->read(store, piece.start, bounce->buffer, piece.span);
 		if (err < 0)
@@ -81,7 +82,7 @@ int store_bounce_write(struct store *store, struct store_bounce *bounce,
 
 	pthread_mutex_lock(&bounce->lock);
 	while (length > 0 && err == 0) {
-		struct piece piece = next_piece(store, offset, length);
+		struct piece piece = next_piece(bounce, offset, length);
 
 		if (piece.bytes != piece.span)
 			err = io->read(store, piece.start, bounce->buffer,

@@ -15,6 +15,7 @@
 struct store_bounce {
 	pthread_mutex_t lock;
 	char *buffer; /* NULL: not initialised */
+	uint32_t alignment;
 };
 
 /* How whole blocks are moved; see store_ops. */
@@ -25,13 +26,13 @@ struct store_aligned_io {
 		     size_t length);
 };
 
-/* @alignment: of the buffer, at most STORE_MAX_ALIGNMENT. 0 or -ENOMEM. */
+/* @alignment: of blocks and buffer, at most STORE_MAX_ALIGNMENT. 0 or -ENOMEM. */
 int store_bounce_init(struct store_bounce *bounce, uint32_t alignment);
 
 /* Accepts one that is all zeroes. */
 void store_bounce_deinit(struct store_bounce *bounce);
 
-/* As store_ops' read and write; blocks are of store->alignment bytes. */
+/* As store_ops' read and write. */
 int store_bounce_read(struct store *store, struct store_bounce *bounce,
 		      const struct store_aligned_io *io, uint64_t offset,
 		      char *to, size_t length);

@@ -8,6 +8,7 @@
 #include "image/cipher.h"
 #include "image/codec.h"
 #include "image/open.h"
+#include "image/packed-read.h"
 
 enum {
 	CHUNK = 64 << 10,
@@ -62,26 +63,8 @@ static struct codec *the_codec(void)
 static int read_compressed(const struct image_extent *extent, uint8_t *to)
 {
 	struct codec *codec = the_codec();
-	uint8_t *packed = malloc(extent->host_bytes);
-	uint8_t *plain = malloc(extent->cluster_bytes);
-	int err = packed && plain && codec ? 0 : -ENOMEM;
 
-	if (err == 0)
-		err = store_read(extent->store, extent->host_offset, packed,
-				 extent->host_bytes);
-	if (err == 0 && extent->may_be_short)
-		err = codec_decompress_short(codec, extent->codec, packed,
-					     extent->host_bytes, plain,
-					     extent->cluster_bytes);
-	else if (err == 0)
-		err = codec_decompress(codec, extent->codec, packed,
-				       extent->host_bytes, plain,
-				       extent->cluster_bytes);
-	if (err == 0)
-		memcpy(to, plain + extent->skip, extent->length);
-	free(plain);
-	free(packed);
-	return err;
+	return codec ? packed_read(codec, extent, to) : -ENOMEM;
 }
 
 static int read_backing(struct image *image, uint64_t offset, uint8_t *to,

@@ -20,6 +20,7 @@
 #include "image/flaky-store.h"
 #include "image/open.h"
 #include "tests/cmocka.h"
+#include "tests/random.h"
 
 enum {
 	SIZE = 60 * FAKE_CLUSTER_BYTES + 1000, /* ends within a cluster */
@@ -55,10 +56,7 @@ static struct image *image;
 
 static uint64_t next_random(struct worker *worker)
 {
-	worker->random ^= worker->random << 13;
-	worker->random ^= worker->random >> 7;
-	worker->random ^= worker->random << 17;
-	return worker->random >> 11;
+	return random_next(&worker->random) >> 11;
 }
 
 static bool is_taken(uint64_t offset, uint64_t length)

@@ -137,6 +137,26 @@ static void what_is_no_address_is_refused_in_one_line(void **state)
 	assert_null(canonical(long_name, "107"));
 }
 
+static void an_image_names_no_keys(void **state)
+{
+	static const char with_keys[] =
+		"nbds+unix:///x?socket=/s&tls-psk-file=k";
+	char *address = NULL, *error = NULL;
+
+	assert_int_equal(nbd_address_resolve(with_keys, true, &address, &error),
+			 -EACCES);
+	assert_null(address);
+	assert_non_null(strstr(error, "keys"));
+	free(error);
+	assert_int_equal(nbd_address_resolve(with_keys, false, &address, NULL),
+			 0);
+	assert_string_equal(address, with_keys);
+	free(address);
+	assert_int_equal(
+		nbd_address_resolve("nbds://h/x", true, &address, NULL), 0);
+	free(address);
+}
+
 static void a_path_is_no_address(void **state)
 {
 	static const char *const names[] = {
@@ -197,6 +217,7 @@ int main(void)
 		cmocka_unit_test(uris_are_taken_apart),
 		cmocka_unit_test(one_export_has_one_name),
 		cmocka_unit_test(what_is_no_address_is_refused_in_one_line),
+		cmocka_unit_test(an_image_names_no_keys),
 		cmocka_unit_test(a_path_is_no_address),
 		cmocka_unit_test(settings_are_an_address),
 	};

@@ -191,9 +191,9 @@ static void a_chain_that_loops_is_refused(void **state)
 {
 	put("in/a", "CHAIN ../in/b chain\n");
 	put("in/b", "CHAIN a chain\n");
-	assert_int_equal(count_chain("in/a", "chain", all, "above it"), -ELOOP);
+	assert_int_equal(count_chain("in/a", "chain", all, "loop"), -ELOOP);
 	put("in/a", "CHAIN a chain\n");
-	assert_int_equal(count_chain("in/a", "chain", all, "above it"), -ELOOP);
+	assert_int_equal(count_chain("in/a", "chain", all, "loop"), -ELOOP);
 }
 
 static void a_chain_has_a_greatest_length(void **state)
@@ -234,6 +234,133 @@ static void a_format_is_guessed_only_when_asked_for(void **state)
 	assert_int_equal(count_chain("top", "vhdx", all, "\"vhdx\""), -EINVAL);
 }
 
+/* --- Addresses -------------------------------------------------------------- */
+
+/*
+ * Exports of a server that is none: "fake:NAME" or "fake+x:NAME" is the address
+ * "fake:NAME", whose content is below.
+ */
+static const struct {
+	const char *address, *content;
+} exports[] = {
+	{"fake:data", "data"},
+	{"fake:up", "CHAIN fake:data raw\n"},
+	{"fake:file", "CHAIN /etc/passwd raw\n"},
+	{"fake:loop", "CHAIN fake+x:loop chain\n"},
+};
+static unsigned connections;
+
+static bool fake_is_address(const char *name)
+{
+	return strncmp(name, "fake:", 5) == 0 ||
+	       strncmp(name, "fake+x:", 7) == 0;
+}
+
+static int fake_resolve(const char *name, bool by_image, char **ret_address,
+			char **ret_error)
+{
+	if (by_image && strstr(name, "key"))
+		return store_fail(ret_error, -EACCES, "no keys");
+	return asprintf(ret_address, "fake:%s", strchr(name, ':') + 1) < 0
+		       ? -ENOMEM
+		       : 0;
+}
+
+static int fake_open(const char *address,
+		     const struct image_remote_options *options,
+		     struct store **ret_store, char **ret_error)
+{
+	connections++;
+	for (size_t i = 0; i < ARRAY_SIZE(exports); i++) {
+		if (strcmp(exports[i].address, address) != 0)
+			continue;
+		assert_int_equal(store_new_memory(4096, ret_store), 0);
+		assert_int_equal(store_write(*ret_store, 0, exports[i].content,
+					     strlen(exports[i].content)),
+				 0);
+		(*ret_store)->name = exports[i].address;
+		(*ret_store)->is_remote = true;
+		(*ret_store)->read_only = options->read_only;
+		return 0;
+	}
+	return store_fail(ret_error, -ENOENT, "%s: not there", address);
+}
+
+static const struct image_remote fake_remote = {
+	.is_address = fake_is_address,
+	.resolve = fake_resolve,
+	.open = fake_open,
+};
+
+/* As count_chain(), of a program that connects to servers. */
+static int count_remote(const char *path, const char *const *allowed,
+			const char *why)
+{
+	const struct image_open_request request = {.path = path,
+						   .format = "probe",
+						   .allowed = allowed,
+						   .remote = &fake_remote};
+	struct image *image = NULL;
+	char *error = NULL;
+	int count = 0;
+	int err = image_open(&request, &image, &error, NULL);
+
+	if (err != 0) {
+		assert_non_null(error);
+		if (!why || !strstr(error, why))
+			fail_msg("\"%s\" lacks \"%s\"", error, why ? why : "");
+		free(error);
+		return err;
+	}
+	for (const struct image *i = image; i; i = i->backing)
+		count++;
+	assert_int_equal(image_close(image), 0);
+	return count;
+}
+
+static const char *const everything[] = {"/", "fake:", NULL};
+
+static void an_address_is_opened_only_where_it_is_allowed(void **state)
+{
+	const char *const files[] = {"/", "fake", "fake:dat", "fak:", NULL};
+	const char *const other[] = {"/", "fake:up", NULL};
+	const char *const same[] = {"fake+x:data", NULL};
+
+	put("top", "CHAIN fake+x:data raw\n");
+	connections = 0;
+	assert_int_equal(count_remote("top", NULL, "--allow-file=fake:data"),
+			 -EACCES);
+	assert_int_equal(count_remote("top", files, "--allow-file=fake:data"),
+			 -EACCES);
+	assert_int_equal(count_remote("top", other, "--allow-file=fake:data"),
+			 -EACCES);
+	/* A program that knows no addresses, whatever it allows. */
+	assert_int_equal(count_chain("top", "chain", everything, "plain path"),
+			 -EACCES);
+	put("top", "CHAIN fake:key raw\n");
+	assert_int_equal(count_remote("top", everything, "no keys"), -EACCES);
+	assert_int_equal(connections, 0);
+	put("top", "CHAIN fake+x:data raw\n");
+	assert_int_equal(count_remote("top", same, NULL), 2);
+	assert_int_equal(count_remote("top", everything, NULL), 2);
+	put("top", "CHAIN fake:up chain\n");
+	assert_int_equal(count_remote("top", everything, NULL), 3);
+	assert_int_equal(count_remote("top", other, "fake:data"), -EACCES);
+}
+
+static void a_server_names_no_files(void **state)
+{
+	assert_int_equal(count_remote("fake:up", everything, NULL), 2);
+	assert_int_equal(count_remote("fake:file", everything, "on a server"),
+			 -EACCES);
+	put("top", "CHAIN fake:file chain\n");
+	assert_int_equal(count_remote("top", everything, "on a server"),
+			 -EACCES);
+	assert_int_equal(count_remote("fake:loop", everything, "loop"), -ELOOP);
+	assert_int_equal(count_remote("fake:none", everything, "not there"),
+			 -ENOENT);
+}
+
 static void a_backing_file_may_be_left_out(void **state)
 {
 	const struct image_open_request request = {
@@ -259,6 +386,8 @@ int main(void)
 		cmocka_unit_test(a_chain_has_a_greatest_length),
 		cmocka_unit_test(a_format_is_guessed_only_when_asked_for),
 		cmocka_unit_test(a_backing_file_may_be_left_out),
+		cmocka_unit_test(an_address_is_opened_only_where_it_is_allowed),
+		cmocka_unit_test(a_server_names_no_files),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

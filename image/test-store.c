@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "image/fault-store.h"
 #include "image/store-lock.h"
 #include "image/store.h"
 #include "tests/cmocka.h"
@@ -266,6 +267,41 @@ static void nothing_keeps_nothing(void **state)
 	store_free(store);
 }
 
+static void faults_hit_what_they_name_and_nothing_else(void **state)
+{
+	const struct store_fault faults[] = {
+		{.kinds = 1 << STORE_IO_READ,
+		 .error = EIO,
+		 .offset = 512,
+		 .length = 512},
+		{.kinds = 1 << STORE_IO_WRITE, .error = ENOSPC, .once = true},
+		{.kinds = 1 << STORE_IO_FLUSH, .error = EROFS, .later = true},
+	};
+	struct store_status status;
+	struct store *store, *under;
+	char data[1024];
+
+	memset(data, 'x', sizeof(data));
+	assert_int_equal(store_new_memory(0, &under), 0);
+	assert_int_equal(store_new_faulty(under, faults, 3, &store), 0);
+	assert_int_equal(store_write(store, 0, data, 1024), -ENOSPC);
+	assert_int_equal(store->size_bytes, 0);
+	assert_int_equal(store_write(store, 0, data, 1024), 0);
+	assert_int_equal(store->size_bytes, 1024);
+	assert_int_equal(store_read(store, 0, data, 512), 0);
+	assert_int_equal(store_read(store, 0, data, 513), -EIO);
+	assert_int_equal(store_read(store, 1023, data, 1), -EIO);
+	assert_int_equal(store_read(store, 1024, data, 1), 0);
+	assert_int_equal(store_status(store, 0, 1024, &status), 0);
+	assert_int_equal(status.length, 512);
+	assert_int_equal(store_flush(store), 0);
+	store_arm_faults(store);
+	assert_int_equal(store_flush(store), -EROFS);
+	assert_int_equal(store_resize(store, 512), 0);
+	assert_int_equal(store->size_bytes, 512);
+	store_free(store);
+}
+
 static void creating_over_a_file_needs_leave(void **state)
 {
 	struct store *store = NULL;
@@ -400,6 +436,7 @@ int main(void)
 		cmocka_unit_test(
 			a_link_that_came_after_the_check_is_not_followed),
 		cmocka_unit_test(nothing_keeps_nothing),
+		cmocka_unit_test(faults_hit_what_they_name_and_nothing_else),
 		cmocka_unit_test(creating_over_a_file_needs_leave),
 		cmocka_unit_test(overlapping_writers_are_refused),
 		cmocka_unit_test(disjoint_slices_may_be_written_side_by_side),

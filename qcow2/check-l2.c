@@ -64,11 +64,18 @@ static void put_entry(const struct qcow2 *q, uint8_t *table, uint32_t index,
 		put_be64(at + 8, e.bitmap);
 }
 
-/* Instead of one whose data cannot be had. */
-static struct entry lost(const struct qcow2 *q)
+/*
+ * Instead of one whose data cannot be had: that is zeroes. What it does not
+ * have, a backing image may.
+ */
+static struct entry lost(const struct qcow2 *q, struct entry e)
 {
+	uint64_t gone = e.bitmap | e.bitmap << QCOW2_SUBS;
+
+	if (e.value & QCOW2_COMPRESSED)
+		gone = SUB_ZERO;
 	if (is_extended(q))
-		return (struct entry){.bitmap = SUB_ZERO};
+		return (struct entry){.bitmap = gone & SUB_ZERO};
 	return (struct entry){.value = q->header.version > 2 ? QCOW2_ZERO : 0};
 }
 
@@ -92,7 +99,7 @@ static const char *judge_compressed(const struct qcow2_check *c,
 	const char *wrong = NULL;
 
 	if (has_data_file(c->q)) {
-		*e = lost(c->q);
+		*e = lost(c->q, *e);
 		return "is compressed, and there is an external data file";
 	}
 	if (e->value & QCOW2_COPIED) {
@@ -109,7 +116,7 @@ static const char *judge_compressed(const struct qcow2_check *c,
 
 static const char *judge_bits(const struct qcow2 *q, struct entry *e)
 {
-	uint64_t reserved = QCOW2_L2_RESERVED;
+	uint64_t reserved = QCOW2_L2_RESERVED, both;
 	const char *wrong = NULL;
 
 	if (is_extended(q) || q->header.version < 3)
@@ -118,8 +125,10 @@ static const char *judge_bits(const struct qcow2 *q, struct entry *e)
 		e->value &= ~reserved;
 		wrong = "has reserved bits set";
 	}
-	if (e->bitmap >> 32 & e->bitmap) {
-		e->bitmap &= ~(e->bitmap >> 32 & e->bitmap);
+	/* One of them is wrong: what data there is is kept. */
+	both = e->bitmap >> QCOW2_SUBS & e->bitmap & SUB_ALLOCATED;
+	if (both) {
+		e->bitmap &= ~(both << QCOW2_SUBS);
 		wrong = "has subclusters that are zero and allocated";
 	}
 	return wrong;
@@ -151,7 +160,7 @@ static const char *judge_standard(const struct qcow2_check *c, struct entry *e,
 	};
 	if (!ret->lost)
 		return wrong;
-	*e = lost(q);
+	*e = lost(q, *e);
 	return "is not aligned to a cluster";
 }
 
@@ -169,7 +178,7 @@ static const char *judge(const struct qcow2_check *c, struct entry *e,
 	if (ret->use != QCOW2_USE_NONE && !has_data_file(c->q) &&
 	    !qcow2_check_in_file(c, ret->offset, ret->bytes)) {
 		ret->lost = true;
-		*e = lost(c->q);
+		*e = lost(c->q, *e);
 		wrong = "is not in the file";
 	}
 	return wrong;

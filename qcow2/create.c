@@ -217,17 +217,23 @@ static int write_refcounts(struct store *store, const struct layout *l,
 	return err;
 }
 
+/* A file ends where the table does, as QEMU's: the rest reads as zeroes. */
 static int write_l1(struct store *store, const struct layout *l,
 		    uint8_t *cluster)
 {
-	uint64_t first = 1 + l->reftable_clusters + l->blocks;
-	size_t size = (size_t)1 << l->cluster_bits;
+	uint64_t at = (1 + l->reftable_clusters + l->blocks) << l->cluster_bits;
+	uint64_t size = UINT64_C(1) << l->cluster_bits;
+	uint64_t left = store->can_grow ? l->l1_entries * UINT64_C(8)
+					: l->l1_clusters << l->cluster_bits;
 	int err = 0;
 
 	memset(cluster, 0, size);
-	for (uint64_t i = 0; i < l->l1_clusters && err == 0; i++)
-		err = store_write(store, (first + i) << l->cluster_bits,
-				  cluster, size);
+	for (; left > 0 && err == 0; at += size) {
+		uint64_t part = MIN(left, size);
+
+		err = store_write(store, at, cluster, part);
+		left -= part;
+	}
 	return err;
 }
 

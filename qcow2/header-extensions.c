@@ -187,6 +187,9 @@ static int take(const struct qcow2_head *head, enum qcow2_header_use use,
 {
 	switch (e->type) {
 	case QCOW2_EXT_BACKING_FORMAT:
+		/* Of several the last one counts, as for QEMU. */
+		free(h->backing_format);
+		h->backing_format = NULL;
 		return take_string(head, e, "the backing file's format",
 				   QCOW2_MAX_BACKING_FORMAT,
 				   &h->backing_format);

@@ -84,8 +84,11 @@ static int parse_geometry(const struct qcow2_head *head,
 	needed = qcow2_l1_entries_for(h->size_bytes, h->cluster_bits,
 				      h->incompatible &
 					      QCOW2_INCOMPAT_EXTENDED_L2);
-	if (h->l1_entries > QCOW2_MAX_L1_BYTES / 8 ||
-	    needed > QCOW2_MAX_L1_BYTES / 8)
+	/* QEMU's words, which its tests compare. */
+	if (needed > QCOW2_MAX_L1_BYTES / 8)
+		return store_fail(head->ret_error, IMAGE_E_CORRUPT,
+				  "%s: Image is too big", head->store->name);
+	if (h->l1_entries > QCOW2_MAX_L1_BYTES / 8)
 		return refuse(head, IMAGE_E_CORRUPT,
 			      "the L1 table is larger than 32 MiB");
 	if (h->l1_entries < needed)

@@ -59,6 +59,7 @@ static const struct image_option options[] = {
 	 "allow others to postpone refcount updates", NULL, "off"},
 	{"refcount_bits", IMAGE_OPTION_NUMBER, BOTH,
 	 "width of a refcount in bits", NULL, "16"},
+	IMAGE_FILE_OPTIONS,
 	{"encrypt.state", IMAGE_OPTION_STRING, AMEND,
 	 "what becomes of the key slots", "active|inactive", NULL},
 	{"encrypt.keyslot", IMAGE_OPTION_NUMBER, AMEND,

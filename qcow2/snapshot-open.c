@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "image/codec.h"
+#include "image/packed-read.h"
 #include "qcow2/qcow2.h"
 #include "qcow2/snapshot-table.h"
 #include "qcow2/snapshot.h"
@@ -60,25 +60,15 @@ static int map_state(struct qcow2 *q, uint64_t offset, uint64_t length,
 	}
 }
 
-static int unpack(const struct image_extent *extent, uint8_t *to)
+static int read_compressed(const struct image_extent *extent, uint8_t *to)
 {
-	uint8_t *packed = malloc(extent->host_bytes);
-	uint8_t *plain = malloc(extent->cluster_bytes);
-	struct codec *codec = NULL;
-	int err = packed && plain ? codec_new(&codec) : -ENOMEM;
+	struct codec *codec;
+	int err = codec_new(&codec);
 
-	if (err == 0)
-		err = store_read(extent->store, extent->host_offset, packed,
-				 extent->host_bytes);
-	if (err == 0)
-		err = codec_decompress(codec, extent->codec, packed,
-				       extent->host_bytes, plain,
-				       extent->cluster_bytes);
-	if (err == 0)
-		memcpy(to, plain + extent->skip, extent->length);
+	if (err)
+		return err;
+	err = packed_read(codec, extent, to);
 	codec_free(codec);
-	free(plain);
-	free(packed);
 	return err;
 }
 
@@ -89,7 +79,7 @@ static int read_extent(const struct image_extent *extent, uint8_t *to)
 		return store_read(extent->store, extent->host_offset, to,
 				  extent->length);
 	case IMAGE_COMPRESSED:
-		return unpack(extent, to);
+		return read_compressed(extent, to);
 	case IMAGE_ZEROES:
 	case IMAGE_HOLE: /* No backing image has a state. */
 		memset(to, 0, extent->length);

@@ -14,6 +14,7 @@
 #include "qcow2/qcow2.h"
 #include "tests/cmocka.h"
 #include "tests/images/crash-log.h"
+#include "tests/random.h"
 
 enum {
 	SECTOR = 512,
@@ -212,27 +213,19 @@ static void set_text(char **text, uint64_t random, size_t most)
 	memset(*text, 'a' + (int)(random >> 32) % 26, length);
 }
 
-static uint64_t next(uint64_t *random)
-{
-	*random ^= *random << 13;
-	*random ^= *random >> 7;
-	*random ^= *random << 17;
-	return *random;
-}
-
 static void change_at_random(struct qcow2_header *h, uint64_t *random,
 			     size_t most)
 {
-	switch (next(random) % 6) {
+	switch (random_next(random) % 6) {
 	case 0:
 	case 1:
-		set_text(&h->backing_name, next(random), most);
+		set_text(&h->backing_name, random_next(random), most);
 		break;
 	case 2:
-		set_text(&h->backing_format, next(random), 15);
+		set_text(&h->backing_format, random_next(random), 15);
 		break;
 	case 3:
-		set_text(&h->data_name, next(random), most);
+		set_text(&h->data_name, random_next(random), most);
 		break;
 	case 4:
 		h->compatible ^= QCOW2_COMPAT_LAZY_REFCOUNTS;

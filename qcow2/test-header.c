@@ -110,7 +110,7 @@ static void l1_table_size_cve_2014_0143_is_refused(void **state)
 	/* Within the limit and past the file's end. */
 	expect_refused_32(AT(l1_size), (32 << 20) / 8, "not inside the file");
 	expect_refused_32(AT(l1_size), 31, "too small");
-	expect_refused_64(AT(size), INT64_MAX, "larger than 32 MiB");
+	expect_refused_64(AT(size), INT64_MAX, "too big");
 }
 
 static void refcount_table_size_cve_2014_0144_is_refused(void **state)
@@ -220,8 +220,8 @@ static void names_in_extensions_out_of_bounds_are_refused(void **state)
 	memcpy(add_extension(store, QCOW2_EXT_DATA_FILE, 8), "ab\0cdefg", 8);
 	expect_refusal(store, true, IMAGE_E_CORRUPT, "zero byte");
 	store = sound_image(3);
-	memcpy(add_extension(store, QCOW2_EXT_BACKING_FORMAT, 5), "qcow2", 5);
-	expect_refusal(store, true, IMAGE_E_CORRUPT, "twice");
+	memset(add_extension(store, QCOW2_EXT_BACKING_FORMAT, 64), 'x', 64);
+	expect_refusal(store, true, IMAGE_E_CORRUPT, "at most");
 }
 
 static void what_a_check_can_mend_is_let_through_to_it(void **state)

@@ -11,6 +11,7 @@
 #include "qcow2/qcow2.h"
 #include "tests/cmocka.h"
 #include "tests/images/qcow2-walk.h"
+#include "tests/random.h"
 
 enum {
 	MIB = 1 << 20,
@@ -18,12 +19,9 @@ enum {
 
 static uint64_t random_state = 88172645463325252;
 
-static uint64_t random_below(uint64_t below)
+static uint64_t pick(uint64_t below)
 {
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return (random_state >> 11) % below;
+	return random_below(&random_state, below);
 }
 
 static struct image *open_memory(struct store *store)
@@ -74,9 +72,9 @@ static struct image *reopen(struct image *image)
 /* From what packs well to what does not at all. */
 static void fill(uint8_t *data, size_t length)
 {
-	unsigned kinds = 1 + random_below(random_below(4) ? 6 : 256);
+	unsigned kinds = 1 + pick(pick(4) ? 6 : 256);
 
-	uint32_t number = random_below(UINT32_MAX);
+	uint32_t number = pick(UINT32_MAX);
 
 	for (size_t i = 0; i < length; i++) {
 		number = number * 1664525 + 1013904223;
@@ -87,14 +85,14 @@ static void fill(uint8_t *data, size_t length)
 static void run_one(struct image *image, uint8_t *model, uint64_t size)
 {
 	uint64_t cluster = image->cluster_bytes;
-	uint64_t first = random_below(div_round_up(size, cluster)) * cluster;
-	uint64_t offset = random_below(size / 512) * 512;
-	uint64_t length = 1 + random_below(MIN(4 * cluster, size - offset));
-	unsigned what = random_below(16);
+	uint64_t first = pick(div_round_up(size, cluster)) * cluster;
+	uint64_t offset = pick(size / 512) * 512;
+	uint64_t length = 1 + pick(MIN(4 * cluster, size - offset));
+	unsigned what = pick(16);
 	int err;
 
 	if (what < 7) {
-		length = MIN(cluster * (1 + random_below(4)), size - first);
+		length = MIN(cluster * (1 + pick(4)), size - first);
 		fill(model + first, length);
 		err = sync_io_write_packed(image, first, model + first, length);
 	} else if (what < 10) {

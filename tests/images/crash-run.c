@@ -7,13 +7,11 @@
 #include "image/open.h"
 #include "qcow2/qcow2.h"
 #include "tests/cmocka.h"
+#include "tests/random.h"
 
 uint64_t crash_pick(struct crash_run *run, uint64_t below)
 {
-	run->random ^= run->random << 13;
-	run->random ^= run->random >> 7;
-	run->random ^= run->random << 17;
-	return (run->random >> 11) % below;
+	return random_below(&run->random, below);
 }
 
 struct image *crash_open(struct store *store, struct store *data,

@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "tests/cmocka.h"
 #include "tests/images/crash-log.h"
+#include "tests/random.h"
 
 enum {
 	SECTOR = 512,
@@ -193,10 +194,7 @@ static void apply(struct crash_file *file, const struct crash_entry *entry)
 
 static uint64_t next_random(uint64_t *random)
 {
-	*random ^= *random << 13;
-	*random ^= *random >> 7;
-	*random ^= *random << 17;
-	return *random >> 13;
+	return random_next(random) >> 13;
 }
 
 /* Some of the entry's sectors; sectors of the store, not of the write. */

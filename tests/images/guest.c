@@ -8,15 +8,13 @@
 #include "image/open.h"
 #include "image/sync-io.h"
 #include "tests/cmocka.h"
+#include "tests/random.h"
 
 static struct guest *interrupted; /* for the hook, which has no argument */
 
 uint64_t guest_pick(struct guest *guest, uint64_t below)
 {
-	guest->random ^= guest->random << 13;
-	guest->random ^= guest->random >> 7;
-	guest->random ^= guest->random << 17;
-	return (guest->random >> 11) % below;
+	return random_below(&guest->random, below);
 }
 
 static size_t position_of(const struct guest *guest)

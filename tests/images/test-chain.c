@@ -17,6 +17,7 @@
 #include "tests/images/crash-run.h"
 #include "tests/images/reference.h"
 #include "tests/images/scratch.h"
+#include "tests/random.h"
 
 enum {
 	KIB = 1 << 10,
@@ -33,10 +34,7 @@ static uint64_t random_state;
 
 static uint64_t pick(uint64_t below)
 {
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return (random_state >> 11) % below;
+	return random_below(&random_state, below);
 }
 
 /* --- Random chains ---------------------------------------------------------- */

@@ -15,8 +15,10 @@
 #include "qcow2/create.h"
 #include "qcow2/qcow2.h"
 #include "tests/cmocka.h"
-#include "tests/images/qcow2-walk.h"
+#include "tests/images/crowd.h"
 #include "tests/images/scratch.h"
+
+#define NAME "crowd.qcow2"
 
 enum {
 	SECTOR = 512,
@@ -39,22 +41,6 @@ struct slot {
 	unsigned left;
 	unsigned stamp;
 };
-
-struct crowd {
-	struct loop *loop;
-	struct image *image;
-	struct executor *executor;
-	uint64_t random;
-	struct slot slots[SLOTS];
-};
-
-static uint64_t pick(struct crowd *crowd, uint64_t below)
-{
-	crowd->random ^= crowd->random << 13;
-	crowd->random ^= crowd->random >> 7;
-	crowd->random ^= crowd->random << 17;
-	return (crowd->random >> 11) % below;
-}
 
 static void next_request(struct slot *slot);
 
@@ -129,12 +115,12 @@ static void discarded(struct executor_request *request, int result)
 static void next_request(struct slot *slot)
 {
 	struct crowd *crowd = slot->crowd;
-	unsigned what = pick(crowd, 16);
+	unsigned what = crowd_pick(crowd, 16);
 
 	if (slot->left-- == 0)
 		return;
-	slot->first = pick(crowd, PART_SECTORS);
-	slot->count = 1 + pick(crowd, PART_SECTORS - slot->first);
+	slot->first = crowd_pick(crowd, PART_SECTORS);
+	slot->count = 1 + crowd_pick(crowd, PART_SECTORS - slot->first);
 	if (what < 7) {
 		for (uint64_t i = 0; i < slot->count * SECTOR; i += 8)
 			put_le64(slot->data + i,
@@ -151,67 +137,33 @@ static void next_request(struct slot *slot)
 	}
 }
 
-static void create(const struct qcow2_create_options *options)
-{
-	struct store *store;
-	char *error = NULL;
-
-	assert_int_equal(store_create_file("crowd.qcow2", true, &store, &error),
-			 0);
-	assert_int_equal(qcow2_create(store, options, &error), 0);
-	store_free(store);
-}
-
-static void check_file(void)
-{
-	size_t size;
-	struct qcow2_walk walk = {.data = scratch_read("crowd.qcow2", &size)};
-
-	walk.size_bytes = size;
-	if (qcow2_walk(&walk) != 0)
-		fail_msg("%s", walk.problem);
-	assert_int_equal(walk.leaked, 0);
-	free(walk.uses);
-	free(walk.data);
-}
-
 static void run(const struct qcow2_create_options *options, bool direct)
 {
 	static const char *const allowed[] = {".", NULL};
 	const struct image_open_request request = {
-		.path = "crowd.qcow2",
+		.path = NAME,
 		.format = "qcow2",
 		.direct = direct,
 		.cache_bytes = 1,
 		.allowed = allowed,
 	};
 	const struct executor_config config = {.depth = SLOTS / 2};
-	struct crowd *crowd = calloc(1, sizeof(*crowd));
-	uint64_t deadline = clock_ns() + 60 * NS_PER_SECOND;
-	char *error = NULL;
+	struct slot *slots = calloc(SLOTS, sizeof(*slots));
+	struct crowd crowd;
 
-	create(options);
-	crowd->random = 88172645463325252;
-	assert_int_equal(loop_new(64, &crowd->loop), 0);
-	assert_int_equal(image_open(&request, &crowd->image, &error, NULL), 0);
-	assert_int_equal(executor_new(crowd->loop, crowd->image, &config,
-				      &crowd->executor),
-			 0);
+	assert_non_null(slots);
+	crowd_create(NAME, options);
+	crowd_open(&crowd, &request, &config, 0);
 	for (unsigned i = 0; i < SLOTS; i++) {
-		crowd->slots[i].crowd = crowd;
-		crowd->slots[i].start = (uint64_t)i * PART_BYTES;
-		crowd->slots[i].left = REQUESTS;
-		next_request(&crowd->slots[i]);
+		slots[i].crowd = &crowd;
+		slots[i].start = (uint64_t)i * PART_BYTES;
+		slots[i].left = REQUESTS;
+		next_request(&slots[i]);
 	}
-	while (executor_in_flight(crowd->executor) > 0) {
-		assert_true(loop_wait(crowd->loop, NS_PER_SECOND) >= 0);
-		assert_true(clock_ns() < deadline);
-	}
-	executor_free(crowd->executor);
-	assert_int_equal(image_close(crowd->image), 0);
-	loop_free(crowd->loop);
-	free(crowd);
-	check_file();
+	crowd_wait(&crowd);
+	crowd_close(&crowd);
+	free(slots);
+	crowd_check_file(NAME);
 }
 
 static void a_crowd_of_requests_finds_what_it_wrote(void **state)
@@ -239,8 +191,8 @@ static void a_crowd_over_a_backing_image_does_too(void **state)
 		.backing_format = "qcow2",
 	};
 
-	create(&base);
-	assert_int_equal(rename("crowd.qcow2", "base.qcow2"), 0);
+	crowd_create(NAME, &base);
+	assert_int_equal(rename(NAME, "base.qcow2"), 0);
 	run(&top, false);
 }
 
@@ -251,14 +203,9 @@ static void note(struct executor_request *request, int result)
 
 static void do_one(struct crowd *crowd, struct executor_request request)
 {
-	uint64_t deadline = clock_ns() + 20 * NS_PER_SECOND;
-
 	request.done = note;
 	executor_submit(crowd->executor, &request);
-	while (executor_in_flight(crowd->executor) > 0) {
-		assert_true(loop_wait(crowd->loop, NS_PER_SECOND) >= 0);
-		assert_true(clock_ns() < deadline);
-	}
+	crowd_wait(crowd);
 }
 
 /* Neighbours are written backwards: no two of them can be freed as one run. */
@@ -273,20 +220,16 @@ one_discard_may_free_more_runs_than_can_wait_for_a_flush(void **state)
 		.cluster_bytes = 512,
 	};
 	const struct image_open_request request = {
-		.path = "crowd.qcow2",
+		.path = NAME,
 		.format = "qcow2",
 	};
 	const struct executor_config config = {.depth = 2};
 	uint8_t data[512] = "full";
 	struct iovec iov = {.iov_base = data, .iov_len = sizeof(data)};
-	struct crowd crowd = {0};
+	struct crowd crowd;
 
-	create(&options);
-	assert_int_equal(loop_new(64, &crowd.loop), 0);
-	assert_int_equal(image_open(&request, &crowd.image, NULL, NULL), 0);
-	assert_int_equal(
-		executor_new(crowd.loop, crowd.image, &config, &crowd.executor),
-		0);
+	crowd_create(NAME, &options);
+	crowd_open(&crowd, &request, &config, 0);
 	for (unsigned i = CLUSTERS; i-- > 0;)
 		do_one(&crowd, (struct executor_request){
 				       .op = EXECUTOR_WRITE,
@@ -299,10 +242,8 @@ one_discard_may_free_more_runs_than_can_wait_for_a_flush(void **state)
 			       .op = EXECUTOR_DISCARD,
 			       .length = options.size_bytes,
 		       });
-	executor_free(crowd.executor);
-	assert_int_equal(image_close(crowd.image), 0);
-	loop_free(crowd.loop);
-	check_file();
+	crowd_close(&crowd);
+	crowd_check_file(NAME);
 }
 
 int main(void)

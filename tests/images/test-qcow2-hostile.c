@@ -201,6 +201,80 @@ static void is_refused(void **state)
 	expect_refused(claim->words);
 }
 
+/* The limits themselves are kept: all that is claimed lies in a hole. */
+static const struct claim limits[] = {
+	{"an_l1_table_of_exactly_32_mib", AT(l1_table_offset), 8, 0, ""},
+	{"a_refcount_table_of_exactly_8_mib", AT(refcount_table_offset), 12,
+	 QCOW2_MAX_REFTABLE_BYTES / CLUSTER, ""},
+	{"exactly_65536_snapshots", AT(nb_snapshots), 12, QCOW2_MAX_SNAPSHOTS,
+	 ""},
+};
+
+static void is_not_refused(void **state)
+{
+	const uint64_t hole = UINT64_C(64) << 20;
+	const struct claim *limit = *state;
+
+	make();
+	assert_int_equal(truncate(NAME, 2 * hole), 0);
+	if (limit->at == AT(nb_snapshots)) {
+		put_number(limit->at, 4, limit->value);
+		put_number(AT(snapshots_offset), 8, hole);
+	} else {
+		put_number(limit->at, 8, hole);
+	}
+	if (limit->at == AT(l1_table_offset))
+		put_number(AT(l1_size), 4, QCOW2_MAX_L1_BYTES / 8);
+	if (limit->at == AT(refcount_table_offset))
+		put_number(AT(refcount_table_clusters), 4, limit->value);
+	image_close(must_open(true));
+}
+
+/* In a new image the table of feature names is the first extension. */
+static void name_bitmaps(uint32_t count, uint64_t directory_bytes)
+{
+	uint8_t extension[40] = {0};
+
+	make_with(NULL, NULL);
+	assert_int_equal(truncate(NAME, 256 << 20), 0);
+	put_be32(extension, QCOW2_EXT_BITMAPS);
+	put_be32(extension + 4, 24);
+	put_be32(extension + 8, count);
+	put_be64(extension + 16, directory_bytes);
+	put_be64(extension + 24, 64 << 20);
+	put(get(AT(refcount_order)) & UINT32_MAX, extension, sizeof(extension));
+	put_number(AT(autoclear_features), 8, QCOW2_AUTOCLEAR_BITMAPS);
+}
+
+static void bitmaps_over_65535_are_refused(void **state)
+{
+	name_bitmaps(QCOW2_MAX_BITMAPS, 24 * QCOW2_MAX_BITMAPS);
+	image_close(must_open(true));
+	name_bitmaps(QCOW2_MAX_BITMAPS + 1, 24 * QCOW2_MAX_BITMAPS);
+	expect_refused("65536 bitmaps");
+	name_bitmaps(UINT32_MAX, 24 * QCOW2_MAX_BITMAPS);
+	expect_refused("bitmaps");
+	name_bitmaps(QCOW2_MAX_BITMAPS, QCOW2_MAX_BITMAP_DIRECTORY_BYTES);
+	image_close(must_open(true));
+	name_bitmaps(QCOW2_MAX_BITMAPS, QCOW2_MAX_BITMAP_DIRECTORY_BYTES + 1);
+	expect_refused("bitmap directory");
+}
+
+/* It is looked for as any other, and there is none. */
+static void a_backing_name_of_1023_bytes_is_a_name(void **state)
+{
+	char name[QCOW2_MAX_BACKING_NAME + 1];
+	struct image *image;
+	char *error;
+
+	for (size_t i = 0; i < QCOW2_MAX_BACKING_NAME; i++)
+		name[i] = i % 2 ? '/' : 'x';
+	name[QCOW2_MAX_BACKING_NAME] = '\0';
+	make_with(name, "raw");
+	assert_int_equal(open_it("qcow2", true, &image, &error), -ENOENT);
+	free(error);
+}
+
 /* --- What tables claim ------------------------------------------------------- */
 
 /* Neither read nor written; the file stays as it is, but is marked corrupt. */
@@ -451,6 +525,8 @@ static int set_up(void **state)
 int main(void)
 {
 	const struct CMUnitTest whole[] = {
+		cmocka_unit_test(bitmaps_over_65535_are_refused),
+		cmocka_unit_test(a_backing_name_of_1023_bytes_is_a_name),
 		cmocka_unit_test(cve_2014_0145_snapshots_that_cannot_be),
 		cmocka_unit_test(cve_2014_0147_l2_tables_where_none_can_be),
 		cmocka_unit_test(cve_2014_0147_data_where_none_can_be),
@@ -464,7 +540,8 @@ int main(void)
 		cmocka_unit_test(
 			cve_2022_47951_a_backing_file_whose_format_is_not_told),
 	};
-	struct CMUnitTest tests[ARRAY_SIZE(whole) + ARRAY_SIZE(claims)];
+	struct CMUnitTest tests[ARRAY_SIZE(whole) + ARRAY_SIZE(claims) +
+				ARRAY_SIZE(limits)];
 	int failed;
 
 	memcpy(tests, whole, sizeof(whole));
@@ -474,6 +551,13 @@ int main(void)
 			.test_func = is_refused,
 			.initial_state = (void *)&claims[i],
 		};
+	for (size_t i = 0; i < ARRAY_SIZE(limits); i++)
+		tests[ARRAY_SIZE(whole) + ARRAY_SIZE(claims) + i] =
+			(struct CMUnitTest){
+				.name = limits[i].name,
+				.test_func = is_not_refused,
+				.initial_state = (void *)&limits[i],
+			};
 	scratch_enter("sh");
 	image_register_format(&qcow2_format);
 	failed = cmocka_run_group_tests_name("hostile", tests, set_up, NULL);

@@ -15,8 +15,10 @@
 #include "qcow2/create.h"
 #include "qcow2/qcow2.h"
 #include "tests/cmocka.h"
-#include "tests/images/qcow2-walk.h"
+#include "tests/images/crowd.h"
 #include "tests/images/scratch.h"
+
+#define NAME "pack.qcow2"
 
 enum {
 	SLOTS = 16,
@@ -37,23 +39,6 @@ struct slot {
 	uint8_t model[MAX_PART];
 	uint8_t data[MAX_PART];
 };
-
-struct crowd {
-	struct loop *loop;
-	struct codec_pool *pool;
-	struct image *image;
-	struct executor *executor;
-	uint64_t random;
-	struct slot slots[SLOTS];
-};
-
-static uint64_t pick(struct crowd *crowd, uint64_t below)
-{
-	crowd->random ^= crowd->random << 13;
-	crowd->random ^= crowd->random >> 7;
-	crowd->random ^= crowd->random << 17;
-	return (crowd->random >> 11) % below;
-}
 
 static void next_request(struct slot *slot);
 
@@ -81,11 +66,11 @@ static void make_data(struct slot *slot)
 
 	for (uint64_t at = 0; at < slot->count; at += 4096) {
 		uint64_t end = MIN(at + 4096, slot->count);
-		unsigned kind = pick(crowd, 4);
+		unsigned kind = crowd_pick(crowd, 4);
 
 		for (uint64_t i = at; i < end; i++)
 			slot->data[i] = kind == 0   ? 0
-					: kind == 1 ? pick(crowd, 256)
+					: kind == 1 ? crowd_pick(crowd, 256)
 						    : 'a' + i % 7 * (kind - 1);
 	}
 }
@@ -93,10 +78,10 @@ static void make_data(struct slot *slot)
 /* In pieces that end anywhere. */
 static void submit(struct slot *slot, enum executor_op op)
 {
-	uint64_t cut[PIECES + 1] = {0, pick(slot->crowd, slot->count + 1), 0,
-				    slot->count};
+	uint64_t cut[PIECES + 1] = {0, crowd_pick(slot->crowd, slot->count + 1),
+				    0, slot->count};
 
-	cut[2] = cut[1] + pick(slot->crowd, slot->count - cut[1] + 1);
+	cut[2] = cut[1] + crowd_pick(slot->crowd, slot->count - cut[1] + 1);
 	for (int i = 0; i < PIECES; i++)
 		slot->iov[i] = (struct iovec){
 			.iov_base = slot->data + cut[i],
@@ -117,8 +102,8 @@ static void submit(struct slot *slot, enum executor_op op)
 static void pick_range(struct slot *slot, uint64_t unit)
 {
 	uint64_t units = div_round_up(slot->bytes, unit);
-	uint64_t first = pick(slot->crowd, units);
-	uint64_t end = first + 1 + pick(slot->crowd, units - first);
+	uint64_t first = crowd_pick(slot->crowd, units);
+	uint64_t end = first + 1 + crowd_pick(slot->crowd, units - first);
 
 	slot->first = first * unit;
 	slot->count = MIN(end * unit, slot->bytes) - slot->first;
@@ -127,7 +112,7 @@ static void pick_range(struct slot *slot, uint64_t unit)
 static void next_request(struct slot *slot)
 {
 	struct crowd *crowd = slot->crowd;
-	unsigned what = pick(crowd, 16);
+	unsigned what = crowd_pick(crowd, 16);
 
 	if (slot->left-- == 0)
 		return;
@@ -145,65 +130,19 @@ static void next_request(struct slot *slot)
 		submit(slot, EXECUTOR_READ);
 }
 
-static void create(const struct qcow2_create_options *options)
-{
-	struct store *store;
-
-	assert_int_equal(store_create_file("pack.qcow2", true, &store, NULL),
-			 0);
-	assert_int_equal(qcow2_create(store, options, NULL), 0);
-	store_free(store);
-}
-
-static void check_file(void)
-{
-	size_t size;
-	struct qcow2_walk walk = {.data = scratch_read("pack.qcow2", &size)};
-
-	walk.size_bytes = size;
-	if (qcow2_walk(&walk) != 0)
-		fail_msg("%s", walk.problem);
-	assert_int_equal(walk.leaked, 0);
-	free(walk.uses);
-	free(walk.data);
-}
-
-static void open_crowd(struct crowd *crowd, unsigned threads)
+static void open_it(struct crowd *crowd, unsigned threads)
 {
 	const struct image_open_request request = {
-		.path = "pack.qcow2",
+		.path = NAME,
 		.format = "qcow2",
 		.cache_bytes = 1,
 	};
-	struct executor_config config = {.depth = SLOTS / 2, .compress = true};
+	const struct executor_config config = {
+		.depth = SLOTS / 2,
+		.compress = true,
+	};
 
-	crowd->random = 88172645463325252;
-	assert_int_equal(loop_new(64, &crowd->loop), 0);
-	if (threads)
-		assert_int_equal(codec_pool_new(threads, &crowd->pool), 0);
-	config.pool = crowd->pool;
-	assert_int_equal(image_open(&request, &crowd->image, NULL, NULL), 0);
-	assert_int_equal(executor_new(crowd->loop, crowd->image, &config,
-				      &crowd->executor),
-			 0);
-}
-
-static void close_crowd(struct crowd *crowd)
-{
-	executor_free(crowd->executor);
-	assert_int_equal(image_close(crowd->image), 0);
-	codec_pool_free(crowd->pool);
-	loop_free(crowd->loop);
-}
-
-static void wait_for_all(struct crowd *crowd)
-{
-	uint64_t deadline = clock_ns() + 60 * NS_PER_SECOND;
-
-	while (executor_in_flight(crowd->executor) > 0) {
-		assert_true(loop_wait(crowd->loop, NS_PER_SECOND) >= 0);
-		assert_true(clock_ns() < deadline);
-	}
+	crowd_open(crowd, &request, &config, threads);
 }
 
 static void run(uint32_t cluster_bytes, enum qcow2_compression compression,
@@ -216,23 +155,25 @@ static void run(uint32_t cluster_bytes, enum qcow2_compression compression,
 		.cluster_bytes = cluster_bytes,
 		.compression = compression,
 	};
-	struct crowd *crowd = calloc(1, sizeof(*crowd));
+	struct slot *slots = calloc(SLOTS, sizeof(*slots));
+	struct crowd crowd;
 
-	create(&options);
-	open_crowd(crowd, threads);
+	assert_non_null(slots);
+	crowd_create(NAME, &options);
+	open_it(&crowd, threads);
 	for (unsigned i = 0; i < SLOTS; i++) {
-		struct slot *slot = &crowd->slots[i];
+		struct slot *slot = &slots[i];
 
-		slot->crowd = crowd;
+		slot->crowd = &crowd;
 		slot->start = i * part;
 		slot->bytes = MIN(part, options.size_bytes - slot->start);
 		slot->left = REQUESTS;
 		next_request(slot);
 	}
-	wait_for_all(crowd);
-	close_crowd(crowd);
-	free(crowd);
-	check_file();
+	crowd_wait(&crowd);
+	crowd_close(&crowd);
+	free(slots);
+	crowd_check_file(NAME);
 }
 
 static void compressed_and_plain_writes_are_read_back(void **state)
@@ -251,7 +192,8 @@ static void note(struct executor_request *request, int result)
 
 static int write_one(struct crowd *crowd, uint64_t offset, uint64_t length)
 {
-	struct iovec iov = {crowd->slots[0].data, length};
+	static uint8_t data[8192];
+	struct iovec iov = {data, length};
 	struct executor_request request = {
 		.op = EXECUTOR_WRITE_COMPRESSED,
 		.offset = offset,
@@ -262,7 +204,7 @@ static int write_one(struct crowd *crowd, uint64_t offset, uint64_t length)
 	};
 
 	executor_submit(crowd->executor, &request);
-	wait_for_all(crowd);
+	crowd_wait(crowd);
 	return last;
 }
 
@@ -272,17 +214,16 @@ static void what_is_no_whole_cluster_is_refused(void **state)
 		.size_bytes = 5 * 4096 + 1024,
 		.cluster_bytes = 4096,
 	};
-	struct crowd *crowd = calloc(1, sizeof(*crowd));
+	struct crowd crowd;
 
-	create(&options);
-	open_crowd(crowd, 1);
-	assert_int_equal(write_one(crowd, 512, 4096), -EINVAL);
-	assert_int_equal(write_one(crowd, 0, 4095), -EINVAL);
-	assert_int_equal(write_one(crowd, 5 * 4096, 4096), -EINVAL);
-	assert_int_equal(write_one(crowd, 4 * 4096, 4096 + 1024), 0);
-	close_crowd(crowd);
-	free(crowd);
-	check_file();
+	crowd_create(NAME, &options);
+	open_it(&crowd, 1);
+	assert_int_equal(write_one(&crowd, 512, 4096), -EINVAL);
+	assert_int_equal(write_one(&crowd, 0, 4095), -EINVAL);
+	assert_int_equal(write_one(&crowd, 5 * 4096, 4096), -EINVAL);
+	assert_int_equal(write_one(&crowd, 4 * 4096, 4096 + 1024), 0);
+	crowd_close(&crowd);
+	crowd_check_file(NAME);
 }
 
 int main(void)

@@ -32,7 +32,7 @@ enum {
 
 /* Under a sanitizer one position of a crash in so many is looked at. */
 #ifdef __SANITIZE_ADDRESS__
-#define STRIDE 7
+#define STRIDE 13
 #else
 #define STRIDE 1
 #endif
@@ -428,16 +428,17 @@ static void repair_what_a_crash_left(const struct damaged *f,
 {
 	struct crash_log log;
 	struct crash_state state;
-	struct store *store = crash_log_record(&log, f->data, f->size);
+	struct store *recorded = crash_log_record(&log, f->data, f->size);
 	uint64_t random = 7;
 	struct image_check counts;
 
-	assert_int_equal(repair(store, &counts), 0);
+	assert_int_equal(repair(recorded, &counts), 0);
 	crash_state_init(&state, &log);
 	for (size_t i = 0; i <= log.count; i += STRIDE)
 		for (unsigned t = 0; t <= TORN; t++) {
+			struct store *store = &state.file[0].store;
+
 			crash_state_set(&state, i, t ? &random : NULL);
-			store = &state.file[0].store;
 			if (repair(store, &counts) || counts.corruptions ||
 			    counts.leaks)
 				fail_msg("%s: cut off after %zu of %zu: not "
@@ -447,6 +448,7 @@ static void repair_what_a_crash_left(const struct damaged *f,
 			check_lists(store, d);
 		}
 	crash_state_deinit(&state);
+	crash_log_release(recorded);
 	crash_log_deinit(&log);
 }
 

@@ -18,6 +18,7 @@
 #include "tests/cmocka.h"
 #include "tests/images/reference.h"
 #include "tests/images/scratch.h"
+#include "tests/random.h"
 
 enum {
 	KIB = 1 << 10,
@@ -48,10 +49,7 @@ struct turns {
 
 static uint64_t pick(struct turns *t, uint64_t below)
 {
-	t->random ^= t->random << 13;
-	t->random ^= t->random >> 7;
-	t->random ^= t->random << 17;
-	return (t->random >> 11) % below;
+	return random_below(&t->random, below);
 }
 
 static void expect(struct image *image, int err)

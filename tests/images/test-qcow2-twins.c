@@ -20,6 +20,7 @@
 #include "tests/cmocka.h"
 #include "tests/images/reference.h"
 #include "tests/images/scratch.h"
+#include "tests/random.h"
 
 enum {
 	KIB = 1 << 10,
@@ -88,10 +89,7 @@ struct run {
 
 static uint64_t pick(struct run *r, uint64_t below)
 {
-	r->random ^= r->random << 13;
-	r->random ^= r->random >> 7;
-	r->random ^= r->random << 17;
-	return (r->random >> 11) % below;
+	return random_below(&r->random, below);
 }
 
 static void expect(struct run *r, int err)

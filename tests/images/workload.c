@@ -7,6 +7,7 @@
 #include "image/open.h"
 #include "image/sync-io.h"
 #include "tests/cmocka.h"
+#include "tests/random.h"
 
 enum {
 	SECTOR = 512,
@@ -40,11 +41,7 @@ void workload_deinit(struct workload *work)
 
 uint64_t workload_random(struct workload *work, uint64_t below)
 {
-	/* xorshift64 */
-	work->random ^= work->random << 13;
-	work->random ^= work->random >> 7;
-	work->random ^= work->random << 17;
-	return (work->random >> 11) % below;
+	return random_below(&work->random, below);
 }
 
 static void pick_range(struct workload *work, uint64_t *ret_offset,

@@ -32,6 +32,8 @@ static bool is_file(const struct image *image, const char *path)
 {
 	struct stat ours, theirs;
 
+	if (path && image->store->is_remote)
+		return strcmp(path, image->store->name) == 0;
 	return path && stat(path, &theirs) == 0 &&
 	       fstat(image->store->fd, &ours) == 0 &&
 	       ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
@@ -40,7 +42,9 @@ static bool is_file(const struct image *image, const char *path)
 /* Named as the image above names it, from that one's folder, or from here. */
 static bool is_named(const struct image *above, const char *name)
 {
-	char *path = qimg_path_beside(above->store->name, name);
+	char *path = qimg_is_remote(name)
+			     ? qimg_path(name, false)
+			     : qimg_path_beside(above->store->name, name);
 	bool found = strcmp(above->backing_name, name) == 0 ||
 		     is_file(above->backing, path) ||
 		     is_file(above->backing, name);
@@ -66,6 +70,33 @@ static unsigned find_base(const struct image *top, const char *name,
 			return depth;
 	cli_error("Did not find '%s' in the backing chain of '%s'", base, name);
 	return 0;
+}
+
+/* What an image lies in, to be known again when it is opened anew. */
+struct place {
+	char *address; /* of an export; or NULL: a file */
+	struct stat file;
+};
+
+static void note_place(const struct image *image, struct place *ret)
+{
+	*ret = (struct place){0};
+	if (image->store->is_remote)
+		ret->address = strdup(image->store->name);
+	else
+		fstat(image->store->fd, &ret->file);
+}
+
+static bool is_at(const struct image *image, const struct place *place)
+{
+	struct stat now;
+
+	if (place->address || image->store->is_remote)
+		return place->address &&
+		       strcmp(place->address, image->store->name) == 0;
+	return fstat(image->store->fd, &now) == 0 &&
+	       now.st_dev == place->file.st_dev &&
+	       now.st_ino == place->file.st_ino;
 }
 
 static struct image *at_depth(struct image *image, unsigned depth)
@@ -101,7 +132,7 @@ static int find_and_commit(const struct cli *cli, struct qimg_open *open,
 {
 	const char *base = cli_value(cli, 'b');
 	struct image *image = qimg_open(open);
-	struct stat before, now;
+	struct place before = {0};
 	unsigned depth;
 	int status;
 
@@ -109,22 +140,24 @@ static int find_and_commit(const struct cli *cli, struct qimg_open *open,
 		return 1;
 	depth = find_base(image, open->name, base);
 	if (depth)
-		fstat(at_depth(image, depth)->store->fd, &before);
+		note_place(at_depth(image, depth), &before);
 	image_close(image);
 	if (depth == 0)
 		return 1;
 	open->read_only = false;
 	open->writable_depth = depth;
 	image = qimg_open(open);
-	if (!image)
+	if (!image) {
+		free(before.address);
 		return 1;
+	}
 	if (find_base(image, open->name, base) == depth &&
-	    fstat(at_depth(image, depth)->store->fd, &now) == 0 &&
-	    now.st_dev == before.st_dev && now.st_ino == before.st_ino)
+	    is_at(at_depth(image, depth), &before))
 		status = commit(cli, image, at_depth(image, depth), how);
 	else
 		status = cli_error("%s: its backing chain has just changed",
 				   open->name);
+	free(before.address);
 	return qimg_close(image, open->name) ? status : 1;
 }
 

@@ -20,13 +20,6 @@ static char *temporary_path;   /* or NULL: written in place */
 static char *data_path;	       /* of a data file that we make; or NULL */
 static struct store *replaced; /* keeps the old file's lock */
 
-static bool is_special(const char *path)
-{
-	struct stat st;
-
-	return stat(path, &st) == 0 && !S_ISREG(st.st_mode);
-}
-
 /* Where @path leads: a link stays, what it names is replaced. */
 static char *resolve(const char *path)
 {
@@ -66,7 +59,7 @@ int convert_target_make(struct convert *convert, const char *path)
 	};
 	int status;
 
-	if (is_special(path)) {
+	if (format_is_in_place(path)) {
 		open.name = convert->target_name;
 		status = format_create(&convert->make, path, path);
 		return status ? status : open_target(convert, &open);

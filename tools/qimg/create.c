@@ -11,6 +11,7 @@
 #include "image/open.h"
 #include "tools/qimg/commands.h"
 #include "tools/qimg/format-options.h"
+#include "tools/qimg/spec-name.h"
 #include "tools/qimg/spec.h"
 
 static const struct cli_option options[] = {
@@ -118,7 +119,8 @@ static void print_summary(const struct format_request *r, const char *path)
 
 static int run(const struct cli *cli)
 {
-	const char *path = cli->operands[0];
+	const char *name = cli->operands[0];
+	const char *path = spec_name_path(name);
 	struct format_request request;
 	int status;
 
@@ -133,7 +135,7 @@ static int run(const struct cli *cli)
 		return status;
 	status = settle_size(cli, &request, path);
 	if (status == 0 && !cli_has(cli, 'q'))
-		print_summary(&request, path);
+		print_summary(&request, name);
 	if (status == 0)
 		status = format_create(&request, path, path);
 	format_request_deinit(&request);

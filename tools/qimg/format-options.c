@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "image/open.h"
+#include "image/store-nbd.h"
 #include "tools/qimg/spec.h"
 #include "tools/qimg/temporary.h"
 
@@ -194,12 +195,12 @@ void format_request_deinit(struct format_request *request)
 	free(request->backing_format);
 }
 
-/* What is there already and is no regular file is written in place. */
-static bool is_special(const char *path)
+bool format_is_in_place(const char *path)
 {
 	struct stat st;
 
-	return stat(path, &st) == 0 && !S_ISREG(st.st_mode);
+	return qimg_is_remote(path) ||
+	       (stat(path, &st) == 0 && !S_ISREG(st.st_mode));
 }
 
 int format_create_in(const struct format_request *request, struct store *store,
@@ -242,16 +243,31 @@ char *format_new_data_file(const struct format_request *request,
 	return NULL;
 }
 
+static int open_in_place(const char *path, struct store **ret_store,
+			 char **ret_error)
+{
+	const struct store_file_options file = {0};
+	const struct image_remote_options remote = {0};
+	char *address = NULL;
+	int err;
+
+	if (!qimg_is_remote(path))
+		return store_open_file(path, &file, ret_store, ret_error);
+	err = nbd_remote.resolve(path, false, &address, ret_error);
+	if (err == 0)
+		err = nbd_remote.open(address, &remote, ret_store, ret_error);
+	free(address);
+	return err;
+}
+
 static int create_in_place(const struct format_request *request,
 			   const char *path, const char *named)
 {
-	const struct store_file_options options = {0};
 	struct store *store = NULL;
 	char *error = NULL;
-	int err = store_open_file(path, &options, &store, &error);
-	int status =
-		err ? cli_error("%s: %s", path, error ? error : strerror(-err))
-		    : format_create_in(request, store, named);
+	int err = open_in_place(path, &store, &error);
+	int status = err ? cli_error("%s", error ? error : strerror(-err))
+			 : format_create_in(request, store, named);
 
 	store_free(store);
 	free(error);
@@ -294,7 +310,7 @@ int format_create(const struct format_request *request, const char *path,
 	char *temporary = NULL, *data;
 	int status;
 
-	if (is_special(path))
+	if (format_is_in_place(path))
 		return create_in_place(request, path, named);
 	if (asprintf(&temporary, "%s.%d.new", path, (int)getpid()) < 0)
 		return cli_error("out of memory");

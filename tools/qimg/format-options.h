@@ -40,9 +40,12 @@ int format_create_in(const struct format_request *request, struct store *store,
 char *format_new_data_file(const struct format_request *request,
 			   const char *path);
 
+/* What is there already and is no regular file: a device, an export. */
+bool format_is_in_place(const char *path);
+
 /*
  * Makes the image at @path: under a temporary name beside it, which is renamed
- * when the image is whole, unless it is a device. Exit status; on failure
+ * when the image is whole, unless it is written in place. Exit status; on failure
  * nothing is left. @named: what the image's own fields should see as its path.
  */
 int format_create(const struct format_request *request, const char *path,

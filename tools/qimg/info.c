@@ -29,8 +29,10 @@ static const struct cli_option options[] = {
 /* All that is printed about one image. */
 struct report {
 	struct image *image;
-	const char *name;
+	const char *name; /* as it is shown */
+	const char *path;
 	uint64_t disk_bytes;
+	bool is_remote; /* how much room it takes is its server's to know */
 	struct image_facts facts;
 	struct image_snapshots snapshots;
 	bool dirty;
@@ -80,6 +82,7 @@ static int collect(struct report *r)
 	if (err == 0)
 		err = ask_dirty(r);
 	r->disk_bytes = disk_bytes(r->image);
+	r->is_remote = r->image->store->is_remote;
 	r->encrypted = r->image->cipher != NULL;
 	return err ? qimg_image_error(r->image, r->name, err,
 				      "cannot be described")
@@ -92,12 +95,24 @@ static void release(struct report *r)
 	image_snapshots_deinit(&r->snapshots);
 }
 
+/* NULL: an export has no folder from which it could be seen. To be freed. */
+static char *backing_path(const struct report *r)
+{
+	const char *name = r->image->backing_name;
+
+	if (r->is_remote && name[0] != '/' && !strchr(name, ':'))
+		return NULL;
+	return qimg_path_beside(r->path, name);
+}
+
 static void print_backing(const struct report *r)
 {
-	char *path = qimg_path_beside(r->name, r->image->backing_name);
+	char *path = backing_path(r);
 
 	printf("backing file: %s", r->image->backing_name);
-	if (path && strcmp(path, r->image->backing_name) != 0)
+	if (!path)
+		printf(" (cannot determine actual path)");
+	else if (strcmp(path, r->image->backing_name) != 0)
 		printf(" (actual path: %s)", path);
 	printf("\n");
 	if (r->image->backing_format)
@@ -113,7 +128,7 @@ static void print_human(const struct report *r)
 	       " bytes)\ndisk size: %s\n",
 	       r->name, r->image->format->name,
 	       output_size(r->image->size_bytes, size), r->image->size_bytes,
-	       output_size(r->disk_bytes, disk));
+	       r->is_remote ? "unavailable" : output_size(r->disk_bytes, disk));
 	if (r->encrypted)
 		printf("encrypted: yes\n");
 	if (r->image->cluster_bytes)
@@ -152,23 +167,30 @@ static json_t *snapshot_json(const struct image_snapshot *s)
 static json_t *report_json(const struct report *r)
 {
 	json_t *value =
-		json_pack("{s:s, s:s, s:I, s:I, s:b}", "filename", r->name,
-			  "format", r->image->format->name, "virtual-size",
-			  (json_int_t)r->image->size_bytes, "actual-size",
-			  (json_int_t)r->disk_bytes, "dirty-flag", r->dirty);
+		json_pack("{s:s, s:s, s:I}", "filename", r->name, "format",
+			  r->image->format->name, "virtual-size",
+			  (json_int_t)r->image->size_bytes);
 
+	if (!r->is_remote)
+		json_object_set_new(value, "actual-size",
+				    json_integer((json_int_t)r->disk_bytes));
+	/* qemu-img knows none of a raw export. */
+	if (!r->is_remote || r->image->cluster_bytes)
+		json_object_set_new(value, "dirty-flag",
+				    json_boolean(r->dirty));
 	if (r->image->cluster_bytes)
 		json_object_set_new(value, "cluster-size",
 				    json_integer(r->image->cluster_bytes));
 	if (r->encrypted)
 		json_object_set_new(value, "encrypted", json_true());
 	if (r->image->backing_name) {
-		char *path = qimg_path_beside(r->name, r->image->backing_name);
+		char *path = backing_path(r);
 
 		json_object_set_new(value, "backing-filename",
 				    json_string(r->image->backing_name));
-		json_object_set_new(value, "full-backing-filename",
-				    json_string(path));
+		if (path)
+			json_object_set_new(value, "full-backing-filename",
+					    json_string(path));
 		if (r->image->backing_format)
 			json_object_set_new(
 				value, "backing-filename-format",
@@ -191,9 +213,10 @@ static json_t *report_json(const struct report *r)
 	return value;
 }
 
-static int print_one(struct image *image, const char *name, json_t *all)
+static int print_one(struct image *image, const char *name, const char *path,
+		     json_t *all)
 {
-	struct report r = {.image = image, .name = name};
+	struct report r = {.image = image, .name = name, .path = path};
 	int status = collect(&r);
 
 	if (status == 0 && all)
@@ -204,32 +227,51 @@ static int print_one(struct image *image, const char *name, json_t *all)
 	return status;
 }
 
-static int print_chain(struct image *image, const char *name, json_t *all)
+/* How the image at @path, the top one as @name, is shown. */
+static const char *shown(const struct image *image, const char *name,
+			 const char *path)
+{
+	return image->store->is_remote ? image->store->name
+	       : name		       ? name
+				       : path;
+}
+
+static int print_chain(struct image *image, const char *name, const char *top,
+		       json_t *all)
 {
 	unsigned depth = 0;
 	int status = 0;
 
 	for (struct image *at = image; at && status == 0; at = at->backing) {
-		char *path = qimg_path_below(image, name, depth);
+		char *path = qimg_path_below(image, top, depth);
 
-		if (depth++ && !all)
+		if (depth && !all)
 			printf("\n");
-		status = print_one(at, path ? path : "?", all);
+		status = path ? print_one(at,
+					  shown(at, depth ? NULL : name, path),
+					  path, all)
+			      : cli_error("out of memory");
+		depth++;
 		free(path);
 	}
 	return status;
 }
 
 /* One, or all if its backing images were opened. */
-static int print(struct image *image, const char *name, bool json, bool chain)
+static int print(struct image *image, const struct qimg_open *open, bool json,
+		 bool chain)
 {
 	json_t *all = json ? json_array() : NULL;
-	int status = print_chain(image, name, all);
+	char *name = qimg_shown_name(open->name, open->image_opts);
+	char *path = qimg_path(open->name, open->image_opts);
+	int status = name && path ? print_chain(image, name, path, all) : 1;
 
 	if (json && status == 0)
 		output_json(chain ? json_incref(all)
 				  : json_incref(json_array_get(all, 0)));
 	json_decref(all);
+	free(path);
+	free(name);
 	return status;
 }
 
@@ -254,7 +296,7 @@ static int run(const struct cli *cli)
 	image = qimg_open(&open);
 	if (!image)
 		return 1;
-	status = print(image, open.name, json, !open.no_backing);
+	status = print(image, &open, json, !open.no_backing);
 	image_close(image);
 	return status;
 }

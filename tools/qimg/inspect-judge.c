@@ -11,6 +11,7 @@
 #include "image/option.h"
 #include "tools/qimg/inspect.h"
 #include "tools/qimg/output.h"
+#include "tools/qimg/spec.h"
 
 enum {
 	/* A disk so many times as large as its file, and at least this. */
@@ -143,7 +144,12 @@ static void judge_reference(struct judge *j, json_t *reference)
 	warn(j, INSPECT_ATTENTION,
 	     "it needs another file, its %s \"%s\"; look at that one, too",
 	     kind, name);
-	if (inspect_true(reference, "protocol"))
+	if (qimg_is_remote(name) && strcmp(kind, "backing file") == 0)
+		warn(j, INSPECT_ATTENTION,
+		     "the %s is on a server, to which qimg connects when the "
+		     "image is used; vhost-blk refuses it",
+		     kind);
+	else if (inspect_true(reference, "protocol"))
 		warn(j, INSPECT_ATTENTION,
 		     "the name of the %s is no path but a protocol, which may "
 		     "reach the network or any other file; qimg and vhost-blk "

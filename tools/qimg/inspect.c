@@ -85,6 +85,10 @@ static int open_stores(struct inspect_request *r, bool share)
 	char *error = NULL;
 	int err = path ? 0 : -EINVAL;
 
+	if (path && qimg_is_remote(path))
+		err = store_fail(&error, -ENOTSUP,
+				 "an inspection connects to nobody; copy it to "
+				 "a file with convert -f raw -O raw");
 	for (int i = 0; i < INSPECT_STORES && err == 0; i++)
 		err = store_open_file(path, &how, &r->stores[i], &error);
 	if (path && err)

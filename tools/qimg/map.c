@@ -44,7 +44,9 @@ struct map {
 /* The image's own file, or one that it names: as the chain says it. To be freed. */
 static char *file_of(const struct map *map, const struct block_status *s)
 {
-	char *path = qimg_path_below(map->image, map->path, s->depth);
+	char *path = s->image->store->is_remote
+			     ? strdup(s->image->store->name)
+			     : qimg_path_below(map->image, map->path, s->depth);
 
 	for (size_t i = 0; path && i < s->image->file_count; i++) {
 		const struct image_file *file = &s->image->files[i];

@@ -35,40 +35,61 @@ static char *double_quoted(const char *text)
 	return strict;
 }
 
-/* A JSON object's values as settings: {"file": {"filename": x}} is file.filename. */
-static int flatten(struct image_options *options, const char *prefix,
-		   json_t *object)
+static int flatten(struct image_options *options, const char *name,
+		   const json_t *value);
+
+static int flatten_member(struct image_options *options, const char *prefix,
+			  const char *key, const json_t *value)
+{
+	char name[256];
+
+	snprintf(name, sizeof(name), "%s%s%s", prefix, *prefix ? "." : "", key);
+	return flatten(options, name, value);
+}
+
+/*
+ * A JSON object's values as settings: {"file": {"filename": x}} is
+ * file.filename, {"list": [{"a": x}]} is list.0.a, and null is nothing.
+ */
+static int flatten(struct image_options *options, const char *name,
+		   const json_t *value)
 {
 	const char *key;
-	json_t *value;
+	json_t *member;
+	char number[32];
+	size_t i;
+	int err = 0;
 
-	json_object_foreach(object, key, value)
-	{
-		char name[256], number[32];
-		int err = 0;
-
-		snprintf(name, sizeof(name), "%s%s%s", prefix,
-			 *prefix ? "." : "", key);
-		if (json_is_object(value)) {
-			err = flatten(options, name, value);
-		} else if (json_is_integer(value)) {
-			snprintf(number, sizeof(number), "%lld",
-				 (long long)json_integer_value(value));
-			err = image_options_set(options, name, number);
-		} else if (json_is_boolean(value)) {
-			err = image_options_set(options, name,
-						json_is_true(value) ? "on"
-								    : "off");
-		} else if (json_is_string(value)) {
-			err = image_options_set(options, name,
-						json_string_value(value));
-		} else {
-			err = -EINVAL;
+	if (json_is_object(value)) {
+		json_object_foreach((json_t *)value, key, member)
+		{
+			err = err ? err
+				  : flatten_member(options, name, key, member);
 		}
-		if (err)
-			return err;
+		return err;
 	}
-	return 0;
+	if (json_is_array(value)) {
+		json_array_foreach(value, i, member)
+		{
+			snprintf(number, sizeof(number), "%zu", i);
+			err = err ? err
+				  : flatten_member(options, name, number,
+						   member);
+		}
+		return err;
+	}
+	snprintf(number, sizeof(number), "%lld",
+		 (long long)json_integer_value(value));
+	if (json_is_integer(value))
+		return image_options_set(options, name, number);
+	if (json_is_boolean(value))
+		return image_options_set(options, name,
+					 json_is_true(value) ? "on" : "off");
+	if (json_is_string(value))
+		return image_options_set(options, name,
+					 json_string_value(value));
+	return json_is_null(value) ? image_options_set(options, name, "")
+				   : -EINVAL;
 }
 
 bool spec_json_parse(struct image_options *options, const char *text)

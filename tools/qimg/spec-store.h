@@ -7,9 +7,9 @@
 #ifndef QIMG_SPEC_STORE_H
 #define QIMG_SPEC_STORE_H
 
+#include "image/open.h"
 #include "image/option.h"
-#include "image/store.h"
-#include "tools/qimg/cli.h"
+#include "tools/qimg/spec-faults.h"
 
 /* Whether @options, or @name alone if there are none, mean such a store. */
 bool spec_store_is_meant(const struct image_options *options, const char *name);
@@ -20,8 +20,12 @@ bool spec_store_is_driver(const char *driver);
 /* Whether @setting is one of theirs. */
 bool spec_store_has_setting(const char *setting);
 
-/* The store that is meant; NULL, with a message. */
-struct store *spec_store_open(const struct image_options *options,
-			      const char *name);
+/*
+ * Makes @request->store, or leaves it NULL if that is to be the file at its
+ * path; some calls of it fail, if @faults say so. False, with a message.
+ */
+bool spec_store_open(const struct image_options *options,
+		     const struct spec_faults *faults, const char *name,
+		     struct image_open_request *request);
 
 #endif

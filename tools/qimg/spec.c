@@ -8,7 +8,10 @@
 
 #include "base/bytes.h"
 #include "image/option.h"
-#include "tools/qimg/spec-json.h"
+#include "image/store-nbd.h"
+#include "tools/qimg/spec-faults.h"
+#include "tools/qimg/spec-name.h"
+#include "tools/qimg/spec-nbd.h"
 #include "tools/qimg/spec-store.h"
 
 enum {
@@ -18,7 +21,7 @@ enum {
 };
 
 /* The user's own tool opens what the user's images name. */
-static const char *const everywhere[] = {"/", NULL};
+static const char *const everywhere[] = {"/", "nbd:", "nbds:", NULL};
 
 static struct image_secret secrets[MAX_SECRETS + 1];
 static size_t secret_count;
@@ -158,23 +161,17 @@ const struct image_secret *qimg_secrets(void)
 	return secrets;
 }
 
-/* What a name stands for, as settings; none for a plain path. */
+/* What a name stands for, as settings; faults are told apart. */
 static bool parse_name(const char *name, bool image_opts,
-		       struct image_options *ret)
+		       struct image_options *ret,
+		       struct spec_faults *ret_faults)
 {
-	char *error = NULL;
-
 	*ret = (struct image_options){0};
-	if (image_opts) {
-		if (image_options_parse(ret, name, &error) == 0)
-			return true;
-		cli_error("--image-opts: %s", error ? error : "out of memory");
-		free(error);
-		return false;
-	}
-	if (strncmp(name, "json:", 5) == 0)
-		return spec_json_parse(ret, name + 5);
-	return true;
+	if (spec_name_parse(name, image_opts, ret) &&
+	    spec_faults_take(ret, name, ret_faults))
+		return true;
+	image_options_deinit(ret);
+	return false;
 }
 
 static const char *first_of(const struct image_options *options,
@@ -187,59 +184,54 @@ static const char *first_of(const struct image_options *options,
 	return value;
 }
 
-static const char *filename_of(const struct image_options *options,
-			       const char *name)
+/* What is meant, a path or the address of an export; NULL: a message. */
+static char *place_of(const struct image_options *options, const char *name)
 {
 	static const char *const names[] = {"file.filename", "filename",
 					    "file.file.filename", NULL};
+	static const char *const drivers[] = {"file.driver", "driver", NULL};
+	const char *path = name, *driver = first_of(options, drivers);
+	char *place, *error = NULL;
 
 	if (spec_store_is_meant(options, name))
-		return name;
+		return strdup(name);
+	if (spec_nbd_is_meant(options))
+		return spec_nbd_address(options, name);
 	if (options->count)
-		return first_of(options, names);
-	return strncmp(name, "file:", 5) == 0 ? name + 5 : name;
+		path = first_of(options, names);
+	if (!path) {
+		cli_error("%s: names no file: file.filename is missing", name);
+		return NULL;
+	}
+	if (spec_name_path(path) != path)
+		return spec_name_plain(spec_name_path(path));
+	if ((driver && strcmp(driver, "file") == 0) ||
+	    !nbd_remote.is_address(path))
+		return spec_name_plain(path);
+	if (nbd_remote.resolve(path, false, &place, &error) == 0)
+		return place;
+	cli_error("Could not open '%s': %s", name,
+		  error ? error : "out of memory");
+	free(error);
+	return NULL;
 }
 
 char *qimg_path(const char *name, bool image_opts)
 {
 	struct image_options options;
-	const char *path;
-	char *copy = NULL;
+	struct spec_faults faults;
+	char *path;
 
-	if (!parse_name(name, image_opts, &options))
+	if (!parse_name(name, image_opts, &options, &faults))
 		return NULL;
-	path = filename_of(&options, name);
-	if (path)
-		copy = strdup(path);
-	else
-		cli_error("%s: names no file: file.filename is missing", name);
+	path = place_of(&options, name);
 	image_options_deinit(&options);
-	return copy;
+	return path;
 }
 
-char *qimg_path_beside(const char *path, const char *name)
+bool qimg_is_remote(const char *path)
 {
-	const char *slash = strrchr(path, '/');
-	char *full;
-
-	if (name[0] == '/' || strchr(name, ':') || !slash)
-		return strdup(name);
-	if (asprintf(&full, "%.*s%s", (int)(slash + 1 - path), path, name) < 0)
-		return NULL;
-	return full;
-}
-
-char *qimg_path_below(const struct image *top, const char *path, unsigned depth)
-{
-	char *at = strdup(path);
-
-	for (; at && depth > 0; depth--, top = top->backing) {
-		char *below = qimg_path_beside(at, top->backing_name);
-
-		free(at);
-		at = below;
-	}
-	return at;
+	return nbd_remote.is_address(path);
 }
 
 /* A name below those of the images above: "backing.backing.NAME". */
@@ -297,6 +289,11 @@ static bool check_settings(const struct image_options *options,
 			     (names_secret(name_there) ||
 			      strcmp(name_there, "encrypt.format") == 0);
 
+		found |= spec_nbd_is_meant(options) &&
+			 spec_nbd_has_setting(setting);
+		/* null: it has none */
+		if (strcmp(setting, "backing") == 0)
+			found = !*options->settings[i].value;
 		for (const char *const *k = known; *k && !found; k++)
 			found = strcmp(*k, setting) == 0;
 		if (found || (special && spec_store_has_setting(setting)))
@@ -331,7 +328,7 @@ static bool add_named(struct image_secret *chosen, size_t *count,
  * Each image is tried with the secret that the settings name for it, or with
  * all that were given. @chosen has room for MAX_SECRETS of each depth.
  */
-static bool choose_secrets(const struct image_options *options,
+static bool choose_secrets(const struct image_options *options, bool no_key,
 			   struct image_secret *chosen)
 {
 	bool named[MAX_SECRET_DEPTH] = {false};
@@ -343,7 +340,7 @@ static bool choose_secrets(const struct image_options *options,
 			skip_backing(options->settings[i].name, &depth);
 
 		if (depth >= MAX_SECRET_DEPTH || !names_secret(name) ||
-		    named[depth])
+		    named[depth] || no_key)
 			continue;
 		named[depth] = true;
 		if (!add_named(chosen, &count, depth,
@@ -380,6 +377,11 @@ static struct image *open_request(struct image_open_request *request,
 
 	if (err == 0)
 		return image;
+	if (err == -ELOOP && error) {
+		cli_error("%s", error);
+		free(error);
+		return NULL;
+	}
 	cli_error("%s%sCould not open '%s': %s%s",
 		  open->wanted_by ? open->wanted_by : "",
 		  open->wanted_by ? ": " : "", open->name,
@@ -391,17 +393,57 @@ static struct image *open_request(struct image_open_request *request,
 	return NULL;
 }
 
+/* What format the settings or -f say; of a protocol's name none. */
+static const char *format_of(const struct image_options *options,
+			     const char *format)
+{
+	static const char *const drivers[] = {"driver", NULL};
+
+	if (!format)
+		format = first_of(options, drivers);
+	if (!format)
+		return "probe";
+	if (strcmp(format, "file") == 0 || spec_store_is_driver(format) ||
+	    (strcmp(format, "nbd") == 0 && spec_nbd_is_meant(options)))
+		return options->count ? "raw" : "probe";
+	return format;
+}
+
+static struct image *open_place(struct image_open_request *request,
+				const struct image_options *options,
+				const struct spec_faults *faults,
+				const struct qimg_open *open)
+{
+	char *place = place_of(options, open->name);
+	struct image *image = NULL;
+
+	if (!place)
+		return NULL;
+	request->path = place;
+	if (strcmp(request->format, "probe") != 0 &&
+	    !image_find_format(request->format))
+		cli_error("Unknown driver '%s'", request->format);
+	else if (spec_nbd_timeouts(options, open->name, request) &&
+		 spec_store_open(options, faults, open->name, request))
+		image = open_request(request, open);
+	if (image && faults->count)
+		store_arm_faults(request->store);
+	free(place);
+	return image;
+}
+
 struct image *qimg_open(const struct qimg_open *open)
 {
-	static const char *const formats[] = {"driver", NULL};
 	struct image_secret chosen[MAX_SECRETS * MAX_SECRET_DEPTH + 1];
 	struct image_options options;
+	struct spec_faults faults;
 	struct image_open_request request = {
 		.read_only = open->read_only,
 		.direct = open->cache.direct,
 		.no_backing = open->no_backing,
 		.writable_depth = open->writable_depth,
 		.allowed = everywhere,
+		.remote = &nbd_remote,
 		.snapshot = open->snapshot,
 		.check = open->check,
 		.share = open->share,
@@ -414,32 +456,18 @@ struct image *qimg_open(const struct qimg_open *open)
 		cli_error("--image-opts and --format are mutually exclusive");
 		return NULL;
 	}
-	if (!parse_name(open->name, open->image_opts, &options))
+	if (!parse_name(open->name, open->image_opts, &options, &faults))
 		return NULL;
 	if (check_settings(&options, open->name) &&
-	    choose_secrets(&options, chosen)) {
-		request.path = filename_of(&options, open->name);
-		request.format = open->format ? open->format
-					      : first_of(&options, formats);
-		if (!request.format || strcmp(request.format, "file") == 0 ||
-		    spec_store_is_driver(request.format))
-			request.format = options.count && request.format
-						 ? "raw"
-						 : "probe";
+	    choose_secrets(&options, open->no_key, chosen)) {
+		request.format = format_of(&options, open->format);
 		request.offset = image_options_number(&options, "offset", 0);
 		request.length = image_options_number(&options, "size", 0);
 		request.direct |=
 			image_options_bool(&options, "cache.direct", false);
-		if (!request.path)
-			cli_error("%s: names no file: file.filename is missing",
-				  open->name);
-		else if (strcmp(request.format, "probe") != 0 &&
-			 !image_find_format(request.format))
-			cli_error("Unknown driver '%s'", request.format);
-		else if (!spec_store_is_meant(&options, open->name) ||
-			 (request.store =
-				  spec_store_open(&options, open->name)))
-			image = open_request(&request, open);
+		request.no_backing |=
+			image_options_string(&options, "backing", NULL) != NULL;
+		image = open_place(&request, &options, &faults, open);
 	}
 	image_options_deinit(&options);
 	return image;
@@ -490,10 +518,26 @@ bool qimg_close(struct image *image, const char *name)
 	return err == 0;
 }
 
+/* What a store of the chain has to say of it. */
+static const char *reason_of_store(const struct image *image)
+{
+	for (; image; image = image->backing)
+		for (size_t i = 0; i < image_store_count(image); i++) {
+			struct store *store = image_store_at(image, i);
+
+			if (store && store_reason(store))
+				return store_reason(store);
+		}
+	return NULL;
+}
+
 const char *qimg_image_reason(const struct image *image, int err)
 {
 	const char *why = image ? image_error(image) : NULL;
+	const char *reason = err < 0 ? reason_of_store(image) : NULL;
 
+	if (reason)
+		return reason;
 	if ((err > 0 || err == -EIO) && why && *why)
 		return why;
 	return err > 0 ? "the image is corrupt" : strerror(-err);
@@ -503,7 +547,10 @@ int qimg_image_error(struct image *image, const char *name, int err,
 		     const char *what)
 {
 	const char *why = image_error(image);
+	const char *reason = err < 0 ? reason_of_store(image) : NULL;
 
+	if (reason)
+		why = without_path(reason, name);
 	if (why && *why)
 		return cli_error("%s: %s: %s", name, what, why);
 	return cli_error("%s: %s: %s", name, what,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which image is meant: a path, "file:PATH", "json:{…}", or with --image-opts
- * a list of "name=value"; how it is to be opened; and the secrets that were
+ * Which image is meant: a path, "file:PATH", an address such as
+ * "nbd://HOST/EXPORT" (image/nbd-address.h), "json:{…}", or with --image-opts a
+ * list of "name=value"; how it is to be opened; and the secrets that were
  * given with --object.
  */
 #ifndef QIMG_SPEC_H
@@ -35,7 +36,7 @@ enum {
 	}
 #define QIMG_OPTION_FORMAT                                                 \
 	{                                                                  \
-		'f', NULL, CLI_FORMAT, "FORMAT",                           \
+		'f', "format", CLI_FORMAT, "FORMAT",                       \
 			"the image's format (default: by its first bytes)" \
 	}
 #define QIMG_OPTION_QUIET                                           \
@@ -89,11 +90,20 @@ const struct image_secret *qimg_secrets(void);
 struct image *qimg_open(const struct qimg_open *open);
 
 /*
- * The plain path that @name stands for: "file:" is taken off; that of a json:
- * or --image-opts name is found in it. NULL, with a message, if it has none.
- * To be freed.
+ * The plain path that @name stands for, or the address: "file:" is taken off;
+ * that of a json: or --image-opts name is found in it. NULL, with a message, if
+ * it has none. To be freed.
  */
 char *qimg_path(const char *name, bool image_opts);
+
+/* Whether @path, as qimg_path gave it, is the address of an export. */
+bool qimg_is_remote(const char *path);
+
+/*
+ * As `info` shows it: the path if that says all, else what was said as
+ * "json:{…}", as QEMU does. NULL, with a message; to be freed.
+ */
+char *qimg_shown_name(const char *name, bool image_opts);
 
 /* @name as the image at @path means it, from its folder. To be freed. */
 char *qimg_path_beside(const char *path, const char *name);
