@@ -30,6 +30,13 @@ const struct image_format *image_find_format(const char *name)
 	return NULL;
 }
 
+void image_format_names(const char *ret_names[IMAGE_MAX_FORMATS + 1])
+{
+	for (size_t i = 0; i < format_count; i++)
+		ret_names[i] = formats[i]->name;
+	ret_names[format_count] = NULL;
+}
+
 const struct image_format *image_probe(const void *head, size_t size)
 {
 	for (size_t i = 0; i < format_count; i++)

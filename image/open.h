@@ -35,6 +35,9 @@ void image_register_format(const struct image_format *format);
 /* NULL if there is none of that name. */
 const struct image_format *image_find_format(const char *name);
 
+/* Of all of them; ends with NULL. */
+void image_format_names(const char *ret_names[IMAGE_MAX_FORMATS + 1]);
+
 /* The format whose magic @head begins with; raw if none. */
 const struct image_format *image_probe(const void *head, size_t size);
 

@@ -105,8 +105,9 @@ static int run(const struct cli *cli)
 	if (open.format && format_is_help(text)) {
 		format = image_find_format(open.format);
 		if (!format)
-			return cli_error("Unknown file format '%s'",
-					 open.format);
+			return cli_error("Unknown file format '%s'%s",
+					 open.format,
+					 format_nearest(open.format));
 		format_print_help(format, IMAGE_OPTION_AMEND);
 		return 0;
 	}
@@ -125,7 +126,7 @@ static int run(const struct cli *cli)
 	} else {
 		status = amend(cli, image, open.name);
 	}
-	return qimg_close(image, open.name) ? status : 1;
+	return qimg_end(image, open.name, status);
 }
 
 const struct cli_command qimg_amend = {

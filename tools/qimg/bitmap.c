@@ -68,7 +68,7 @@ static int perform(const struct cli *cli, struct image *image,
 		if (err)
 			return cli_error("Operation %s on bitmap %s failed: %s",
 					 action_word(a->key), cli->operands[1],
-					 image_error(image));
+					 qimg_image_words(image, err));
 	}
 	return 0;
 }
@@ -129,7 +129,7 @@ static int run(const struct cli *cli)
 	if (source || !open_source.name)
 		status = perform(cli, image, source, granularity);
 	image_close(source);
-	return qimg_close(image, open.name) ? status : 1;
+	return qimg_end(image, open.name, status);
 }
 
 const struct cli_command qimg_bitmap = {

@@ -78,10 +78,10 @@ static void make_tables(const struct cli_command *command, char *letters,
 
 static int unknown_option(const struct cli_command *command, char **argv)
 {
-	const char *names[CLI_MAX_OPTIONS + 1];
+	const char *names[CLI_MAX_OPTIONS + 2] = {"help"};
 	const char *typed = argv[optind - 1];
 	const char *nearest = NULL;
-	size_t count = 0;
+	size_t count = 1;
 
 	if (optopt && optopt < CLI_FIRST_KEY)
 		return cli_error("%s: unknown option '-%c'; '%s %s --help' "

@@ -158,7 +158,7 @@ static int find_and_commit(const struct cli *cli, struct qimg_open *open,
 		status = cli_error("%s: its backing chain has just changed",
 				   open->name);
 	free(before.address);
-	return qimg_close(image, open->name) ? status : 1;
+	return qimg_end(image, open->name, status);
 }
 
 static int run(const struct cli *cli)

@@ -472,7 +472,8 @@ static int print_help(const struct cli *cli)
 		image_find_format(name ? name : "raw");
 
 	if (!format)
-		return cli_error("Unknown file format '%s'", name);
+		return cli_error("Unknown file format '%s'%s", name,
+				 format_nearest(name));
 	format_print_help(format, IMAGE_OPTION_CREATE);
 	return 0;
 }

@@ -53,6 +53,14 @@ static int settle_size(const struct cli *cli, struct format_request *request,
 		image_options_string(&request->options, "size", NULL);
 	struct image *backing;
 
+	if (text && option)
+		return cli_error("%s: The image size must be specified only "
+				 "once",
+				 path);
+	if (request->backing_name && !*request->backing_name)
+		return cli_error("%s: Expected backing file name, got empty "
+				 "string",
+				 path);
 	if (text || option) {
 		if (image_parse_size(text ? text : option,
 				     &request->size_bytes))

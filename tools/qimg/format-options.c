@@ -20,15 +20,18 @@ enum {
 
 bool format_is_help(const char *options)
 {
-	for (const char *at = options; *at;) {
+	for (const char *at = options;; at++) {
 		size_t length = strcspn(at, ",");
 
 		if ((length == 4 && strncmp(at, "help", 4) == 0) ||
 		    (length == 1 && *at == '?'))
 			return true;
-		at += length + (at[length] == ',');
+		/* A comma that is doubled is one of a value. */
+		for (at += length; strncmp(at, ",,", 2) == 0;)
+			at += 2 + strcspn(at + 2, ",");
+		if (!*at)
+			return false;
 	}
-	return false;
 }
 
 bool format_is_foreign(const char *name)
@@ -48,6 +51,20 @@ bool format_is_foreign(const char *name)
 		if (strcmp(*n, name) == 0)
 			return true;
 	return false;
+}
+
+const char *format_nearest(const char *name)
+{
+	static char words[64];
+	const char *names[IMAGE_MAX_FORMATS + 1];
+	const char *nearest;
+
+	image_format_names(names);
+	nearest = image_nearest_name(name, names);
+	snprintf(words, sizeof(words), "%s%s%s",
+		 nearest ? "; did you mean \"" : "", nearest ? nearest : "",
+		 nearest ? "\"?" : "");
+	return words;
 }
 
 void format_print_help(const struct image_format *format, unsigned uses)
@@ -154,11 +171,12 @@ int format_request_parse(const struct cli *cli, const char *name,
 
 	r.format = image_find_format(name ? name : "raw");
 	if (!r.format)
-		return cli_error(format_is_foreign(name)
-					 ? "Format driver '%s' does not "
-					   "support image creation"
-					 : "Unknown file format '%s'",
-				 name);
+		return format_is_foreign(name)
+			       ? cli_error("Format driver '%s' does not "
+					   "support image creation",
+					   name)
+			       : cli_error("Unknown file format '%s'%s", name,
+					   format_nearest(name));
 	status = parse_options(cli, &r);
 	if (status == -1)
 		status = check_options(&r);
@@ -177,8 +195,10 @@ int format_request_parse(const struct cli *cli, const char *name,
 		}
 		if (r.backing_format && !image_find_format(r.backing_format) &&
 		    !format_is_foreign(r.backing_format))
-			status = cli_error("Unknown backing file format '%s'",
-					   r.backing_format);
+			status = cli_error("Unknown backing file format "
+					   "'%s'%s",
+					   r.backing_format,
+					   format_nearest(r.backing_format));
 	}
 	if (status != -1) {
 		format_request_deinit(&r);

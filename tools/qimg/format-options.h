@@ -25,6 +25,12 @@ void format_request_deinit(struct format_request *request);
 /* A name that QEMU has a driver for, and we have none; @name may be NULL. */
 bool format_is_foreign(const char *name);
 
+/*
+ * "; did you mean \"qcow2\"?", if that is what @name may have meant, else "".
+ * In a buffer that the next call uses again.
+ */
+const char *format_nearest(const char *name);
+
 /* "-o help" of a format; @uses: IMAGE_OPTION_CREATE or _AMEND. */
 void format_print_help(const struct image_format *format, unsigned uses);
 bool format_is_help(const char *options);

@@ -9,6 +9,7 @@
 #include "image/open.h"
 #include "image/option.h"
 #include "tools/qimg/commands.h"
+#include "tools/qimg/format-options.h"
 #include "tools/qimg/inspect.h"
 #include "tools/qimg/output.h"
 #include "tools/qimg/spec.h"
@@ -157,7 +158,8 @@ static int run(const struct cli *cli)
 	if (json < 0 || parse_limits(&r, cli))
 		return 1;
 	if (r.format && !image_find_format(r.format))
-		return cli_error("Unknown driver '%s'", r.format);
+		return cli_error("Unknown driver '%s'%s", r.format,
+				 format_nearest(r.format));
 	status = open_stores(&r, cli_has(cli, 'U'));
 	if (status == 0)
 		status = inspect(&r, json);

@@ -127,7 +127,8 @@ static int check(const struct rebase *r)
 				 "mode (-u)");
 	if (r->format && !image_find_format(r->format) &&
 	    !(cli_has(cli, 'u') && format_is_foreign(r->format)))
-		return cli_error("Invalid format name: '%s'", r->format);
+		return cli_error("Invalid format name: '%s'%s", r->format,
+				 format_nearest(r->format));
 	if (r->name && !r->format)
 		return cli_error("Could not change the backing file to '%s': "
 				 "backing format must be specified",
@@ -164,7 +165,7 @@ static int run(const struct cli *cli)
 	if (!image)
 		return 1;
 	status = rebase(&r, image);
-	return qimg_close(image, r.open.name) ? status : 1;
+	return qimg_end(image, r.open.name, status);
 }
 
 const struct cli_command qimg_rebase = {

@@ -98,7 +98,7 @@ static int run(const struct cli *cli)
 	if (!image)
 		return 1;
 	status = resize(cli, image, preallocation);
-	return qimg_close(image, open.name) ? status : 1;
+	return qimg_end(image, open.name, status);
 }
 
 const struct cli_command qimg_resize = {

@@ -56,7 +56,7 @@ static int change(struct image *image, int action, const char *snapshot)
 				 "found",
 				 word, snapshot);
 	return cli_error("Could not %s snapshot '%s': %s", word, snapshot,
-			 image_error(image));
+			 qimg_image_words(image, err));
 }
 
 static int run(const struct cli *cli)
@@ -93,7 +93,7 @@ static int run(const struct cli *cli)
 		status = list(image, open.name);
 	else
 		status = change(image, action->key, action->value);
-	return qimg_close(image, open.name) ? status : 1;
+	return qimg_end(image, open.name, status);
 }
 
 const struct cli_command qimg_snapshot = {

@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "image/option.h"
 #include "image/store-nbd.h"
+#include "tools/qimg/format-options.h"
 #include "tools/qimg/spec-faults.h"
 #include "tools/qimg/spec-name.h"
 #include "tools/qimg/spec-nbd.h"
@@ -422,7 +423,8 @@ static struct image *open_place(struct image_open_request *request,
 	request->path = place;
 	if (strcmp(request->format, "probe") != 0 &&
 	    !image_find_format(request->format))
-		cli_error("Unknown driver '%s'", request->format);
+		cli_error("Unknown driver '%s'%s", request->format,
+			  format_nearest(request->format));
 	else if (spec_nbd_timeouts(options, open->name, request) &&
 		 spec_store_open(options, faults, open->name, request))
 		image = open_request(request, open);
@@ -518,6 +520,14 @@ bool qimg_close(struct image *image, const char *name)
 	return err == 0;
 }
 
+int qimg_end(struct image *image, const char *name, int status)
+{
+	if (status == 0)
+		return qimg_close(image, name) ? 0 : 1;
+	(void)image_close(image);
+	return status;
+}
+
 /* What a store of the chain has to say of it. */
 static const char *reason_of_store(const struct image *image)
 {
@@ -543,6 +553,15 @@ const char *qimg_image_reason(const struct image *image, int err)
 	return err > 0 ? "the image is corrupt" : strerror(-err);
 }
 
+const char *qimg_image_words(const struct image *image, int err)
+{
+	const char *why = image_error(image);
+
+	if (why && *why)
+		return why;
+	return err < 0 ? strerror(-err) : "the image is corrupt";
+}
+
 int qimg_image_error(struct image *image, const char *name, int err,
 		     const char *what)
 {
@@ -551,8 +570,7 @@ int qimg_image_error(struct image *image, const char *name, int err,
 
 	if (reason)
 		why = without_path(reason, name);
-	if (why && *why)
-		return cli_error("%s: %s: %s", name, what, why);
-	return cli_error("%s: %s: %s", name, what,
-			 err < 0 ? strerror(-err) : "the image is corrupt");
+	if (!why || !*why)
+		why = qimg_image_words(image, err);
+	return cli_error("%s: %s: %s", name, what, why);
 }

@@ -124,8 +124,17 @@ char *qimg_snapshot_name(const char *text);
 /* Closes; a message and false if what was written could not be made stable. */
 bool qimg_close(struct image *image, const char *name);
 
+/*
+ * Closes at the end of what had the exit status @status, and returns that of
+ * both; says something only if nothing was said before.
+ */
+int qimg_end(struct image *image, const char *name, int status);
+
 /* Why a request on @image (or NULL) had this outcome, as a phrase. */
 const char *qimg_image_reason(const struct image *image, int err);
+
+/* The same of a call that changes @image: what it minds, if it says that. */
+const char *qimg_image_words(const struct image *image, int err);
 
 /* "name: what: why" for the outcome of a call on @image. Returns 1. */
 int qimg_image_error(struct image *image, const char *name, int err,
