@@ -206,13 +206,21 @@ struct image_open_options {
 	 */
 	bool check;
 	/*
-	 * Names a snapshot (or its id, where no name matches): the image is as
-	 * it was then; read-only.
+	 * A snapshot's id or, where no id is that, its name; or an id and a
+	 * name of which those that are not NULL have to be right. The image is
+	 * as it was then; read-only.
 	 */
 	const char *snapshot;
+	const char *snapshot_id;
+	const char *snapshot_name;
 	const struct image_secret *secrets; /* of depth 0; or NULL */
 	bool no_key;			    /* see image_open_request */
 };
+
+static inline bool image_wants_snapshot(const struct image_open_options *o)
+{
+	return o->snapshot || o->snapshot_id || o->snapshot_name;
+}
 
 /* What a format implements. Called with the image's lock held. */
 struct image_format {

@@ -226,8 +226,9 @@ struct image_manage {
 
 	int (*snapshot_list)(struct image *image, struct image_snapshots *ret);
 	int (*snapshot_create)(struct image *image, const char *name);
-	/* @name is looked up as a name, then as an id; -ENOENT. */
+	/* @name is looked up as an id, then as a name; -ENOENT. */
 	int (*snapshot_apply)(struct image *image, const char *name);
+	/* As a name, then as an id: what is called so goes. */
 	int (*snapshot_delete)(struct image *image, const char *name);
 
 	int (*bitmap_list)(struct image *image, struct image_bitmaps *ret);

@@ -271,6 +271,8 @@ static int open_link(const struct link *link, struct image **ret_image,
 		.cache_bytes = request->cache_bytes,
 		.check = request->check && !link->above,
 		.snapshot = link->above ? NULL : request->snapshot,
+		.snapshot_id = link->above ? NULL : request->snapshot_id,
+		.snapshot_name = link->above ? NULL : request->snapshot_name,
 		.secrets = secrets,
 		.no_key = request->no_key,
 	};
@@ -284,7 +286,7 @@ static int open_link(const struct link *link, struct image **ret_image,
 	if (err < 0)
 		return err;
 	err = choose_format(link, store, &format, ret_error, ret_hint);
-	if (err == 0 && options.snapshot &&
+	if (err == 0 && image_wants_snapshot(&options) &&
 	    (!format->manage || !format->manage->snapshot_list))
 		err = store_fail(ret_error, -ENOTSUP,
 				 "%s: %s images have no snapshots", link->path,

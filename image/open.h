@@ -55,6 +55,8 @@ struct image_open_request {
 	uint64_t length;
 	uint64_t cache_bytes;
 	const char *snapshot; /* of @path: see image_open_options */
+	const char *snapshot_id;
+	const char *snapshot_name;
 	/*
 	 * Files and folders that images may name, and addresses, or schemes of
 	 * addresses with their colon ("nbd:"); NULL-terminated, or NULL for

@@ -124,11 +124,11 @@ static int load(struct qcow2 *q, const struct image_open_options *o)
 	int err;
 
 	set_geometry(q);
-	if (o->snapshot && q->data_file)
+	if (image_wants_snapshot(o) && q->data_file)
 		return image_set_error(&q->image, IMAGE_E_UNSUPPORTED,
 				       "an image with an external data file "
 				       "cannot have internal snapshots");
-	err = o->snapshot ? qcow2_snapshot_enter(q, o->snapshot) : 0;
+	err = image_wants_snapshot(o) ? qcow2_snapshot_enter(q, o) : 0;
 	if (err)
 		return err;
 	q->image.size_bytes = h->size_bytes;
@@ -244,7 +244,7 @@ static int open_image(struct store *store, const struct image_open_options *o,
 		return -ENOMEM;
 	image_init(&q->image, &qcow2_format, store);
 	err = read_header(store, o, &q->header, ret_error);
-	if (err == 0 && o->snapshot && !o->read_only)
+	if (err == 0 && image_wants_snapshot(o) && !o->read_only)
 		err = store_fail(ret_error, -EROFS,
 				 "%s: a snapshot can only be opened read-only",
 				 store->name);

@@ -26,7 +26,21 @@ static int enter(struct qcow2 *q, const struct qcow2_snapshot *s)
 	return 0;
 }
 
-int qcow2_snapshot_enter(struct qcow2 *q, const char *name)
+static int not_found(struct qcow2 *q, const struct image_open_options *o)
+{
+	if (o->snapshot_id && o->snapshot_name)
+		return image_set_error(&q->image, -ENOENT,
+				       "there is no snapshot called \"%s\" "
+				       "with the ID \"%s\"",
+				       o->snapshot_name, o->snapshot_id);
+	return image_set_error(&q->image, -ENOENT,
+			       "there is no snapshot called \"%s\"",
+			       o->snapshot	? o->snapshot
+			       : o->snapshot_id ? o->snapshot_id
+						: o->snapshot_name);
+}
+
+int qcow2_snapshot_enter(struct qcow2 *q, const struct image_open_options *o)
 {
 	const struct qcow2_snapshot *s;
 	struct qcow2_snapshot_table table;
@@ -34,10 +48,10 @@ int qcow2_snapshot_enter(struct qcow2 *q, const char *name)
 
 	if (err)
 		return err;
-	s = qcow2_snapshot_find(&table, name);
-	err = s ? enter(q, s)
-		: image_set_error(&q->image, -ENOENT,
-				  "there is no snapshot called \"%s\"", name);
+	s = o->snapshot ? qcow2_snapshot_find_any(&table, o->snapshot)
+			: qcow2_snapshot_find(&table, o->snapshot_id,
+					      o->snapshot_name);
+	err = s ? enter(q, s) : not_found(q, o);
 	qcow2_snapshot_table_deinit(&table);
 	return err;
 }

@@ -266,15 +266,27 @@ static bool equals(const char *text, const char *bytes, size_t length)
 }
 
 const struct qcow2_snapshot *
-qcow2_snapshot_find(const struct qcow2_snapshot_table *table, const char *name)
+qcow2_snapshot_find(const struct qcow2_snapshot_table *table, const char *id,
+		    const char *name)
 {
-	for (uint32_t i = 0; i < table->count; i++)
-		if (equals(name, table->all[i].name, table->all[i].name_bytes))
-			return &table->all[i];
-	for (uint32_t i = 0; i < table->count; i++)
-		if (equals(name, table->all[i].id, table->all[i].id_bytes))
-			return &table->all[i];
+	for (uint32_t i = 0; i < table->count; i++) {
+		const struct qcow2_snapshot *s = &table->all[i];
+
+		if ((!id || equals(id, s->id, s->id_bytes)) &&
+		    (!name || equals(name, s->name, s->name_bytes)))
+			return s;
+	}
 	return NULL;
+}
+
+const struct qcow2_snapshot *
+qcow2_snapshot_find_any(const struct qcow2_snapshot_table *table,
+			const char *id_or_name)
+{
+	const struct qcow2_snapshot *s =
+		qcow2_snapshot_find(table, id_or_name, NULL);
+
+	return s ? s : qcow2_snapshot_find(table, NULL, id_or_name);
 }
 
 /* An ID that is no number counts as none. */

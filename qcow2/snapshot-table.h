@@ -65,9 +65,15 @@ void qcow2_snapshot_put(uint8_t *to, const struct qcow2_snapshot *snapshot);
 
 void qcow2_snapshot_table_deinit(struct qcow2_snapshot_table *table);
 
-/* The first of that name or, if there is none, of that ID; or NULL. */
+/* The first of that ID and that name, where these are not NULL; or NULL. */
 const struct qcow2_snapshot *
-qcow2_snapshot_find(const struct qcow2_snapshot_table *table, const char *name);
+qcow2_snapshot_find(const struct qcow2_snapshot_table *table, const char *id,
+		    const char *name);
+
+/* The one of that ID or, if there is none, the first of that name; or NULL. */
+const struct qcow2_snapshot *
+qcow2_snapshot_find_any(const struct qcow2_snapshot_table *table,
+			const char *id_or_name);
 
 /* An ID for one more: a number above all others. */
 void qcow2_snapshot_new_id(const struct qcow2_snapshot_table *table,

@@ -353,12 +353,8 @@ int qcow2_snapshot_create(struct image *image, const char *name)
 	return err;
 }
 
-static int find(struct qcow2 *q, const struct qcow2_snapshot_table *table,
-		const char *name, const struct qcow2_snapshot **ret)
+static int not_found(struct qcow2 *q, const char *name)
 {
-	*ret = qcow2_snapshot_find(table, name);
-	if (*ret)
-		return 0;
 	return image_set_error(&q->image, -ENOENT,
 			       "there is no snapshot called \"%s\"", name);
 }
@@ -424,7 +420,10 @@ int qcow2_snapshot_delete(struct image *image, const char *name)
 
 	if (err)
 		return err;
-	err = find(q, &old, name, &s);
+	s = qcow2_snapshot_find(&old, NULL, name);
+	if (!s)
+		s = qcow2_snapshot_find(&old, name, NULL);
+	err = s ? 0 : not_found(q, name);
 	if (err == 0)
 		err = read_l1(q, s, 0, &l1);
 	if (err == 0) {
@@ -571,7 +570,8 @@ int qcow2_snapshot_apply(struct image *image, const char *name)
 
 	if (err)
 		return err;
-	err = find(q, &table, name, &s);
+	s = qcow2_snapshot_find_any(&table, name);
+	err = s ? 0 : not_found(q, name);
 	if (err == 0)
 		err = qcow2_bitmaps_forbid_switch(q);
 	if (err == 0 && q->header.version < 3 &&

@@ -19,6 +19,6 @@ int qcow2_snapshot_delete(struct image *image, const char *name);
  * called @name: its size, its L1 table. -ENOENT, or as for any table, with
  * image_error.
  */
-int qcow2_snapshot_enter(struct qcow2 *q, const char *name);
+int qcow2_snapshot_enter(struct qcow2 *q, const struct image_open_options *o);
 
 #endif

@@ -175,20 +175,15 @@ static int open_source(struct convert *convert, const struct cli *cli,
 		.share = cli_has(cli, 'U'),
 	};
 	const char *mode = cli_value(cli, 'T');
-	const char *wanted = cli_value(cli, 'l');
-	char *snapshot = NULL;
+	struct qimg_snapshot snapshot;
 
-	if (mode && !qimg_cache_parse(mode, &open.cache))
+	if ((mode && !qimg_cache_parse(mode, &open.cache)) ||
+	    !qimg_snapshot_parse(cli_value(cli, 'l'), &snapshot))
 		return 1;
-	if (wanted) {
-		snapshot = qimg_snapshot_name(wanted);
-		if (!snapshot)
-			return 1;
-	}
-	open.snapshot = snapshot;
+	open.snapshot = &snapshot;
 	source->name = name;
 	source->image = qimg_open(&open);
-	free(snapshot);
+	qimg_snapshot_deinit(&snapshot);
 	if (!source->image)
 		return 1;
 	convert->source_count++;

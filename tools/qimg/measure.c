@@ -67,8 +67,8 @@ static int take_size(const struct cli *cli, struct format_request *request)
 	return 0;
 }
 
-static int open_source(const struct cli *cli, const char *snapshot,
-		       struct image **ret)
+static int open_source(const struct cli *cli,
+		       const struct qimg_snapshot *snapshot, struct image **ret)
 {
 	const struct qimg_open open = {
 		.name = cli->operands[0],
@@ -142,7 +142,7 @@ static int take_format(const struct cli *cli, struct format_request *ret)
 }
 
 static int measure_all(const struct cli *cli, struct format_request *request,
-		       const char *snapshot, bool json)
+		       const struct qimg_snapshot *snapshot, bool json)
 {
 	struct image *source = NULL;
 	int status = take_size(cli, request);
@@ -161,9 +161,8 @@ static int measure_all(const struct cli *cli, struct format_request *request,
 
 static int run(const struct cli *cli)
 {
-	const char *wanted = cli_value(cli, 'l');
 	struct format_request request;
-	char *snapshot = NULL;
+	struct qimg_snapshot snapshot;
 	int json = output_format(cli);
 	int status;
 
@@ -172,12 +171,11 @@ static int run(const struct cli *cli)
 	status = take_format(cli, &request);
 	if (status >= 0)
 		return status;
-	if (wanted)
-		snapshot = qimg_snapshot_name(wanted);
-	status = wanted && !snapshot
-			 ? 1
-			 : measure_all(cli, &request, snapshot, json == 1);
-	free(snapshot);
+	status = 1;
+	if (qimg_snapshot_parse(cli_value(cli, 'l'), &snapshot)) {
+		status = measure_all(cli, &request, &snapshot, json == 1);
+		qimg_snapshot_deinit(&snapshot);
+	}
 	format_request_deinit(&request);
 	return status;
 }

@@ -446,7 +446,6 @@ struct image *qimg_open(const struct qimg_open *open)
 		.writable_depth = open->writable_depth,
 		.allowed = everywhere,
 		.remote = &nbd_remote,
-		.snapshot = open->snapshot,
 		.check = open->check,
 		.share = open->share,
 		.secrets = chosen,
@@ -460,6 +459,11 @@ struct image *qimg_open(const struct qimg_open *open)
 	}
 	if (!parse_name(open->name, open->image_opts, &options, &faults))
 		return NULL;
+	if (open->snapshot) {
+		request.snapshot = open->snapshot->any;
+		request.snapshot_id = open->snapshot->id;
+		request.snapshot_name = open->snapshot->name;
+	}
 	if (check_settings(&options, open->name) &&
 	    choose_secrets(&options, open->no_key, chosen)) {
 		request.format = format_of(&options, open->format);
@@ -475,39 +479,42 @@ struct image *qimg_open(const struct qimg_open *open)
 	return image;
 }
 
-/* The id is only one snapshot's. */
-static const char *id_or_name(const struct image_options *options)
+static bool check_snapshot(const struct image_options *options)
 {
-	static const char *const names[] = {"snapshot.id", "snapshot.name",
-					    NULL};
-
 	for (size_t i = 0; i < options->count; i++) {
 		const char *name = options->settings[i].name;
 
-		if (strcmp(name, names[0]) != 0 &&
-		    strcmp(name, names[1]) != 0) {
-			cli_error("Invalid parameter '%s'", name);
-			return NULL;
-		}
+		if (strcmp(name, "snapshot.id") == 0 ||
+		    strcmp(name, "snapshot.name") == 0)
+			continue;
+		cli_error("Invalid parameter '%s'", name);
+		return false;
 	}
-	return first_of(options, names);
+	return true;
 }
 
-char *qimg_snapshot_name(const char *text)
+bool qimg_snapshot_parse(const char *text, struct qimg_snapshot *ret)
 {
-	struct image_options options = {0};
-	const char *chosen = text;
-	char *name;
-
-	if (strncmp(text, "snapshot.", 9) == 0)
-		chosen = image_options_parse(&options, text, NULL)
-				 ? NULL
-				 : id_or_name(&options);
-	name = chosen ? strdup(chosen) : NULL;
-	if (!name)
+	*ret = (struct qimg_snapshot){0};
+	if (!text || strncmp(text, "snapshot.", 9) != 0) {
+		ret->any = text;
+		return true;
+	}
+	if (image_options_parse(&ret->options, text, NULL) ||
+	    !check_snapshot(&ret->options)) {
 		cli_error("Failed in parsing snapshot param '%s'", text);
-	image_options_deinit(&options);
-	return name;
+		qimg_snapshot_deinit(ret);
+		return false;
+	}
+	ret->id = image_options_string(&ret->options, "snapshot.id", NULL);
+	ret->name = image_options_string(&ret->options, "snapshot.name", NULL);
+	return true;
+}
+
+void qimg_snapshot_deinit(struct qimg_snapshot *snapshot)
+{
+	image_options_deinit(&snapshot->options);
+	*snapshot = (struct qimg_snapshot){0};
 }
 
 bool qimg_close(struct image *image, const char *name)

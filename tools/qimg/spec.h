@@ -9,6 +9,7 @@
 #define QIMG_SPEC_H
 
 #include "image/open.h"
+#include "image/option.h"
 #include "tools/qimg/cli.h"
 
 /* Keys of options that several sub-commands share. */
@@ -67,6 +68,14 @@ bool qimg_cache_parse(const char *mode, struct qimg_cache *ret);
 /* The name of mode number @i, from 0; NULL after the last one. */
 const char *qimg_cache_name(size_t i);
 
+/* As -l names one: see image_open_options. */
+struct qimg_snapshot {
+	const char *any;
+	const char *id;
+	const char *name;
+	struct image_options options; /* which the texts belong to */
+};
+
 struct qimg_open {
 	const char *name;   /* as it was typed */
 	const char *format; /* -f, or NULL */
@@ -77,7 +86,7 @@ struct qimg_open {
 	bool check;		 /* see image_open_options */
 	bool share;		 /* -U */
 	bool no_key;		 /* metadata only: no secret is needed */
-	const char *snapshot;
+	const struct qimg_snapshot *snapshot; /* or NULL */
 	struct qimg_cache cache;
 	const char *wanted_by; /* named first if it cannot be opened, or NULL */
 };
@@ -116,10 +125,11 @@ char *qimg_path_below(const struct image *top, const char *path,
 		      unsigned depth);
 
 /*
- * The snapshot that @text, of -l, means: a name or an id, or
- * "snapshot.id=ID,snapshot.name=NAME". To be freed; NULL with a message.
+ * @text, of -l, is an id or a name, or "snapshot.id=ID,snapshot.name=NAME", and
+ * borrowed until qimg_snapshot_deinit. NULL: none. False, with a message.
  */
-char *qimg_snapshot_name(const char *text);
+bool qimg_snapshot_parse(const char *text, struct qimg_snapshot *ret);
+void qimg_snapshot_deinit(struct qimg_snapshot *snapshot);
 
 /* Closes; a message and false if what was written could not be made stable. */
 bool qimg_close(struct image *image, const char *name);
