@@ -65,12 +65,17 @@ static int compare(struct convert *convert, struct convert_source *source,
 		start(&sides[0], source->executor, from, there);
 		wait_for(convert, &sides[0]);
 	}
-	if (sides[0].result < 0 || sides[1].result < 0)
-		return cli_error(
-			"--verify: error while reading the %s at "
-			"byte %" PRIu64 ": %s",
-			sides[0].result < 0 ? "source" : "target", at,
-			strerror(-MIN(sides[0].result, sides[1].result)));
+	if (sides[0].result < 0 || sides[1].result < 0) {
+		bool from_source = sides[0].result < 0;
+
+		return cli_error("--verify: error while reading the %s at "
+				 "byte %" PRIu64 ": %s",
+				 from_source ? "source" : "target", at,
+				 qimg_image_reason(from_source
+							   ? source->image
+							   : convert->target,
+						   sides[!from_source].result));
+	}
 	if (memcmp(sides[0].buffer, sides[1].buffer, bytes) != 0)
 		return cli_error("--verify: source and target differ within "
 				 "%" PRIu64 " bytes from byte %" PRIu64,
