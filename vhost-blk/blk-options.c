@@ -250,6 +250,12 @@ static int set_allow_file(struct parser *parser)
 	return 0;
 }
 
+static int set_key_file(struct parser *parser)
+{
+	parser->options->key_file = parser->value;
+	return 0;
+}
+
 static int set_logical_block_size(struct parser *parser)
 {
 	return parse_block(parser, &parser->options->logical_block_bytes);
@@ -315,11 +321,13 @@ static const struct option_row rows[] = {
 	 "connect to a front-end that listens at --socket-path"},
 	{"blk-file", "IMAGE", set_image, "the image to serve"},
 	{"format", "FORMAT", set_format,
-	 "raw (default), qcow2, vmdk, or probe to guess from the image"},
+	 "raw (default), qcow2, vmdk, luks, or probe to guess from the image"},
 	{"read-only", NULL, set_read_only, "serve it read-only"},
 	{"range", "OFFSET:LENGTH", set_range, "serve this slice of the file"},
 	{"allow-file", "PATH", set_allow_file,
 	 "file or folder that the image may name; may be repeated"},
+	{"key-file", "PATH", set_key_file,
+	 "the passphrase of an encrypted image; /dev/fd/N: a descriptor"},
 	{"num-queues", "N", set_num_queues, "virtqueues to offer (8)"},
 	{"threads", "N", set_threads, "threads that serve them (1)"},
 	{"cache", "none|writeback|writethrough", set_cache,

@@ -44,8 +44,9 @@ struct blk_options {
 	int fd; /* -1: not given */
 	bool connect;
 	const char *image;
-	const char *format; /* NULL: not given */
-	const char *serial; /* NULL: not given */
+	const char *format;   /* NULL: not given */
+	const char *serial;   /* NULL: not given */
+	const char *key_file; /* NULL: not given */
 	bool read_only;
 	bool sandbox;
 	bool verbose;

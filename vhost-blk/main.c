@@ -17,9 +17,11 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "image/luks.h"
 #include "image/open.h"
 #include "qcow2/qcow2.h"
 #include "vhost-blk/blk-device.h"
+#include "vhost-blk/blk-key.h"
 #include "vhost-blk/blk-options.h"
 #include "vhost-blk/blk-sandbox.h"
 #include "vhost-blk/notify.h"
@@ -82,9 +84,13 @@ static void session_changed(void *arg, bool connected)
 		daemon->ending = true;
 }
 
-static int open_image(struct daemon *daemon)
+static int open_with_key(struct daemon *daemon, const struct blk_key *key)
 {
 	const struct blk_options *options = &daemon->options;
+	const struct image_secret secrets[] = {
+		{.id = "key", .data = key->bytes, .bytes = key->length},
+		{0},
+	};
 	const struct image_open_request request = {
 		.path = options->image,
 		.format = options->format,
@@ -94,6 +100,7 @@ static int open_image(struct daemon *daemon)
 		.length = options->range_length,
 		.cache_bytes = options->cache_bytes,
 		.allowed = options->allowed,
+		.secrets = secrets,
 	};
 	char *error = NULL;
 	char *hint = NULL;
@@ -116,6 +123,24 @@ static int open_image(struct daemon *daemon)
 		log_warning("%s", hint);
 	free(error);
 	free(hint);
+	return err;
+}
+
+/* The key is in memory no longer than it takes to open the image. */
+static int open_image(struct daemon *daemon)
+{
+	const char *file = daemon->options.key_file;
+	struct blk_key key = {0};
+	int err = file ? blk_key_read(file, &key) : 0;
+
+	if (err) {
+		log_error("--key-file=%s: %s", file,
+			  err == -EINVAL ? "a passphrase has 1 to 65536 bytes"
+					 : strerror(-err));
+		return err;
+	}
+	err = open_with_key(daemon, &key);
+	blk_key_deinit(&key);
 	return err;
 }
 
@@ -324,6 +349,7 @@ int main(int argc, char **argv)
 	}
 	if (daemon.options.verbose)
 		log_set_level(LOG_LEVEL_DEBUG);
+	image_register_format(&luks_format);
 	image_register_format(&qcow2_format);
 	image_register_format(&vmdk_format);
 	return serve(&daemon);

@@ -42,6 +42,13 @@ static void everything_has_a_default_but_socket_and_image(void **state)
 	assert_int_equal(options.logical_block_bytes, 512);
 	assert_int_equal(options.physical_block_bytes, 4096);
 	assert_null(options.allowed[0]);
+	assert_null(options.key_file);
+}
+
+static void a_key_is_named_by_its_file(void **state)
+{
+	assert_int_equal(PARSE("--key-file=/run/key"), 0);
+	assert_string_equal(options.key_file, "/run/key");
 }
 
 static void image_is_required(void **state)
@@ -206,6 +213,7 @@ int main(void)
 		cmocka_unit_test(block_sizes_are_powers_of_two_in_order),
 		cmocka_unit_test(
 			serial_longer_than_the_driver_can_read_is_refused),
+		cmocka_unit_test(a_key_is_named_by_its_file),
 		cmocka_unit_test(allowed_files_pile_up_to_a_limit),
 		cmocka_unit_test(rates_of_zero_are_refused),
 		cmocka_unit_test(two_sockets_are_refused),
