@@ -299,14 +299,18 @@ static void metadata_read(struct executor_transfer *transfer, int result)
 	struct executor *executor = transfer->executor;
 	struct executor_request *request = transfer->owner;
 
+	request->pending--;
+	if (result < 0 && request->result == 0)
+		request->result = result;
+	/*
+	 * Before those that waited for it to be read: they came later, and
+	 * writes get their places in this order.
+	 */
+	request_list_push(&executor->runnable, request);
 	executor_calls_image(executor);
 	image_provide(transfer->image, &transfer->extent, result);
 	executor_called_image(executor);
 	executor_give_transfer(transfer);
-	request->pending--;
-	if (result < 0 && request->result == 0)
-		request->result = result;
-	request_list_push(&executor->runnable, request);
 }
 
 static enum step need_extent(struct executor_request *request,

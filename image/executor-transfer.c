@@ -12,6 +12,10 @@
 
 _Alignas(4096) char executor_zeroes[ZEROES_BYTES];
 
+enum {
+	MIN_HOLE_BYTES = 65536,
+};
+
 void transfer_set_iov(struct executor_transfer *transfer, struct iov_cursor at,
 		      uint64_t bytes)
 {
@@ -259,6 +263,15 @@ static bool shares_blocks(const struct executor_transfer *transfer)
 			   transfer->file->store->alignment);
 }
 
+/*
+ * Where zeroes can only be had by a hole, a small one saves little and makes a
+ * file look sparse that is not.
+ */
+static bool is_small_hole(const struct executor_transfer *transfer)
+{
+	return transfer->file->no_zero_range && transfer->left < MIN_HOLE_BYTES;
+}
+
 static void run_allocate(struct executor_transfer *transfer)
 {
 	struct executor_file *file = transfer->file;
@@ -266,7 +279,8 @@ static void run_allocate(struct executor_transfer *transfer)
 	if (file->fd < 0)
 		executor_store_allocate(transfer);
 	else if (transfer->kind == TRANSFER_ZERO &&
-		 (file->no_punch || shares_blocks(transfer)))
+		 (file->no_punch || shares_blocks(transfer) ||
+		  is_small_hole(transfer)))
 		transfer_write_zeroes(transfer);
 	else
 		submit_fallocate(transfer);

@@ -522,6 +522,9 @@ static int make_slots(struct copy *copy)
 		MAX((uint64_t)CONVERT_PIECE_BYTES, convert_unit(convert));
 
 	copy->slot_count = MAX(convert->slots, (unsigned)CONVERT_MIN_SLOTS);
+	/* What is wrong is told in order, and a broken disk is no faster. */
+	if (convert->salvage)
+		copy->slot_count = 1;
 	copy->buffers_bytes = copy->slot_count * bytes;
 	copy->buffers = mmap(NULL, copy->buffers_bytes, PROT_READ | PROT_WRITE,
 			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -532,6 +535,24 @@ static int make_slots(struct copy *copy)
 		copy->slots[i].buffer = copy->buffers + i * bytes;
 	}
 	return 0;
+}
+
+/*
+ * What a broken source does not tell of itself is said before any of its data is
+ * read, as qemu-img does; and then once more where it matters.
+ */
+static void look_ahead(struct convert *convert)
+{
+	struct convert_walk walk = {
+		.convert = convert,
+		.at = convert->begin_bytes,
+	};
+	struct convert_piece piece;
+
+	do
+		if (convert_walk_next(&walk, &piece))
+			return;
+	while (piece.kind != CONVERT_END);
 }
 
 int convert_copy(struct convert *convert)
@@ -549,6 +570,8 @@ int convert_copy(struct convert *convert)
 		free(copy);
 		return 1;
 	}
+	if (convert->salvage && !convert->from_stdin)
+		look_ahead(convert);
 	for (pump(copy); is_busy(copy); pump(copy))
 		loop_wait(convert->loop, TICK_NS);
 	if (copy->status == 0)

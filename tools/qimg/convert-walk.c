@@ -4,6 +4,9 @@
  * begin and end at a unit of the target, so that no two pieces share a cluster.
  * A cluster of which a part only is zero is data.
  */
+#include <errno.h>
+#include <inttypes.h>
+
 #include "base/bytes.h"
 #include "image/block-status.h"
 #include "tools/qimg/convert.h"
@@ -68,8 +71,12 @@ static int look(struct convert_walk *walk)
 		err = block_status_next(source->image, offset, size - offset,
 					&s);
 	/* Damaged metadata: the copy will say so, or salvage what it can. */
-	if (err && !convert->salvage)
+	if (err == -EAGAIN || (err && !convert->salvage))
 		return err;
+	if (err)
+		cli_warning("error while reading block status at offset "
+			    "%" PRIu64 ": %s",
+			    offset, qimg_image_reason(source->image, err));
 	if (err)
 		s = (struct block_status){
 			.offset = offset,
