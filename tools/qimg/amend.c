@@ -63,7 +63,7 @@ static int failed(struct image *image, const char *name, int err)
 	if (why && *why)
 		return cli_error("%s", why);
 	return qimg_image_error(image, name, err,
-				"Error while amending options");
+				"its options cannot be changed");
 }
 
 static int amend(const struct cli *cli, struct image *image, const char *name)
