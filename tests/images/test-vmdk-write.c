@@ -242,9 +242,15 @@ static void what_is_wrong_is_refused_by_name(void **state)
 int main(int argc, char **argv)
 {
 	struct CMUnitTest tests[ARRAY_SIZE(kinds) + 2];
+	char path[4096];
 	size_t count = 0;
 	int failed;
 
+	if (argc < 2 || !realpath(argv[1], path)) {
+		fprintf(stderr, "usage: %s QIMG\n", argv[0]);
+		return 1;
+	}
+	qimg = path;
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
 		tests[count++] = (struct CMUnitTest){
 			.name = kinds[i].name,
@@ -255,7 +261,6 @@ int main(int argc, char **argv)
 		(struct CMUnitTest)cmocka_unit_test(conversions_are_the_same);
 	tests[count++] = (struct CMUnitTest)cmocka_unit_test(
 		what_is_wrong_is_refused_by_name);
-	qimg = argc > 1 ? argv[1] : "qimg";
 	image_register_format(&vmdk_format);
 	scratch_prefer_memory();
 	scratch_enter("qemu-img");
