@@ -156,7 +156,9 @@ int qcow2_snapshot_table_read(struct qcow2 *q,
 	size_t end = 0;
 	int err = 0;
 
-	/* So many that a file can claim are few enough to hold. */
+	/* An image that is to be checked is opened with any number of them. */
+	if (count > QCOW2_MAX_SNAPSHOTS)
+		return qcow2_corrupt(q, "more than 65536 snapshots");
 	r.table.all = calloc((size_t)count + 1, sizeof(*r.table.all));
 	if (!r.table.all)
 		return -ENOMEM;
