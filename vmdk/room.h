@@ -44,7 +44,7 @@ int vmdk_room_take(struct vmdk *v, struct vmdk_part *part, uint64_t grain,
 uint64_t vmdk_room_limit(const struct vmdk *v, const struct vmdk_part *part,
 			 uint64_t grain, uint64_t count);
 
-/* Entry @index of @block, the table of @grain; and the same recorded. */
+/* Sets entry @index of @block, the table of @grain; _change records it, too. */
 void vmdk_table_change(struct vmdk *v, const struct vmdk_part *part,
 		       uint64_t grain, struct metacache_block *block,
 		       uint32_t index, uint32_t entry);

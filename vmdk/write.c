@@ -19,6 +19,29 @@ static int done(const struct vmdk_ask *ask, uint64_t grains,
 	return 0;
 }
 
+/* It reads as zeroes already, and nothing is to be said or written. */
+static bool is_idle(const struct vmdk *v, const struct vmdk_ask *ask,
+		    bool zeroes)
+{
+	return ask->op == IMAGE_DISCARD ||
+	       (ask->op == IMAGE_ZERO && (zeroes || !vmdk_is_backed(v)));
+}
+
+/*
+ * Fewer of @grains, if the journal has no room for all. False: for none, or the
+ * cache has none; *@ret is the answer.
+ */
+static bool has_room(const struct vmdk *v, uint64_t *grains,
+		     struct image_extent *ret)
+{
+	while (*grains > 1 && !vmdk_journal_has_room(v, *grains))
+		*grains /= 2;
+	if (!vmdk_is_full(v) && vmdk_journal_has_room(v, *grains))
+		return true;
+	vmdk_answer_full(v, ret);
+	return false;
+}
+
 /* Where the last of @grains ends, of the part's bytes. */
 static uint64_t end_of(const struct vmdk_ask *ask, uint64_t grains)
 {
@@ -40,17 +63,9 @@ static int allocate(struct vmdk *v, const struct vmdk_ask *ask,
 		*ret = (struct image_extent){.kind = IMAGE_BUSY};
 		return 0;
 	}
-	if (vmdk_is_full(v)) {
-		vmdk_answer_full(v, ret);
-		return 0;
-	}
 	grains = MIN(grains, most);
-	while (grains > 1 && !vmdk_journal_has_room(v, grains))
-		grains /= 2;
-	if (!vmdk_journal_has_room(v, grains)) {
-		vmdk_answer_full(v, ret);
+	if (!has_room(v, &grains, ret))
 		return 0;
-	}
 	length = vmdk_ask_bytes(ask, grains);
 	err = vmdk_room_take(v, part, ask->grain, (uint32_t)grains, table,
 			     &ticket, &host);
@@ -83,12 +98,8 @@ static bool mark_zeroes(struct vmdk *v, const struct vmdk_ask *ask,
 		grains--;
 	if (grains == 0)
 		return false;
-	while (grains > 1 && !vmdk_journal_has_room(v, grains))
-		grains /= 2;
-	if (vmdk_is_full(v) || !vmdk_journal_has_room(v, grains)) {
-		vmdk_answer_full(v, ret);
+	if (!has_room(v, &grains, ret))
 		return true;
-	}
 	for (uint32_t i = 0; i < grains; i++)
 		vmdk_table_change(v, ask->part, ask->grain + i, table->block,
 				  table->index + i, VMDK_GTE_ZEROES);
@@ -106,8 +117,7 @@ static int change_absent(struct vmdk *v, const struct vmdk_ask *ask,
 		*ret = (struct image_extent){.kind = IMAGE_BUSY};
 		return 0;
 	}
-	if (ask->op == IMAGE_DISCARD ||
-	    (ask->op == IMAGE_ZERO && (zeroes || !vmdk_is_backed(v))))
+	if (is_idle(v, ask, zeroes))
 		return done(ask, grains, ret);
 	if (ask->op == IMAGE_ZERO && mark_zeroes(v, ask, table, grains, ret))
 		return 0;
@@ -140,8 +150,7 @@ int vmdk_change_absent(struct vmdk *v, const struct vmdk_ask *ask,
 {
 	int err;
 
-	if (ask->op == IMAGE_DISCARD ||
-	    (ask->op == IMAGE_ZERO && !vmdk_is_backed(v)))
+	if (is_idle(v, ask, false))
 		return done(ask, grains, ret);
 	if (vmdk_is_full(v)) {
 		vmdk_answer_full(v, ret);

@@ -224,7 +224,4 @@ void convert_walk_give_back(struct convert_walk *walk,
 	walk->at = piece->offset + done;
 	walk->known.length = 0;
 	walk->plain_until = piece->offset + piece->length;
-	/* The piece may have been the last of its source. */
-	while (walk->convert->sources[walk->source].start > walk->at)
-		walk->source--;
 }
