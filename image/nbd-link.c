@@ -50,8 +50,11 @@ static void wait_for_owner(const struct nbd_link *link)
 
 static bool is_over(struct nbd_link *link)
 {
+	eventfd_t count;
 	bool over;
 
+	/* First, so that a word that comes after it wakes the next wait. */
+	(void)eventfd_read(link->wake_fd, &count);
 	pthread_mutex_lock(&link->lock);
 	over = link->ending;
 	pthread_mutex_unlock(&link->lock);
@@ -75,10 +78,8 @@ static void take_leave(struct nbd_link *link)
 static void *work(void *arg)
 {
 	struct nbd_link *link = arg;
-	eventfd_t count;
 
 	while (!is_over(link)) {
-		(void)eventfd_read(link->wake_fd, &count);
 		nbd_command_begin_all(link);
 		if (link->handle && !is_alive(link)) {
 			nbd_command_break_off(link, -ENOTCONN,
