@@ -11,6 +11,7 @@ struct flat_store {
 	struct store store;
 	char *data;
 	uint64_t capacity;
+	uint64_t window; /* 0: all of it */
 };
 
 static struct flat_store *to_flat(struct store *store)
@@ -24,6 +25,8 @@ static int flat_read(struct store *store, uint64_t offset, void *ret_data,
 	struct flat_store *flat = to_flat(store);
 	uint64_t there = 0;
 
+	if (flat->window)
+		offset %= flat->window;
 	if (offset < flat->capacity)
 		there = MIN(flat->capacity - offset, (uint64_t)length);
 	memcpy(ret_data, flat->data + offset, there);
@@ -110,4 +113,9 @@ int flat_store_new(uint64_t capacity_bytes, struct store **ret_store)
 	};
 	*ret_store = &flat->store;
 	return 0;
+}
+
+void flat_store_fold(struct store *store, uint64_t window_bytes)
+{
+	to_flat(store)->window = window_bytes;
 }
