@@ -12,15 +12,22 @@
 #include "base/barrier.h"
 #include "base/bytes.h"
 
+enum {
+	/* The copy of so much takes far longer than the call that asks for it. */
+	LARGE_BYTES = 65536,
+};
+
 /* One side collects while the other is carried out. */
 struct side {
 	struct iocb iocbs[INLINE_BATCH_MAX];
 	struct iocb *pointers[INLINE_BATCH_MAX];
 	unsigned count;
+	uint64_t bytes; /* of all of them */
 };
 
 struct inline_batch {
-	aio_context_t context;
+	aio_context_t context; /* 0: not made yet, or there is none to be had */
+	bool no_context;
 	struct side sides[2];
 	unsigned adding; /* which side inline_batch_add fills */
 	bool running;	 /* a done function may end up in a run again */
@@ -60,12 +67,6 @@ int inline_batch_new(struct inline_batch **ret_batch)
 
 	if (!batch)
 		return -ENOMEM;
-	if (syscall(SYS_io_setup, INLINE_BATCH_MAX, &batch->context) < 0) {
-		int err = -errno;
-
-		free(batch);
-		return err;
-	}
 	for (size_t s = 0; s < ARRAY_SIZE(batch->sides); s++) {
 		struct side *side = &batch->sides[s];
 
@@ -80,7 +81,8 @@ void inline_batch_free(struct inline_batch *batch)
 {
 	if (!batch)
 		return;
-	syscall(SYS_io_destroy, batch->context);
+	if (batch->context)
+		syscall(SYS_io_destroy, batch->context);
 	free(batch);
 }
 
@@ -92,6 +94,8 @@ bool inline_batch_add(struct inline_batch *batch, int fd, bool write,
 
 	if (side->count == INLINE_BATCH_MAX)
 		return false;
+	for (unsigned i = 0; i < iov_count; i++)
+		side->bytes += iov[i].iov_len;
 	side->iocbs[side->count++] = (struct iocb){
 		.aio_data = (uintptr_t)op,
 		.aio_lio_opcode = write ? IOCB_CMD_PWRITEV : IOCB_CMD_PREADV,
@@ -103,7 +107,6 @@ bool inline_batch_add(struct inline_batch *batch, int fd, bool write,
 	return true;
 }
 
-/* One transfer costs less as a plain call than as a batch of one. */
 static void run_plain(const struct iocb *iocb)
 {
 	struct loop_op *op = (struct loop_op *)(uintptr_t)iocb->aio_data;
@@ -154,17 +157,36 @@ static unsigned submit(struct inline_batch *batch, struct side *side,
 	return taken > 0 ? taken : 0;
 }
 
+/*
+ * The context is made when it is wanted first: to end one costs some 20 ms of
+ * waiting, a tenth of what a whole conversion may take.
+ */
+static bool has_context(struct inline_batch *batch)
+{
+	if (!batch->context && !batch->no_context)
+		batch->no_context = syscall(SYS_io_setup, INLINE_BATCH_MAX,
+					    &batch->context) < 0;
+	return !batch->no_context;
+}
+
+/* One transfer, or a large one, costs less as a plain call than in a batch. */
+static bool is_worth_it(const struct side *side)
+{
+	return side->count > 1 && side->bytes / side->count < LARGE_BYTES;
+}
+
 static void run_side(struct inline_batch *batch, struct side *side)
 {
+	bool batched = is_worth_it(side) && has_context(batch);
 	unsigned at = 0;
 
 	while (at < side->count) {
 		unsigned taken = 0;
 
-		if (side->count - at > 1)
+		if (batched && side->count - at > 1)
 			taken = submit(batch, side, at);
 		if (taken == 0) {
-			/* One alone, or one that the kernel did not take. */
+			/* Or one that the kernel did not take. */
 			run_plain(&side->iocbs[at++]);
 			continue;
 		}
@@ -194,6 +216,7 @@ unsigned inline_batch_run(struct inline_batch *batch)
 	batch->adding ^= 1;
 	run_side(batch, side);
 	side->count = 0;
+	side->bytes = 0;
 	batch->running = false;
 	return count;
 }

@@ -30,7 +30,7 @@ struct inline_batch;
 /* True if @fd is a file whose pages are its storage (fstatfs(2)). */
 bool inline_batch_suits(int fd);
 
-/* A negative errno where the kernel lacks native AIO: use io_uring then. */
+/* 0 or -ENOMEM. Where the kernel lacks native AIO, transfers go one by one. */
 int inline_batch_new(struct inline_batch **ret_batch);
 void inline_batch_free(struct inline_batch *batch); /* accepts NULL */
 

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -79,6 +80,45 @@ static void every_batch_size_transfers_all_and_reports_each_once(void **state)
 	assert_int_equal(inline_batch_run(batch), 0);
 	inline_batch_free(batch);
 	close(fd);
+}
+
+/* They go one by one, in their order, each with its own result. */
+static void large_transfers_are_done_as_small_ones(void **state)
+{
+	enum {
+		LARGE = 1 << 20,
+		COUNT = 3,
+	};
+	char *from = malloc(COUNT * LARGE), *to = calloc(COUNT, LARGE);
+	struct inline_batch *batch;
+	int fd = memory_file();
+
+	assert_int_equal(inline_batch_new(&batch), 0);
+	for (size_t i = 0; i < COUNT * LARGE; i++)
+		from[i] = (char)(i * 7 / 3);
+	for (unsigned write = 1; write <= 1; write--) {
+		for (unsigned i = 0; i < COUNT; i++) {
+			char *part = (write ? from : to) + i * LARGE;
+
+			transfers[i] = (struct transfer){
+				.op.done = transfer_done,
+				.iov = {part, LARGE},
+			};
+			assert_true(inline_batch_add(
+				batch, fd, write, &transfers[i].iov, 1,
+				(uint64_t)i * LARGE, &transfers[i].op));
+		}
+		assert_int_equal(inline_batch_run(batch), COUNT);
+		for (unsigned i = 0; i < COUNT; i++) {
+			assert_int_equal(transfers[i].calls, 1);
+			assert_int_equal(transfers[i].result, LARGE);
+		}
+	}
+	assert_memory_equal(from, to, COUNT * LARGE);
+	inline_batch_free(batch);
+	close(fd);
+	free(from);
+	free(to);
 }
 
 static void full_batch_takes_no_more(void **state)
@@ -176,6 +216,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(
 			every_batch_size_transfers_all_and_reports_each_once),
+		cmocka_unit_test(large_transfers_are_done_as_small_ones),
 		cmocka_unit_test(full_batch_takes_no_more),
 		cmocka_unit_test(failure_of_one_leaves_the_others_alone),
 		cmocka_unit_test(completion_may_add_to_the_next_run),

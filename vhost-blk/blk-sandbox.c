@@ -20,6 +20,7 @@ static const char *const names[] = {
 	/* the rings */
 	"io_uring_enter",
 	"io_uring_register",
+	"io_setup", /* at the first batch */
 	"io_submit",
 	"io_getevents",
 	"io_pgetevents",
