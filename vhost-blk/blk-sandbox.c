@@ -20,8 +20,9 @@ static const char *const names[] = {
 	/* the rings */
 	"io_uring_enter",
 	"io_uring_register",
-	"io_setup", /* at the first batch */
-	"io_submit",
+	"io_setup",  /* at the first batch */
+	"io_submit", /* and of vhost/doorbell.c, as the next two */
+	"vmsplice",
 	"io_getevents",
 	"io_pgetevents",
 	"io_destroy",

@@ -23,6 +23,8 @@ static const char *const fault_names[NET_FAULTS] = {
 	[NET_FAULT_NO_BUFFER] = "no-buffer",
 	[NET_FAULT_SMALL_BUFFER] = "small-buffer",
 	[NET_FAULT_LOST_MEMORY] = "lost-memory",
+	[NET_FAULT_RECOVERED] = "recovered",
+	[NET_FAULT_DISABLED] = "disabled",
 };
 
 const char *net_fault_name(enum net_fault fault)

@@ -46,6 +46,8 @@ enum net_fault {
 	NET_FAULT_NO_BUFFER,	/* the receiver offers none */
 	NET_FAULT_SMALL_BUFFER, /* the receiver's are too short for it */
 	NET_FAULT_LOST_MEMORY,	/* guest memory went away in the middle */
+	NET_FAULT_RECOVERED,	/* a killed process may have sent it already */
+	NET_FAULT_DISABLED,	/* the queue is switched off */
 	NET_FAULTS,
 };
 

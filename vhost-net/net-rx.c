@@ -28,6 +28,10 @@ static enum net_fault take_frame(const struct net_rx *rx,
 				 const struct virtq_chain *chain,
 				 struct net_rx_frame *frame)
 {
+	/* What is in the in-flight region was under way when we were killed:
+	 * a frame may be lost, but not come twice. */
+	if (chain->recovered)
+		return NET_FAULT_RECOVERED;
 	/* 5.1.6.2: the driver offers nothing to write to. */
 	if (chain->in_count > 0 || chain->out_bytes < rx->header_bytes)
 		return NET_FAULT_LAYOUT;
@@ -89,5 +93,22 @@ void net_rx_done(struct net_rx *rx)
 	for (unsigned i = 0; i < rx->count; i++)
 		virtq_put(rx->vq, &rx->chains[i], 0);
 	rx->count = 0;
+	virtq_flush(rx->vq);
+}
+
+void net_rx_discard(struct net_rx *rx, unsigned max)
+{
+	struct virtq_chain *chain = &rx->chains[0];
+
+	while (max-- > 0) {
+		int err;
+
+		chain->iov = rx->iov;
+		chain->iov_max = NET_MAX_SEGMENTS;
+		err = virtq_get(rx->vq, chain);
+		if (err && err != VIRTQ_E_TOO_LONG)
+			break;
+		drop(rx, chain, NET_FAULT_DISABLED);
+	}
 	virtq_flush(rx->vq);
 }

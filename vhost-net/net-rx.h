@@ -66,6 +66,12 @@ unsigned net_rx_burst(struct net_rx *rx, unsigned max);
 /* Gives all chains of the burst back and publishes them. Notify afterwards. */
 void net_rx_done(struct net_rx *rx);
 
+/*
+ * Takes up to @max frames off a queue that is switched off and gives them back
+ * at once, counted. virtio 1.2, 5.1.6; vhost-user, "Ring states".
+ */
+void net_rx_discard(struct net_rx *rx, unsigned max);
+
 /* Of a vhost-user-net device of today: VERSION_1 only. */
 static inline uint16_t net_header_bytes(uint64_t features)
 {

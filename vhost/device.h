@@ -61,6 +61,19 @@ struct vhost_device_ops {
 	int (*set_config)(struct vhost_device *device, uint32_t offset,
 			  const void *data, uint32_t size, uint32_t flags);
 
+	/*
+	 * NET_SET_MTU: what the front-end will tell the driver. A negative
+	 * errno if the network behind the device has less. With NET_MTU among
+	 * the protocol features.
+	 */
+	int (*set_mtu)(struct vhost_device *device, uint64_t mtu);
+
+	/*
+	 * SEND_RARP: the guest has moved here, and its driver will not say so
+	 * itself. With RARP among the protocol features.
+	 */
+	int (*send_rarp)(struct vhost_device *device, const uint8_t mac[6]);
+
 	/* SET_STATUS; may be NULL. */
 	void (*set_status)(struct vhost_device *device, uint8_t status);
 
@@ -85,7 +98,10 @@ struct vhost_device {
 	uint64_t features; /* virtio bits and VHOST_F_LOG_ALL */
 	uint64_t protocol_features; /* see vhost/protocol.h; the session adds
 				     * and removes nothing */
-	uint16_t num_queues;
+	uint16_t num_queues;	    /* virtqueues */
+	/* Of which so many make one of what GET_QUEUE_NUM counts: a network
+	 * device has pairs. 0: 1. */
+	uint16_t queues_per_unit;
 	uint32_t config_size;	    /* bytes of configuration space */
 	size_t inflight_area_bytes; /* wanted; 0: none */
 };

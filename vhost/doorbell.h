@@ -6,16 +6,23 @@
  * Ringing never blocks, never raises SIGPIPE, and never fails: a doorbell that
  * cannot take another ring is already rung.
  *
- * One hole is known: O_NONBLOCK belongs to the front-end as well, and an eventfd
- * knows no other way of not waiting. A front-end that clears it later and fills
- * the counter holds up the thread that rings, until somebody reads the eventfd.
+ * O_NONBLOCK is no help with that: it belongs to the open file, which the
+ * front-end shares and may change between any look of ours and the write. So
+ * an eventfd is not written to. The kernel signals it, as the completion of an
+ * asynchronous read of nothing (io_submit(2), IOCB_FLAG_RESFD): that adds to
+ * the count, or leaves it at its end, and waits in no case. A pipe is filled
+ * by vmsplice(2), which like send(2) has a flag of the call for not waiting.
+ *
+ * Where the kernel has no asynchronous I/O (CONFIG_AIO), eventfds are written
+ * to after all, and a front-end that clears the flag and fills the counter
+ * holds up the thread that rings.
  */
 #ifndef VHOST_DOORBELL_H
 #define VHOST_DOORBELL_H
 
 enum doorbell_kind {
 	DOORBELL_NONE,
-	DOORBELL_EVENT, /* an eventfd, or what takes a plain write */
+	DOORBELL_EVENT, /* an eventfd */
 	DOORBELL_SOCKET,
 	DOORBELL_PIPE,
 };
@@ -24,6 +31,12 @@ struct doorbell {
 	int fd;
 	enum doorbell_kind kind;
 };
+
+/*
+ * Sets up what all doorbells of the process share. doorbell_init does so where
+ * nobody has; a program that gives up system calls does it before. Any thread.
+ */
+void doorbell_setup(void);
 
 /*
  * Borrows @fd (-1: none) and makes it non-blocking, for the front-end too: an

@@ -6,6 +6,7 @@
  * keeping us busy.
  */
 #include "vhost/endpoint.h"
+#include "vhost/doorbell.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -216,6 +217,7 @@ int endpoint_new(struct loop *loop, struct vhost_device *device,
 		.timer_fd = -1,
 		.retry_ns = retry_first_ns,
 	};
+	doorbell_setup();
 	err = watch_timer(e);
 	if (err == 0)
 		err = config->socket_path ? open_path(e) : open_given(e);

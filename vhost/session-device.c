@@ -122,6 +122,28 @@ int session_set_config(struct session *session, struct vhost_message *request,
 				       config->size, config->flags);
 }
 
+int session_set_mtu(struct session *session, struct vhost_message *request,
+		    struct vhost_message *ret_reply)
+{
+	uint64_t mtu = request->payload.u64;
+	int err = session->device->ops->set_mtu(session->device, mtu);
+
+	if (err < 0)
+		session_refuse(session, "the network does not take %llu bytes",
+			       (unsigned long long)mtu);
+	return err;
+}
+
+/* The address is the first six bytes, as the machine has them in memory. */
+int session_send_rarp(struct session *session, struct vhost_message *request,
+		      struct vhost_message *ret_reply)
+{
+	uint8_t mac[6];
+
+	memcpy(mac, &request->payload.u64, sizeof(mac));
+	return session->device->ops->send_rarp(session->device, mac);
+}
+
 int session_set_backend_req_fd(struct session *session,
 			       struct vhost_message *request,
 			       struct vhost_message *ret_reply)

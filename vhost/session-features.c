@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Negotiation. QEMU goes through all of it once for each queue pair. */
+#include "base/bytes.h"
 #include "vhost/session-handlers.h"
 #include "vhost/session-state.h"
 
@@ -86,5 +87,8 @@ int session_get_queue_num(struct session *session,
 			  struct vhost_message *request,
 			  struct vhost_message *ret_reply)
 {
-	return reply_u64(request, ret_reply, session->device->num_queues);
+	const struct vhost_device *device = session->device;
+
+	return reply_u64(request, ret_reply,
+			 device->num_queues / MAX(device->queues_per_unit, 1));
 }

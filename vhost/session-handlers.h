@@ -33,6 +33,8 @@ SESSION_HANDLER(set_config);
 SESSION_HANDLER(get_status);
 SESSION_HANDLER(set_status);
 SESSION_HANDLER(set_backend_req_fd);
+SESSION_HANDLER(set_mtu);
+SESSION_HANDLER(send_rarp);
 
 /* session-memory.c */
 SESSION_HANDLER(set_mem_table);

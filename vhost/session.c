@@ -11,15 +11,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/fd.h"
 #include "vhost/session-state.h"
 
 static bool device_is_sound(const struct vhost_device *device)
 {
+	const uint64_t rarp = VHOST_USER_BIT(VHOST_USER_PROTOCOL_F_RARP);
+	const uint64_t mtu = VHOST_USER_BIT(VHOST_USER_PROTOCOL_F_NET_MTU);
+
 	return device->num_queues > 0 &&
 	       device->num_queues <= SESSION_MAX_QUEUES &&
 	       !(device->protocol_features & ~SESSION_PROTOCOL_FEATURES) &&
-	       (device->inflight_area_bytes == 0 || device->ops->inflight_area);
+	       device->num_queues % MAX(device->queues_per_unit, 1) == 0 &&
+	       (device->inflight_area_bytes == 0 ||
+		device->ops->inflight_area) &&
+	       (!(device->protocol_features & rarp) ||
+		device->ops->send_rarp) &&
+	       (!(device->protocol_features & mtu) || device->ops->set_mtu);
 }
 
 int session_new(struct vhost_device *device, struct session **ret_session)

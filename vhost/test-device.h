@@ -22,6 +22,7 @@
 enum {
 	FAKE_QUEUES = 4,
 	FAKE_CONFIG_BYTES = 24,
+	FAKE_MAX_MTU = 9000,
 };
 
 struct fake_queue {
@@ -41,6 +42,8 @@ struct fake_device {
 	unsigned features_set;
 	unsigned resets;
 	int status;
+	uint64_t mtu;
+	uint8_t rarp_mac[6];
 	int start_result;
 	uint8_t *area; /* of the in-flight region */
 	size_t area_bytes;
@@ -106,6 +109,20 @@ static int fake_set_config(struct vhost_device *device, uint32_t offset,
 	return 0;
 }
 
+static int fake_set_mtu(struct vhost_device *device, uint64_t mtu)
+{
+	if (mtu > FAKE_MAX_MTU)
+		return -EINVAL;
+	fake(device)->mtu = mtu;
+	return 0;
+}
+
+static int fake_send_rarp(struct vhost_device *device, const uint8_t mac[6])
+{
+	memcpy(fake(device)->rarp_mac, mac, 6);
+	return 0;
+}
+
 static void fake_set_status(struct vhost_device *device, uint8_t status)
 {
 	fake(device)->status = status;
@@ -140,6 +157,8 @@ static const struct vhost_device_ops fake_ops = {
 	.queue_enable = fake_queue_enable,
 	.get_config = fake_get_config,
 	.set_config = fake_set_config,
+	.set_mtu = fake_set_mtu,
+	.send_rarp = fake_send_rarp,
 	.set_status = fake_set_status,
 	.inflight_area = fake_inflight_area,
 	.reset = fake_reset,

@@ -88,7 +88,6 @@ static void what_we_do_not_do_is_refused_by_name(void **state)
 {
 	const uint32_t refused[] = {
 		VHOST_USER_IOTLB_MSG,
-		VHOST_USER_SEND_RARP,
 		VHOST_USER_CREATE_CRYPTO_SESSION,
 		VHOST_USER_POSTCOPY_ADVISE,
 		VHOST_USER_VRING_KICK,
@@ -101,6 +100,38 @@ static void what_we_do_not_do_is_refused_by_name(void **state)
 				   message_rule(refused[i])->min_bytes),
 			   message_name(refused[i]));
 	is_refused(request(46, 0), "request 46");
+}
+
+static void network_messages_reach_the_device(void **state)
+{
+	static const uint8_t mac[] = {2, 0, 0, 1, 2, 3};
+	uint64_t value = 0;
+
+	memcpy(&value, mac, sizeof(mac));
+	say_well(request_u64(VHOST_USER_SEND_RARP, value));
+	assert_memory_equal(fake_device.rarp_mac, mac, sizeof(mac));
+	say_well(request_u64(VHOST_USER_NET_SET_MTU, FAKE_MAX_MTU));
+	assert_int_equal(fake_device.mtu, FAKE_MAX_MTU);
+}
+
+static void mtu_that_the_network_has_not_is_a_negative_answer(void **state)
+{
+	negotiate(reply_ack);
+	assert_int_equal(say(need_reply(request_u64(VHOST_USER_NET_SET_MTU,
+						    FAKE_MAX_MTU + 1))),
+			 -EINVAL);
+	assert_true(reply.payload.u64 == EINVAL);
+	assert_non_null(strstr(session_error(session), "9001 bytes"));
+	assert_int_equal(fake_device.mtu, 0);
+}
+
+static void queues_are_counted_in_the_devices_units(void **state)
+{
+	say_well(request(VHOST_USER_GET_QUEUE_NUM, 0));
+	assert_true(reply.payload.u64 == FAKE_QUEUES);
+	fake_device.device.queues_per_unit = 2;
+	say_well(request(VHOST_USER_GET_QUEUE_NUM, 0));
+	assert_true(reply.payload.u64 == FAKE_QUEUES / 2);
 }
 
 static void message_without_its_protocol_feature_is_refused(void **state)
@@ -447,6 +478,9 @@ int main(void)
 		session_test(request_with_its_own_answer_gets_no_second_one),
 		session_test(our_own_failure_is_told_and_the_session_goes_on),
 		session_test(what_we_do_not_do_is_refused_by_name),
+		session_test(network_messages_reach_the_device),
+		session_test(mtu_that_the_network_has_not_is_a_negative_answer),
+		session_test(queues_are_counted_in_the_devices_units),
 		session_test(message_without_its_protocol_feature_is_refused),
 		session_test(
 			descriptors_with_messages_that_carry_none_are_closed),

@@ -28,7 +28,14 @@
 #include "tests/frontend/ram.h"
 #include "vhost/protocol.h"
 
+/* What is behind the socket, as far as starting it depends on that. */
+enum frontend_device {
+	FRONTEND_BLK,
+	FRONTEND_NET, /* whose queues are counted in pairs */
+};
+
 struct frontend {
+	enum frontend_device device;
 	int fd;
 	int channel_fd; /* our end of the back-end request channel, or -1 */
 	int timeout_ms; /* for a reply; 5000 */

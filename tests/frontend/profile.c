@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
+#include <linux/virtio_net.h>
 #include <linux/virtio_ring.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -22,6 +23,17 @@
 	 BIT(VIRTIO_BLK_F_MQ) | BIT(VIRTIO_BLK_F_DISCARD) |          \
 	 BIT(VIRTIO_BLK_F_WRITE_ZEROES))
 
+#define NET_USUAL                                                        \
+	(BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_GUEST_CSUM) |         \
+	 BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6) |   \
+	 BIT(VIRTIO_NET_F_GUEST_ECN) | BIT(VIRTIO_NET_F_HOST_TSO4) |     \
+	 BIT(VIRTIO_NET_F_HOST_TSO6) | BIT(VIRTIO_NET_F_HOST_ECN) |      \
+	 BIT(VIRTIO_NET_F_MRG_RXBUF) | BIT(VIRTIO_NET_F_MTU) |           \
+	 BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_STATUS) |              \
+	 BIT(VIRTIO_NET_F_CTRL_VQ) | BIT(VIRTIO_NET_F_CTRL_RX) |         \
+	 BIT(VIRTIO_NET_F_CTRL_VLAN) | BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) | \
+	 BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) | BIT(VIRTIO_NET_F_MQ))
+
 #define RING_USUAL                                                    \
 	(BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_RING_F_INDIRECT_DESC) | \
 	 BIT(VIRTIO_RING_F_EVENT_IDX))
@@ -36,7 +48,10 @@ const struct frontend_profile profile_qemu = {
 	.name = "qemu",
 	.features = BLK_USUAL | RING_USUAL | PROTOCOL_BIT |
 		    BIT(VIRTIO_F_RING_RESET),
+	.net_features = NET_USUAL | RING_USUAL | PROTOCOL_BIT |
+			BIT(VIRTIO_F_RING_RESET),
 	.protocol_features = PROTOCOL(MQ) | PROTOCOL(LOG_SHMFD) |
+			     PROTOCOL(RARP) | PROTOCOL(NET_MTU) |
 			     PROTOCOL(REPLY_ACK) | PROTOCOL(BACKEND_REQ) |
 			     PROTOCOL(CONFIG) | PROTOCOL(BACKEND_SEND_FD) |
 			     PROTOCOL(INFLIGHT_SHMFD) | PROTOCOL(RESET_DEVICE) |
@@ -57,6 +72,8 @@ const struct frontend_profile profile_qemu = {
 const struct frontend_profile profile_cloud_hypervisor = {
 	.name = "cloud-hypervisor",
 	.features = BLK_USUAL | RING_USUAL | PROTOCOL_BIT,
+	.net_features =
+		NET_USUAL | RING_USUAL | PROTOCOL_BIT | BIT(VIRTIO_F_IN_ORDER),
 	.protocol_features = PROTOCOL(CONFIG) | PROTOCOL(MQ) |
 			     PROTOCOL(CONFIGURE_MEM_SLOTS) |
 			     PROTOCOL(REPLY_ACK) | PROTOCOL(INFLIGHT_SHMFD) |
@@ -77,6 +94,7 @@ const struct frontend_profile profile_cloud_hypervisor = {
 const struct frontend_profile profile_crosvm = {
 	.name = "crosvm",
 	.features = BLK_USUAL | RING_USUAL | PROTOCOL_BIT,
+	.net_features = NET_USUAL | RING_USUAL | PROTOCOL_BIT,
 	.protocol_features =
 		PROTOCOL(CONFIG) | PROTOCOL(MQ) | PROTOCOL(BACKEND_REQ),
 	.max_queues = 16,
@@ -93,6 +111,9 @@ const struct frontend_profile profile_firecracker = {
 	.features = BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_RING_F_EVENT_IDX) |
 		    BIT(VIRTIO_BLK_F_RO) | BIT(VIRTIO_BLK_F_FLUSH) |
 		    PROTOCOL_BIT,
+	.net_features = BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_NET_F_MAC) |
+			BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(VIRTIO_NET_F_CSUM) |
+			PROTOCOL_BIT,
 	.protocol_features = PROTOCOL(CONFIG),
 	.max_queues = 1,
 	.negotiate_steps = STEPS(STEP_OWNER, STEP_GET_FEATURES,
@@ -108,6 +129,10 @@ const struct frontend_profile profile_virtio_user = {
 		    BIT(VIRTIO_RING_F_INDIRECT_DESC) |
 		    BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_F_IN_ORDER) |
 		    PROTOCOL_BIT,
+	.net_features = NET_USUAL | BIT(VIRTIO_F_VERSION_1) |
+			BIT(VIRTIO_RING_F_INDIRECT_DESC) |
+			BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_F_IN_ORDER) |
+			PROTOCOL_BIT,
 	.protocol_features =
 		PROTOCOL(MQ) | PROTOCOL(REPLY_ACK) | PROTOCOL(STATUS),
 	.max_queues = 8,
@@ -124,6 +149,7 @@ const struct frontend_profile profile_virtio_user = {
 const struct frontend_profile profile_everything = {
 	.name = "everything",
 	.features = UINT64_MAX & ~BIT(VHOST_F_LOG_ALL),
+	.net_features = UINT64_MAX & ~BIT(VHOST_F_LOG_ALL),
 	.protocol_features =
 		UINT64_MAX & ~(PROTOCOL(INBAND_NOTIFICATIONS) |
 			       PROTOCOL(XEN_MMAP) | PROTOCOL(GPA_ADDRESSES)),
@@ -180,7 +206,9 @@ static int get_features(struct start *s)
 
 	if (err == 0)
 		fe->features =
-			fe->offered & s->profile->features & fe->features_limit;
+			fe->offered & fe->features_limit &
+			(fe->device == FRONTEND_NET ? s->profile->net_features
+						    : s->profile->features);
 	return err;
 }
 
@@ -193,13 +221,19 @@ static int queue_num(struct start *s)
 
 	if (err < 0)
 		return err;
-	return s->count > fe->queue_num ? -ERANGE : 0;
+	return s->count > fe->queue_num * (fe->device == FRONTEND_NET ? 2 : 1)
+		       ? -ERANGE
+		       : 0;
 }
 
 static int get_config(struct frontend *fe)
 {
 	struct virtio_blk_config config;
+	struct virtio_net_config net_config;
 
+	if (fe->device == FRONTEND_NET)
+		return frontend_get_config(fe, 0, &net_config,
+					   sizeof(net_config));
 	return frontend_get_config(
 		fe, 0, &config,
 		offsetof(struct virtio_blk_config, max_secure_erase_sectors));

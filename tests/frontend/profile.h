@@ -49,7 +49,9 @@ enum ring_step {
 
 struct frontend_profile {
 	const char *name;
-	uint64_t features; /* virtio features and bit 30: taken if offered */
+	/* Virtio features and bit 30: taken if offered, … */
+	uint64_t features;
+	uint64_t net_features; /* … and of a network device */
 	uint64_t protocol_features;
 	unsigned max_queues;
 	bool need_reply;
