@@ -112,15 +112,21 @@ has_said()
 	done
 }
 
-# machine_end NAME SECONDS: waits for its own end, which has to be a good one.
-machine_end()
+# machine_wait NAME SECONDS: for its own end.
+machine_wait()
 {
 	local tries=$(($2 * 10))
-	while [ ! -e "$scratch/$1.status" ]; do
+	while [ ! -s "$scratch/$1.status" ]; do
 		tries=$((tries - 1))
 		[ $tries -gt 0 ] || die "$1 did not end" || return 1
 		sleep 0.1
 	done
+}
+
+# machine_end NAME SECONDS: the same, and it has to be a good one.
+machine_end()
+{
+	machine_wait "$@" || return 1
 	[ "$(cat "$scratch/$1.status")" = 0 ] ||
 		die "$1 ended with $(cat "$scratch/$1.status")"
 }

@@ -187,7 +187,7 @@ static enum vmm_status connect_disks(struct vmm *vmm)
 
 /* --- what the guest is told --- */
 
-/* Words that tell which of KVM's optional ways there are. */
+/* Words for KVM's optional ways, and how fast the guest's clock counts. */
 static void optional_words(const struct vmm *vmm, char *to, size_t bytes)
 {
 	bool msrs = enable(vmm, KVM_CAP_X86_USER_SPACE_MSR,
@@ -195,8 +195,10 @@ static void optional_words(const struct vmm *vmm, char *to, size_t bytes)
 	bool calls =
 		enable(vmm, KVM_CAP_EXIT_HYPERCALL, 1 << PASSED_HYPERCALL) == 0;
 
-	snprintf(to, bytes, "%s%s", msrs ? " msr-exits" : "",
-		 calls ? " hypercalls" : "");
+	int khz = ioctl(vmm->vcpu_fd, KVM_GET_TSC_KHZ, 0);
+
+	snprintf(to, bytes, " tsc_khz=%d%s%s", khz > 0 ? khz : 0,
+		 msrs ? " msr-exits" : "", calls ? " hypercalls" : "");
 }
 
 static enum vmm_status write_command(const struct vmm *vmm,

@@ -94,6 +94,7 @@ long_mode:
 	lidt idt_pointer
 	movw $8 << 3, %ax
 	ltr %ax
+	call kernel_pvh_devices
 	/* iretq takes the five values that an interrupt at level 3 pushes. */
 	pushq $(5 << 3 | 3)
 	pushq $user_stack_end

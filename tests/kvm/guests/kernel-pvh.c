@@ -84,7 +84,6 @@ static void route(unsigned irq)
 void kernel_pvh(uint64_t start_info_gpa)
 {
 	const struct start_info *info = (const void *)start_info_gpa;
-	struct guest_device device;
 
 	if (info->magic != START_INFO_MAGIC)
 		guest_exit(MACHINE_FAILED);
@@ -93,6 +92,12 @@ void kernel_pvh(uint64_t start_info_gpa)
 	copy_map(info);
 	copy_command((const char *)info->command_gpa);
 	tables_build(&guest_note, (uint8_t *)guest_note.tables);
+}
+
+void kernel_pvh_devices(void)
+{
+	struct guest_device device;
+
 	port_write8(PIC_MASTER_DATA, 0xff);
 	port_write8(PIC_SLAVE_DATA, 0xff);
 	for (unsigned i = 0; guest_device(i, &device); i++)

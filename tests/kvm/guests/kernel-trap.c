@@ -41,12 +41,35 @@ static void interrupt(unsigned irq)
 	mmio_write32(MACHINE_APIC_GPA + APIC_EOI, 0);
 }
 
-/* `sti` takes effect one instruction late, so nothing gets between the two. */
-static uint64_t wait(uint64_t seen)
+/* The one instruction that sleeps. */
+extern const char kernel_hlt[];
+
+/*
+ * `sti` takes effect one instruction late, so that an interrupt which is
+ * pending comes when the processor sleeps already, and wakes it.
+ */
+static __attribute__((noinline, noclone)) uint64_t wait(uint64_t seen)
 {
 	while (interrupt_count == seen)
-		__asm__ volatile("sti; hlt; cli" : : : "memory");
+		__asm__ volatile("sti\n"
+				 "kernel_hlt:\n"
+				 "	hlt\n"
+				 "	cli"
+				 :
+				 :
+				 : "memory");
 	return interrupt_count;
+}
+
+/*
+ * Some emulated processors forget about the delay when a hypervisor gets in
+ * between the two. The interrupt is then before the sleep, which would have no
+ * end: go on behind it.
+ */
+static void leave_out_sleep(struct kernel_frame *frame)
+{
+	if (frame->rip == (uint64_t)kernel_hlt)
+		frame->rip++;
 }
 
 static uint64_t read_msr(uint32_t index)
@@ -139,6 +162,7 @@ void kernel_trap(struct kernel_frame *frame)
 {
 	if (frame->vector >= MACHINE_IRQ_VECTOR) {
 		interrupt(frame->vector - MACHINE_IRQ_VECTOR);
+		leave_out_sleep(frame);
 	} else if (asks_for_service(frame)) {
 		frame->rip += UD2_BYTES;
 		service(frame);

@@ -63,6 +63,8 @@ void kernel_own_service(struct kernel_frame *frame);
 
 /* From the PVH entry, with the start_info that the loader made. */
 void kernel_pvh(uint64_t start_info_gpa);
+/* The same, once the tables are in use and devices can be reached. */
+void kernel_pvh_devices(void);
 
 static inline unsigned kernel_level(void)
 {
