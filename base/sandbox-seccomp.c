@@ -113,6 +113,8 @@ static int add_rules(scmp_filter_ctx filter, const struct sandbox_calls *calls)
 
 	if (err == 0)
 		err = add_names(filter, SCMP_ACT_ALLOW, calls->names);
+	if (err == 0 && calls->more_names)
+		err = add_names(filter, SCMP_ACT_ALLOW, calls->more_names);
 	if (err == 0)
 		err = add_names(filter, SCMP_ACT_KILL_PROCESS, deadly);
 	if (err == 0)

@@ -31,9 +31,17 @@ enum sandbox_outcome {
  */
 int sandbox_paths(const char *sockets_folder);
 
+/*
+ * Capabilities are given up but for CAP_DAC_OVERRIDE: root's folders are not
+ * root's alone, and a socket is yet to be made in one. For this thread and
+ * those that it makes. 0 or a negative errno; nothing happens without any.
+ */
+int sandbox_capabilities(void);
+
 /* Beside what every program needs: memory, threads, time, signals, the end. */
 struct sandbox_calls {
-	const char *const *names; /* end with NULL */
+	const char *const *names;      /* end with NULL */
+	const char *const *more_names; /* the same, or NULL */
 	const unsigned long *ioctls;
 	size_t ioctl_count;
 	bool unix_sockets; /* socket(AF_UNIX) */

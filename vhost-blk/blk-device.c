@@ -7,7 +7,6 @@
 #include <linux/virtio_ring.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
 
 #include "base/barrier.h"
 #include "base/bytes.h"
@@ -15,6 +14,7 @@
 #include "vhost-blk/blk-config.h"
 #include "vhost-blk/blk-queue.h"
 #include "vhost-blk/blk-thread.h"
+#include "vhost/kick.h"
 #include "vhost/protocol.h"
 
 #define BIT(n) (UINT64_C(1) << (n))
@@ -123,20 +123,6 @@ static int queue_start(struct vhost_device *vhost, unsigned index,
 	return err;
 }
 
-/*
- * Kicks were noticed but not read (see blk-thread.c). A count that is left
- * over could be taken by the front-end for a kick that nobody has seen. Never
- * blocks, whatever kind of file a front-end calls a kick.
- */
-static void drain_kick(int fd)
-{
-	uint64_t count;
-	struct iovec iov = {&count, sizeof(count)};
-
-	if (fd >= 0 && preadv2(fd, &iov, 1, -1, RWF_NOWAIT) < 0)
-		return;
-}
-
 static void queue_stop(struct vhost_device *vhost, unsigned index)
 {
 	struct slot *slot = &from_vhost(vhost)->slots[index];
@@ -146,7 +132,7 @@ static void queue_stop(struct vhost_device *vhost, unsigned index)
 	blk_thread_detach(slot->thread, &slot->queue);
 	slot->thread = NULL;
 	blk_queue_close(&slot->queue);
-	drain_kick(slot->kick_fd);
+	kick_drain(slot->kick_fd);
 }
 
 static void queue_enable(struct vhost_device *vhost, unsigned index,
@@ -283,7 +269,7 @@ static void init_disk(struct blk_device *device)
 		       strnlen(serial, sizeof(disk->serial)));
 }
 
-static int make_threads(struct blk_device *device, enum blk_poll poll)
+static int make_threads(struct blk_device *device, enum spin_mode poll)
 {
 	while (device->thread_count < device->config.options->threads) {
 		const struct blk_thread_config config = {

@@ -12,30 +12,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/options.h"
+#include "base/spin.h"
+
 enum {
 	BLK_OPTIONS_MAX_QUEUES = 256,
 	BLK_OPTIONS_MAX_THREADS = 64,
 	BLK_OPTIONS_MAX_ALLOWED = 64,
-	BLK_OPTIONS_ERROR_BYTES = 256,
 };
 
 enum blk_cache {
 	BLK_CACHE_NONE,
 	BLK_CACHE_WRITEBACK,
 	BLK_CACHE_WRITETHROUGH,
-};
-
-enum blk_poll {
-	BLK_POLL_ADAPTIVE,
-	BLK_POLL_ALWAYS,
-	BLK_POLL_NEVER,
-};
-
-/* Named outcomes of blk_options_parse besides 0: print something and end. */
-enum blk_options_outcome {
-	BLK_OPTIONS_HELP = 1,
-	BLK_OPTIONS_VERSION,
-	BLK_OPTIONS_CAPABILITIES,
 };
 
 /* Strings are those of argv. */
@@ -51,7 +40,7 @@ struct blk_options {
 	bool sandbox;
 	bool verbose;
 	enum blk_cache cache;
-	enum blk_poll poll;
+	enum spin_mode poll;
 	uint16_t num_queues;
 	uint16_t threads;
 	uint32_t logical_block_bytes;
@@ -66,15 +55,11 @@ struct blk_options {
 };
 
 /*
- * 0, a BLK_OPTIONS_* outcome, or -EINVAL with a message in @ret_error that
- * names the option, its value and what to do. Whether the socket may be left
- * out (socket activation) is the caller's to judge.
+ * As options_parse. Whether the socket may be left out (socket activation) is
+ * the caller's to judge.
  */
 int blk_options_parse(int argc, char **argv, struct blk_options *ret_options,
-		      char ret_error[static BLK_OPTIONS_ERROR_BYTES]);
-
-/* "123", "64K", "1G" (powers of 1024). -EINVAL, or -ERANGE over 64 bits. */
-int blk_options_size(const char *text, uint64_t *ret_bytes);
+		      char ret_error[static OPTIONS_ERROR_BYTES]);
 
 void blk_options_print_help(const char *program);
 

@@ -5,7 +5,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
-#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -13,14 +12,12 @@
 #include "base/barrier.h"
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "base/loop-call.h"
 #include "base/loop.h"
+#include "base/spin.h"
 
 enum {
 	LOOP_ENTRIES = 256,
-	/* How long an adaptive thread looks for work before it sleeps, … */
-	SPIN_NS = 50 * 1000,
-	/* … and after how long a sleep it thinks less of looking. */
-	LONG_SLEEP_NS = 4 * SPIN_NS,
 	/* How often a queue without a kick descriptor is looked at. */
 	NOFD_NS = 1000 * 1000,
 };
@@ -40,52 +37,27 @@ struct blk_thread {
 	struct loop *loop;
 	struct executor *executor;
 	struct attachment *attachments;
-	uint64_t idle_since; /* ns; 0: the last round had work */
-	uint64_t spin_ns;    /* what adaptive polling has come to */
+	struct spin spin;
 	bool quit;
 };
 
 /* Something that the control thread has done on the I/O thread, and awaits. */
 struct call {
-	struct loop_message message;
-	void (*run)(struct call *call);
+	struct loop_call call;
 	struct blk_thread *thread;
-	sem_t ended;
-
 	struct blk_queue *queue;
 	int kick_fd;
 	bool on;
-	int result;
 };
 
-static void call_end(struct call *call, int result)
+static struct call *from_loop(struct loop_call *call)
 {
-	call->result = result;
-	sem_post(&call->ended);
+	return container_of(call, struct call, call);
 }
 
-static void call_message(struct loop_message *message)
-{
-	struct call *call = container_of(message, struct call, message);
-
-	call->run(call);
-}
-
-static void await(sem_t *semaphore)
-{
-	while (sem_wait(semaphore) < 0 && errno == EINTR)
-		;
-}
-
-/* @call is set up but for the message; returns its result. */
 static int call_and_wait(struct call *call)
 {
-	call->message.run = call_message;
-	sem_init(&call->ended, 0, 0);
-	loop_post(call->thread->loop, &call->message);
-	await(&call->ended);
-	sem_destroy(&call->ended);
-	return call->result;
+	return loop_call(call->thread->loop, &call->call);
 }
 
 static struct attachment **find(struct blk_thread *thread,
@@ -113,14 +85,15 @@ static void kicked(void *arg, int revents)
 	}
 }
 
-static void run_attach(struct call *call)
+static void run_attach(struct loop_call *posted)
 {
+	struct call *call = from_loop(posted);
 	struct attachment *attachment = calloc(1, sizeof(*attachment));
 	struct blk_thread *thread = call->thread;
 	int err;
 
 	if (!attachment) {
-		call_end(call, -ENOMEM);
+		loop_call_end(&call->call, -ENOMEM);
 		return;
 	}
 	attachment->queue = call->queue;
@@ -129,7 +102,7 @@ static void run_attach(struct call *call)
 				     kicked, attachment, &attachment->watch);
 		if (err < 0) {
 			free(attachment);
-			call_end(call, err);
+			loop_call_end(&call->call, err);
 			return;
 		}
 	}
@@ -138,36 +111,40 @@ static void run_attach(struct call *call)
 	virtq_kicks_off(call->queue->vq);
 	attachment->next = thread->attachments;
 	thread->attachments = attachment;
-	call_end(call, 0);
+	loop_call_end(&call->call, 0);
 }
 
-static void run_detach(struct call *call)
+static void run_detach(struct loop_call *posted)
 {
+	struct call *call = from_loop(posted);
 	struct attachment *attachment = *find(call->thread, call->queue);
 
 	call->queue->enabled = false;
 	attachment->detach = call;
 }
 
-static void run_enable(struct call *call)
+static void run_enable(struct loop_call *posted)
 {
+	struct call *call = from_loop(posted);
 	struct attachment *attachment = *find(call->thread, call->queue);
 
 	if (attachment && !attachment->detach)
 		call->queue->enabled = call->on;
-	call_end(call, 0);
+	loop_call_end(&call->call, 0);
 }
 
-static void run_writethrough(struct call *call)
+static void run_writethrough(struct loop_call *posted)
 {
+	struct call *call = from_loop(posted);
 	executor_set_writethrough(call->thread->executor, call->on);
-	call_end(call, 0);
+	loop_call_end(&call->call, 0);
 }
 
-static void run_quit(struct call *call)
+static void run_quit(struct loop_call *posted)
 {
+	struct call *call = from_loop(posted);
 	call->thread->quit = true;
-	call_end(call, 0);
+	loop_call_end(&call->call, 0);
 }
 
 /* After a queue's round: reports that it broke, or lets it go. */
@@ -185,7 +162,7 @@ static void look_after(struct blk_thread *thread, struct attachment **at)
 		*at = attachment->next;
 		loop_watch_free(attachment->watch);
 		free(attachment);
-		call_end(detach, 0);
+		loop_call_end(&detach->call, 0);
 	}
 }
 
@@ -210,38 +187,13 @@ static bool serve(struct blk_thread *thread)
 	return work > 0;
 }
 
-static uint64_t spin_ns(const struct blk_thread *thread)
-{
-	switch (thread->config.poll) {
-	case BLK_POLL_ALWAYS:
-		return thread->attachments ? UINT64_MAX : 0;
-	case BLK_POLL_NEVER:
-		return 0;
-	default:
-		return thread->spin_ns;
-	}
-}
-
-/*
- * A sleep shorter than a spin was not worth it; after long ones, spinning is
- * not: requests that come one by one would each cost a spin for nothing.
- */
-static void learn_from_sleep(struct blk_thread *thread, uint64_t slept_ns)
-{
-	if (slept_ns < SPIN_NS)
-		thread->spin_ns = SPIN_NS;
-	else if (slept_ns > LONG_SLEEP_NS)
-		thread->spin_ns /= 2;
-}
-
 static void sleep_for(struct blk_thread *thread, uint64_t timeout_ns)
 {
 	uint64_t began = clock_ns();
 
 	if (loop_wait(thread->loop, timeout_ns) <= 0)
 		return;
-	thread->idle_since = 0;
-	learn_from_sleep(thread, clock_ns() - began);
+	spin_slept(&thread->spin, clock_ns() - began);
 }
 
 /*
@@ -249,13 +201,9 @@ static void sleep_for(struct blk_thread *thread, uint64_t timeout_ns)
  * core (io_uring's workers, for what cannot be done without waiting): while
  * requests are out the core is offered to others at each turn.
  */
-static bool spin(struct blk_thread *thread)
+static bool look_again(struct blk_thread *thread)
 {
-	uint64_t now = clock_ns();
-
-	if (thread->idle_since == 0)
-		thread->idle_since = now;
-	if (now - thread->idle_since >= spin_ns(thread))
+	if (!thread->attachments || !spin_again(&thread->spin, clock_ns()))
 		return false;
 	if (executor_in_flight(thread->executor) > 0)
 		sched_yield();
@@ -291,8 +239,8 @@ static void thread_run(struct blk_thread *thread)
 {
 	while (!thread->quit) {
 		if (serve(thread))
-			thread->idle_since = 0;
-		else if (!spin(thread))
+			spin_worked(&thread->spin);
+		else if (!look_again(thread))
 			sleep_on_loop(thread);
 	}
 }
@@ -324,7 +272,7 @@ static void *thread_main(void *arg)
 
 	snprintf(name, sizeof(name), "io-%u", thread->config.number);
 	prctl(PR_SET_NAME, name);
-	call_end(started, err);
+	loop_call_end(&started->call, err);
 	if (err < 0)
 		return NULL;
 	thread_run(thread);
@@ -343,30 +291,27 @@ int blk_thread_new(const struct blk_thread_config *config,
 	if (!thread)
 		return -ENOMEM;
 	thread->config = *config;
-	thread->spin_ns = SPIN_NS;
-	sem_init(&started.ended, 0, 0);
+	spin_init(&thread->spin, config->poll);
+	loop_call_begin(&started.call);
 	err = -pthread_create(&thread->pthread, NULL, thread_main, &started);
 	if (err < 0)
 		goto free_thread;
-	await(&started.ended);
-	err = started.result;
+	err = loop_call_await(&started.call);
 	if (err < 0) {
 		pthread_join(thread->pthread, NULL);
 		goto free_thread;
 	}
-	sem_destroy(&started.ended);
 	*ret_thread = thread;
 	return 0;
 
 free_thread:
-	sem_destroy(&started.ended);
 	free(thread);
 	return err;
 }
 
 void blk_thread_free(struct blk_thread *thread)
 {
-	struct call call = {.thread = thread, .run = run_quit};
+	struct call call = {.thread = thread, .call.run = run_quit};
 
 	if (!thread)
 		return;
@@ -380,7 +325,7 @@ int blk_thread_attach(struct blk_thread *thread, struct blk_queue *queue,
 {
 	struct call call = {
 		.thread = thread,
-		.run = run_attach,
+		.call.run = run_attach,
 		.queue = queue,
 		.kick_fd = kick_fd,
 		.on = enabled,
@@ -393,7 +338,7 @@ void blk_thread_detach(struct blk_thread *thread, struct blk_queue *queue)
 {
 	struct call call = {
 		.thread = thread,
-		.run = run_detach,
+		.call.run = run_detach,
 		.queue = queue,
 	};
 
@@ -405,7 +350,7 @@ void blk_thread_enable(struct blk_thread *thread, struct blk_queue *queue,
 {
 	struct call call = {
 		.thread = thread,
-		.run = run_enable,
+		.call.run = run_enable,
 		.queue = queue,
 		.on = enabled,
 	};
@@ -417,7 +362,7 @@ void blk_thread_set_writethrough(struct blk_thread *thread, bool on)
 {
 	struct call call = {
 		.thread = thread,
-		.run = run_writethrough,
+		.call.run = run_writethrough,
 		.on = on,
 	};
 

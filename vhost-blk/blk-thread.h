@@ -23,7 +23,7 @@ struct blk_thread;
 struct blk_thread_config {
 	struct image *image;
 	bool writethrough;
-	enum blk_poll poll;
+	enum spin_mode poll;
 	unsigned number; /* of the thread, for its name */
 	/* On the I/O thread: @queue, with broken set, needs to be stopped. */
 	void (*queue_broke)(void *arg, struct blk_queue *queue);

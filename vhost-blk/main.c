@@ -17,6 +17,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "base/notify.h"
 #include "image/luks.h"
 #include "image/open.h"
 #include "qcow2/qcow2.h"
@@ -24,7 +25,6 @@
 #include "vhost-blk/blk-key.h"
 #include "vhost-blk/blk-options.h"
 #include "vhost-blk/blk-sandbox.h"
-#include "vhost-blk/notify.h"
 #include "vhost/endpoint.h"
 #include "vhost/sigbus.h"
 #include "vmdk/vmdk.h"
@@ -328,19 +328,19 @@ static void print_capabilities(void)
 int main(int argc, char **argv)
 {
 	struct daemon daemon = {.signal_fd = -1};
-	char error[BLK_OPTIONS_ERROR_BYTES];
+	char error[OPTIONS_ERROR_BYTES];
 	int outcome = blk_options_parse(argc, argv, &daemon.options, error);
 
 	switch (outcome) {
 	case 0:
 		break;
-	case BLK_OPTIONS_HELP:
+	case OPTIONS_HELP:
 		blk_options_print_help(argv[0]);
 		return EXIT_SUCCESS;
-	case BLK_OPTIONS_VERSION:
+	case OPTIONS_VERSION:
 		puts("vhost-blk (Ringline) " RINGLINE_VERSION);
 		return EXIT_SUCCESS;
-	case BLK_OPTIONS_CAPABILITIES:
+	case OPTIONS_CAPABILITIES:
 		print_capabilities();
 		return EXIT_SUCCESS;
 	default:

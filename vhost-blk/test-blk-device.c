@@ -139,7 +139,7 @@ static int set_up(void **state)
 	char *argv[] = {(char *)"vhost-blk",	     (char *)"--blk-file=x",
 			(char *)"--num-queues=2",    (char *)"--threads=2",
 			(char *)"--serial=a serial", NULL};
-	char error[BLK_OPTIONS_ERROR_BYTES];
+	char error[OPTIONS_ERROR_BYTES];
 	struct fixture *f = &fixture;
 
 	memset(f, 0, sizeof(*f));

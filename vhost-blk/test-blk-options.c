@@ -11,7 +11,7 @@ enum {
 };
 
 static struct blk_options options;
-static char error[BLK_OPTIONS_ERROR_BYTES];
+static char error[OPTIONS_ERROR_BYTES];
 
 /* Parses "--socket-path=s --blk-file=i" and what is given, up to NULL. */
 static int parse_with(const char *const *more)
@@ -36,7 +36,7 @@ static void everything_has_a_default_but_socket_and_image(void **state)
 	assert_int_equal(options.fd, -1);
 	assert_null(options.format);
 	assert_int_equal(options.cache, BLK_CACHE_WRITEBACK);
-	assert_int_equal(options.poll, BLK_POLL_ADAPTIVE);
+	assert_int_equal(options.poll, SPIN_ADAPTIVE);
 	assert_true(options.sandbox);
 	assert_false(options.read_only);
 	assert_int_equal(options.logical_block_bytes, 512);
@@ -76,16 +76,15 @@ static void sizes_know_their_suffixes_and_their_limit(void **state)
 {
 	uint64_t bytes;
 
-	assert_int_equal(blk_options_size("0", &bytes), 0);
+	assert_int_equal(options_size("0", &bytes), 0);
 	assert_true(bytes == 0);
-	assert_int_equal(blk_options_size("64K", &bytes), 0);
+	assert_int_equal(options_size("64K", &bytes), 0);
 	assert_true(bytes == 65536);
-	assert_int_equal(blk_options_size("3g", &bytes), 0);
+	assert_int_equal(options_size("3g", &bytes), 0);
 	assert_true(bytes == UINT64_C(3) << 30);
-	assert_int_equal(blk_options_size("16777215T", &bytes), 0);
-	assert_int_equal(blk_options_size("16777216T", &bytes), -ERANGE);
-	assert_int_equal(blk_options_size("18446744073709551616", &bytes),
-			 -ERANGE);
+	assert_int_equal(options_size("16777215T", &bytes), 0);
+	assert_int_equal(options_size("16777216T", &bytes), -ERANGE);
+	assert_int_equal(options_size("18446744073709551616", &bytes), -ERANGE);
 }
 
 static void sizes_that_are_no_numbers_are_refused(void **state)
@@ -95,7 +94,7 @@ static void sizes_that_are_no_numbers_are_refused(void **state)
 	uint64_t bytes;
 
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
-		assert_int_equal(blk_options_size(texts[i], &bytes), -EINVAL);
+		assert_int_equal(options_size(texts[i], &bytes), -EINVAL);
 }
 
 static void range_is_offset_and_length(void **state)
@@ -137,7 +136,7 @@ static void word_must_match_as_a_whole(void **state)
 	assert_int_equal(PARSE("--cache=writethrough"), 0);
 	assert_int_equal(options.cache, BLK_CACHE_WRITETHROUGH);
 	assert_int_equal(PARSE("--poll=never", "--sandbox=off"), 0);
-	assert_int_equal(options.poll, BLK_POLL_NEVER);
+	assert_int_equal(options.poll, SPIN_NEVER);
 	assert_false(options.sandbox);
 }
 
@@ -194,7 +193,7 @@ static void capabilities_need_no_image(void **state)
 			NULL};
 
 	assert_int_equal(blk_options_parse(2, argv, &options, error),
-			 BLK_OPTIONS_CAPABILITIES);
+			 OPTIONS_CAPABILITIES);
 }
 
 int main(void)

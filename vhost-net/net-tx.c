@@ -46,6 +46,7 @@ void net_tx_start(struct net_tx *tx, struct virtq *vq, uint64_t features,
 	tx->vq = vq;
 	tx->features = features;
 	tx->header_bytes = header_bytes;
+	tx->room = (struct net_tx_room){0};
 }
 
 static void source_init(struct source *source, const struct net_rx_frame *frame,
@@ -66,10 +67,17 @@ static size_t source_copy(struct source *source, struct iov_cursor *to,
 	return done + net_copy(to, &source->rest, bytes - done, sum);
 }
 
-/*
- * Takes one chain whose writable segments join those gathered. What the driver
- * offers to be read is passed over.
- */
+/* What the driver offers to be read is none of a receive queue's. */
+static void pass_over_readable(struct virtq_chain *chain)
+{
+	if (chain->out_count == 0)
+		return;
+	memmove(chain->iov, chain->iov + chain->out_count,
+		chain->in_count * sizeof(*chain->iov));
+	chain->out_count = 0;
+}
+
+/* Takes one chain whose writable segments join those gathered. */
 static int gather_chain(struct net_tx *tx, struct gathered *all)
 {
 	struct virtq_chain *chain = &tx->chains[all->chains];
@@ -80,11 +88,7 @@ static int gather_chain(struct net_tx *tx, struct gathered *all)
 	err = virtq_get(tx->vq, chain);
 	if (err)
 		return err;
-	if (chain->out_count > 0) {
-		memmove(chain->iov, chain->iov + chain->out_count,
-			chain->in_count * sizeof(*chain->iov));
-		chain->out_count = 0;
-	}
+	pass_over_readable(chain);
 	all->chains++;
 	all->segments += chain->in_count;
 	all->bytes += chain->in_bytes;
@@ -170,13 +174,13 @@ static void fill(struct net_tx *tx, const struct delivery *delivery,
 	iov_write(&place, checksum, sizeof(checksum));
 }
 
-static void put_chains(struct net_tx *tx, const struct gathered *all,
-		       uint64_t bytes)
+static void put_chains(struct net_tx *tx, const struct virtq_chain *chains,
+		       unsigned count, uint64_t bytes)
 {
-	for (unsigned i = 0; i < all->chains; i++) {
-		uint64_t share = MIN(bytes, tx->chains[i].in_bytes);
+	for (unsigned i = 0; i < count; i++) {
+		uint64_t share = MIN(bytes, chains[i].in_bytes);
 
-		virtq_put(tx->vq, &tx->chains[i], share);
+		virtq_put(tx->vq, &chains[i], share);
 		bytes -= share;
 	}
 }
@@ -191,7 +195,7 @@ static enum net_fault deliver(struct net_tx *tx,
 	if (fault)
 		return fault;
 	fill(tx, delivery, &all);
-	put_chains(tx, &all, wanted);
+	put_chains(tx, tx->chains, all.chains, wanted);
 	tx->frames_total++;
 	tx->bytes_total += delivery->bytes;
 	return NET_FAULT_NONE;
@@ -254,6 +258,109 @@ enum net_fault net_tx_put(struct net_tx *tx, const struct net_rx_frame *frame)
 
 	tx->faults[fault] += fault != NET_FAULT_NONE;
 	return fault;
+}
+
+/* Moves what is held to the front of both arrays. */
+static void room_compact(struct net_tx *tx)
+{
+	struct net_tx_room *room = &tx->room;
+
+	memmove(tx->chains, tx->chains + room->first,
+		room->chains * sizeof(*tx->chains));
+	memmove(tx->iov, tx->iov + room->segment,
+		room->segments * sizeof(*tx->iov));
+	for (unsigned i = 0; i < room->chains; i++)
+		tx->chains[i].iov -= room->segment;
+	room->first = room->segment = 0;
+}
+
+/* One more chain. A chain that is too long is left in the ring. */
+static int room_add(struct net_tx *tx)
+{
+	struct net_tx_room *room = &tx->room;
+	struct virtq_chain *chain;
+	unsigned at;
+	int err;
+
+	/* The segments of a usual chain, and more, must find a place. */
+	if (room->first + room->chains == NET_MAX_MERGED ||
+	    room->segment + room->segments > NET_TX_SEGMENTS / 2)
+		room_compact(tx);
+	if (room->chains == NET_MAX_MERGED)
+		return VIRTQ_E_TOO_LONG;
+	chain = &tx->chains[room->first + room->chains];
+	at = room->segment + room->segments;
+	chain->iov = tx->iov + at;
+	chain->iov_max = NET_TX_SEGMENTS - at;
+	err = virtq_get(tx->vq, chain);
+	if (err == VIRTQ_E_TOO_LONG)
+		virtq_unget(tx->vq, chain, 1);
+	if (err)
+		return err;
+	pass_over_readable(chain);
+	room->chains++;
+	room->segments += chain->in_count;
+	room->bytes += chain->in_bytes;
+	return 0;
+}
+
+/* Without merged buffers a frame has one chain, whatever its size. */
+static bool room_may_grow(const struct net_tx *tx)
+{
+	return tx->room.chains < most_chains(tx);
+}
+
+enum net_fault net_tx_reserve(struct net_tx *tx, uint32_t frame_bytes,
+			      struct iovec *ret_iov, unsigned max,
+			      unsigned *ret_count)
+{
+	const uint64_t wanted = (uint64_t)tx->header_bytes + frame_bytes;
+	struct net_tx_room *room = &tx->room;
+	struct iov_cursor at;
+	size_t bytes;
+	int err = 0;
+
+	while (room->bytes < wanted && room_may_grow(tx) && !err)
+		err = room_add(tx);
+	if (err == VIRTQ_E_EMPTY || err == VIRTQ_E_BROKEN)
+		return NET_FAULT_NO_BUFFER;
+	if (room->bytes < wanted)
+		return NET_FAULT_SMALL_BUFFER;
+	at = iov_cursor(tx->iov + room->segment, room->segments);
+	iov_skip(&at, tx->header_bytes);
+	*ret_count = iov_slice(&at, frame_bytes, ret_iov, max, &bytes);
+	return bytes == frame_bytes ? NET_FAULT_NONE : NET_FAULT_LAYOUT;
+}
+
+void net_tx_commit(struct net_tx *tx, const struct virtio_net_hdr_v1 *header,
+		   uint32_t frame_bytes)
+{
+	const uint64_t bytes = (uint64_t)tx->header_bytes + frame_bytes;
+	const struct delivery delivery = {.header = *header};
+	struct net_tx_room *room = &tx->room;
+	struct iov_cursor to =
+		iov_cursor(tx->iov + room->segment, room->segments);
+	unsigned used = 0;
+
+	for (uint64_t held = 0; held < bytes; used++)
+		held += tx->chains[room->first + used].in_bytes;
+	write_header(tx, &to, &delivery, used);
+	put_chains(tx, &tx->chains[room->first], used, bytes);
+	for (; used > 0; used--, room->first++, room->chains--) {
+		const struct virtq_chain *chain = &tx->chains[room->first];
+
+		room->segment += chain->in_count;
+		room->segments -= chain->in_count;
+		room->bytes -= chain->in_bytes;
+	}
+	tx->frames_total++;
+	tx->bytes_total += frame_bytes;
+}
+
+void net_tx_release(struct net_tx *tx)
+{
+	virtq_unget(tx->vq, tx->chains + tx->room.first, tx->room.chains);
+	tx->room = (struct net_tx_room){0};
 }
 
 void net_tx_done(struct net_tx *tx)

@@ -23,12 +23,23 @@ enum {
 	NET_TX_SEGMENTS = 4096,
 };
 
+/*
+ * Buffers taken from the ring that no frame has filled yet: those of chains
+ * [first, first + chains), whose segments begin at iov[segment].
+ */
+struct net_tx_room {
+	unsigned first, chains;
+	unsigned segment, segments;
+	uint64_t bytes;
+};
+
 struct net_tx {
 	struct virtq *vq;  /* borrowed */
 	uint64_t features; /* negotiated */
 	uint16_t header_bytes;
 	uint64_t frames_total, bytes_total; /* as the driver sees them */
 	uint64_t faults[NET_FAULTS];
+	struct net_tx_room room;
 	struct virtq_chain chains[NET_MAX_MERGED];
 	struct iovec iov[NET_TX_SEGMENTS];
 };
@@ -46,6 +57,27 @@ void net_tx_start(struct net_tx *tx, struct virtq *vq, uint64_t features,
  * @frame is not changed, and may be sent to several queues.
  */
 enum net_fault net_tx_put(struct net_tx *tx, const struct net_rx_frame *frame);
+
+/*
+ * Room for a frame of up to @frame_bytes that the caller has somebody write
+ * into the driver's buffers (a TAP): *@ret_count segments in @ret_iov, which
+ * has space for @max, behind where the virtio-net header goes. What a frame
+ * does not use stays taken for the next. NO_BUFFER, SMALL_BUFFER or LAYOUT,
+ * which are not counted, if there is no such room now: net_tx_release, and
+ * net_tx_put may still find a place for the frame.
+ */
+enum net_fault net_tx_reserve(struct net_tx *tx, uint32_t frame_bytes,
+			      struct iovec *ret_iov, unsigned max,
+			      unsigned *ret_count);
+
+/* The frame is there, and has @frame_bytes, no more than reserved. @header is
+ * one that this driver takes; num_buffers is filled in. */
+void net_tx_commit(struct net_tx *tx, const struct virtio_net_hdr_v1 *header,
+		   uint32_t frame_bytes);
+
+/* Gives back what was reserved, as if it had never been taken; before
+ * net_tx_put, and before the queue stops. */
+void net_tx_release(struct net_tx *tx);
 
 /* Publishes what was put. Notify afterwards. */
 void net_tx_done(struct net_tx *tx);

@@ -109,6 +109,23 @@ static int make_pairs(struct net_driver *d, const struct net_options *o)
 	return err;
 }
 
+/*
+ * A front-end that asks for no acknowledgements does not know when its rings
+ * are enabled, and what a guest sends before is lost: the answer to any question
+ * comes after all that was told.
+ */
+static int start_rings(struct net_driver *d)
+{
+	uint64_t features;
+	int err = frontend_start(d->fe, d->profile, d->ram, d->rings,
+				 2 * d->pair_count);
+
+	if (err == 0)
+		err = frontend_get_u64(d->fe, VHOST_USER_GET_FEATURES,
+				       &features);
+	return err;
+}
+
 static int start(struct net_driver *d, const struct net_options *o)
 {
 	int err;
@@ -124,8 +141,7 @@ static int start(struct net_driver *d, const struct net_options *o)
 	if (err == 0)
 		err = make_pairs(d, o);
 	if (err == 0)
-		err = frontend_start(d->fe, d->profile, d->ram, d->rings,
-				     2 * d->pair_count);
+		err = start_rings(d);
 	return err;
 }
 
@@ -186,8 +202,7 @@ int net_driver_reconnect(struct net_driver *driver, struct frontend *fe)
 	frontend_hand_inflight(driver->fe, fe);
 	frontend_free(driver->fe);
 	driver->fe = fe;
-	return frontend_start(fe, driver->profile, driver->ram, driver->rings,
-			      2 * driver->pair_count);
+	return start_rings(driver);
 }
 
 void net_driver_free(struct net_driver *driver)

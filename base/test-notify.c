@@ -8,8 +8,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/notify.h"
 #include "tests/cmocka.h"
-#include "vhost-blk/notify.h"
 
 /* A manager's socket in the abstract name space; sets NOTIFY_SOCKET. */
 static int make_manager(void)

@@ -4,8 +4,8 @@
  * how we are. sd_listen_fds(3) and sd_notify(3), of which so little is needed
  * that libsystemd is not.
  */
-#ifndef VHOST_BLK_NOTIFY_H
-#define VHOST_BLK_NOTIFY_H
+#ifndef BASE_NOTIFY_H
+#define BASE_NOTIFY_H
 
 /*
  * The one socket that was passed by socket activation, close-on-exec, or -1.

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The daemon as a process: its command line, its TAP, its end, its return. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ring.h>
+#include <net/if.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "tests/net/fixture.h"
+
+#define BIT(n) (UINT64_C(1) << (n))
+
+enum {
+	PATIENCE_MS = 10000,
+	FLOW_FRAMES = 3000,
+	KILLS = 3,
+};
+
+static uint8_t frame[FIXTURE_FRAME_BYTES], got[FIXTURE_FRAME_BYTES];
+
+static int open_tap(const char *name, short flags)
+{
+	struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | flags};
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
+	assert_int_equal(ioctl(fd, TUNSETIFF, &request), 0);
+	return fd;
+}
+
+static void bring_up(const char *name)
+{
+	struct ifreq request = {0};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
+	assert_int_equal(ioctl(fd, SIOCGIFFLAGS, &request), 0);
+	request.ifr_flags |= IFF_UP;
+	assert_int_equal(ioctl(fd, SIOCSIFFLAGS, &request), 0);
+	close(fd);
+}
+
+/* The daemon does not start, and says @words. */
+static void is_refused(struct fixture *f, const char *const *options,
+		       const char *words)
+{
+	pid_t pid = fixture_spawn(f, options);
+
+	assert_int_equal(fixture_wait_exit(pid), 1);
+	fixture_wait_log(f, words);
+	assert_int_equal(truncate(f->log, 0), 0);
+}
+
+static void what_is_wrong_at_the_start_is_named(void **state)
+{
+	struct fixture *f = *state;
+	char socket[128], fd[32];
+	int tap = open_tap("busy0", IFF_VNET_HDR);
+	int plain = open_tap("plain0", 0);
+
+	snprintf(socket, sizeof(socket), "--socket-path=%s", f->socket);
+	is_refused(f, (const char *const[]){socket, NULL}, "--tap is missing");
+	is_refused(f,
+		   (const char *const[]){socket, "--tap=x", "--mtu=67", NULL},
+		   "--mtu=67: give a number from 68 to 65535");
+	is_refused(
+		f,
+		(const char *const[]){socket, "--tap=x", "--mac=01:0:0", NULL},
+		"--mac=01:0:0: give an address");
+	is_refused(f,
+		   (const char *const[]){socket, "--tap=x",
+					 "--mac=01:00:00:00:00:01", NULL},
+		   "group's");
+	is_refused(f, (const char *const[]){socket, "--tap=busy0", NULL},
+		   "busy0: another process has it open");
+	is_refused(f,
+		   (const char *const[]){socket, "--tap=lo",
+					 "--num-queue-pairs=2", NULL},
+		   "lo: there is such a device, but it is no TAP");
+	is_refused(f,
+		   (const char *const[]){socket, "--tap=a-name-of-no-device",
+					 NULL},
+		   "more than 15 characters");
+	is_refused(f, (const char *const[]){socket, "--tap-fd=99", NULL},
+		   "descriptor 99 is no TAP");
+	is_refused(
+		f,
+		(const char *const[]){socket, "--tap=x", "--bridge=none", NULL},
+		"x: cannot join the bridge none");
+	is_refused(f, (const char *const[]){"--tap=x", NULL}, "no socket");
+	fcntl(plain, F_SETFD, 0);
+	snprintf(fd, sizeof(fd), "--tap-fd=%d", plain);
+	is_refused(f, (const char *const[]){socket, fd, NULL},
+		   "it was not opened with IFF_TAP, IFF_VNET_HDR");
+	close(tap);
+	close(plain);
+}
+
+static void socket_in_use_is_named(void **state)
+{
+	struct fixture *f = *state;
+	char socket[128];
+
+	snprintf(socket, sizeof(socket), "--socket-path=%s", f->socket);
+	is_refused(f, (const char *const[]){socket, "--tap=other0", NULL},
+		   "Address already in use");
+}
+
+static void capabilities_are_printed(void **state)
+{
+	struct fixture *f = *state;
+	const char *const options[] = {"--print-capabilities", NULL};
+
+	assert_int_equal(fixture_wait_exit(fixture_spawn(f, options)), 0);
+	fixture_wait_log(f, "\"type\": \"net\"");
+}
+
+static void given_descriptor_is_served(void **state)
+{
+	struct fixture *f = *state;
+	char socket[128], option[32];
+	const char *const options[] = {socket, option, NULL};
+	int tap = open_tap(FIXTURE_TAP, IFF_VNET_HDR);
+	struct net_driver *d;
+
+	bring_up(FIXTURE_TAP);
+	fcntl(tap, F_SETFD, 0);
+	snprintf(socket, sizeof(socket), "--socket-path=%s", f->socket);
+	snprintf(option, sizeof(option), "--tap-fd=%d", tap);
+	f->pid = fixture_spawn(f, options);
+	fixture_plug(f);
+	d = fixture_open(f, NULL);
+	frame_make(frame, 500, 1);
+	assert_int_equal(net_send(d, 0, NULL, frame, 500, NULL), 0);
+	assert_int_equal(wire_receive(f, PATIENCE_MS, NULL, got), 500);
+	net_driver_free(d);
+	close(tap);
+}
+
+static void front_end_that_listens_is_served(void **state)
+{
+	struct fixture *f = *state;
+	char socket[128];
+	const char *const options[] = {socket, "--tap=" FIXTURE_TAP,
+				       "--connect", NULL};
+	const struct net_options none = {0};
+	int listener;
+
+	snprintf(socket, sizeof(socket), "--socket-path=%s", f->socket);
+	assert_int_equal(frontend_listen(f->socket, &listener), 0);
+	f->pid = fixture_spawn(f, options);
+	for (unsigned i = 0; i < 2; i++) {
+		struct net_driver *d;
+		struct frontend *fe;
+
+		assert_int_equal(frontend_accept(listener, PATIENCE_MS, &fe),
+				 0);
+		assert_int_equal(net_driver_new(fe, &none, &d), 0);
+		if (f->wire_fd < 0)
+			fixture_plug(f);
+		frame_make(frame, 500, i);
+		assert_int_equal(net_send(d, 0, NULL, frame, 500, NULL), 0);
+		assert_int_equal(wire_receive(f, PATIENCE_MS, NULL, got), 500);
+		net_driver_free(d);
+	}
+	close(listener);
+}
+
+static void tap_that_is_deleted_ends_the_daemon(void **state)
+{
+	struct fixture *f = *state;
+	struct net_driver *d = fixture_open(f, NULL);
+
+	assert_int_equal(system("ip link del " FIXTURE_TAP), 0);
+	frame_make(frame, 100, 1);
+	net_send(d, 0, NULL, frame, 100, NULL);
+	assert_int_equal(fixture_wait_exit(f->pid), 1);
+	f->pid = 0;
+	fixture_wait_log(f, FIXTURE_TAP ": the TAP was deleted");
+	net_driver_free(d);
+}
+
+/* The hexadecimal number of a line of /proc/PID/task/TID/status. */
+static uint64_t status_of(const struct fixture *f, const char *name)
+{
+	char path[64], line[128];
+	uint64_t value = UINT64_MAX;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", f->pid);
+	file = fopen(path, "re");
+	assert_non_null(file);
+	while (fgets(line, sizeof(line), file))
+		if (strncmp(line, name, strlen(name)) == 0)
+			value = strtoull(line + strlen(name), NULL, 16);
+	fclose(file);
+	return value;
+}
+
+static void privileges_are_given_up(void **state)
+{
+	struct fixture *f = *state;
+
+	/* CAP_DAC_OVERRIDE at most. */
+	assert_int_equal(status_of(f, "CapPrm:") & ~UINT64_C(2), 0);
+	assert_int_equal(status_of(f, "CapEff:") & ~UINT64_C(2), 0);
+	/* Not in a build with the address sanitizer. */
+	if (!getenv("RINGLINE_NO_SANDBOX")) {
+		assert_int_equal(status_of(f, "NoNewPrivs:"), 1);
+		assert_int_equal(status_of(f, "Seccomp:"), 2);
+	}
+}
+
+static void idle_daemon_sleeps(void **state)
+{
+	struct fixture *f = *state;
+	struct net_driver *d = fixture_open(f, NULL);
+	uint64_t before, spent;
+
+	frame_make(frame, 500, 1);
+	assert_int_equal(net_send(d, 0, NULL, frame, 500, NULL), 0);
+	assert_int_equal(wire_receive(f, PATIENCE_MS, NULL, got), 500);
+	before = fixture_cpu_ms(f);
+	usleep(2000000);
+	spent = fixture_cpu_ms(f) - before;
+	assert_true(spent <= 20);
+	net_driver_free(d);
+}
+
+/* What arrived of a flow: no seed twice, and in order. */
+struct flow {
+	uint32_t last;
+	unsigned arrived;
+};
+
+static void drain(const struct fixture *f, struct flow *flow, int timeout_ms)
+{
+	while (wire_receive(f, timeout_ms, NULL, got) > 0) {
+		assert_true(frame_seed(got) > flow->last);
+		flow->last = frame_seed(got);
+		flow->arrived++;
+		timeout_ms = 1;
+	}
+}
+
+/* A packet socket knows one device only: that of the new daemon is another. */
+static void start_again(struct fixture *f, struct net_driver *d)
+{
+	struct frontend *fe;
+
+	/* The old one would answer until the kernel has done with it. */
+	unlink(f->socket);
+	fixture_start(f, NULL);
+	close(f->wire_fd);
+	fixture_plug(f);
+	assert_int_equal(frontend_connect(f->socket, &fe), 0);
+	assert_int_equal(net_driver_reconnect(d, fe), 0);
+}
+
+static void kill_in_mid_traffic(struct fixture *f, bool packed)
+{
+	const struct net_options o = {
+		.without = packed ? 0 : BIT(VIRTIO_F_RING_PACKED)};
+	struct net_driver *d = fixture_open(f, &o);
+	struct flow flow = {0};
+	uint32_t seed = 0;
+
+	for (unsigned kill = 0; kill < KILLS; kill++) {
+		uint64_t began;
+
+		for (unsigned i = 0; i < FLOW_FRAMES; i++) {
+			frame_make(frame, 64 + i % 1000, ++seed);
+			assert_int_equal(net_send(d, 0, NULL, frame,
+						  64 + i % 1000, NULL),
+					 0);
+			if (i % 64 == 0)
+				drain(f, &flow, 1);
+		}
+		/* Some of the last are with the daemon as it dies. */
+		fixture_stop(f, SIGKILL);
+		drain(f, &flow, 1);
+		began = clock_ns();
+		start_again(f, d);
+		assert_int_equal(net_send_wait(d, 0), 0);
+		drain(f, &flow, 1);
+		frame_make(frame, 100, ++seed);
+		assert_int_equal(net_send(d, 0, NULL, frame, 100, NULL), 0);
+		drain(f, &flow, PATIENCE_MS);
+		assert_int_equal(flow.last, seed);
+		print_message("# goes on after %u ms\n",
+			      (unsigned)((clock_ns() - began) / 1000000));
+	}
+	/* Lost are at most what was under way, and what the wire had no room
+	 * for: the socket is new at each start. */
+	assert_true(flow.arrived >= KILLS * (FLOW_FRAMES - 2 * NET_SEND_SLOTS));
+	net_driver_free(d);
+}
+
+static void killed_daemon_sends_no_frame_twice(void **state)
+{
+	kill_in_mid_traffic(*state, false);
+	kill_in_mid_traffic(*state, true);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		FIXTURE_TEST(what_is_wrong_at_the_start_is_named),
+		DAEMON_TEST(socket_in_use_is_named),
+		FIXTURE_TEST(capabilities_are_printed),
+		FIXTURE_TEST(given_descriptor_is_served),
+		FIXTURE_TEST(front_end_that_listens_is_served),
+		DAEMON_TEST(tap_that_is_deleted_ends_the_daemon),
+		DAEMON_TEST(privileges_are_given_up),
+		DAEMON_TEST(idle_daemon_sleeps),
+		DAEMON_TEST(killed_daemon_sends_no_frame_twice),
+	};
+
+	fixture_enter();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vhost-net/net-options.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "vhost-net/netdev.h"
+
+enum {
+	MAC_TEXT_BYTES = 17,
+	MULTICAST = 1, /* of an address's first byte */
+};
+
+static struct net_options *net(struct options_parser *parser)
+{
+	return parser->options;
+}
+
+static int set_socket_path(struct options_parser *parser)
+{
+	net(parser)->socket_path = parser->value;
+	return 0;
+}
+
+static int parse_fd(struct options_parser *parser, const char *what,
+		    int *ret_fd)
+{
+	uint64_t fd;
+
+	if (options_size(parser->value, &fd) < 0 || fd > INT32_MAX)
+		return options_fail_value(parser, what);
+	*ret_fd = fd;
+	return 0;
+}
+
+static int set_fd(struct options_parser *parser)
+{
+	return parse_fd(parser, "the number of an inherited socket",
+			&net(parser)->fd);
+}
+
+static int set_connect(struct options_parser *parser)
+{
+	net(parser)->connect = true;
+	return 0;
+}
+
+static int set_tap(struct options_parser *parser)
+{
+	if (parser->value[0] == '\0')
+		return options_fail_value(parser, "the name of a TAP");
+	net(parser)->tap = parser->value;
+	return 0;
+}
+
+static int set_tap_fd(struct options_parser *parser)
+{
+	struct net_options *options = net(parser);
+
+	if (options->tap_fd_count == NET_OPTIONS_MAX_PAIRS)
+		return options_fail(parser, "--%s=%s: %u are given already",
+				    parser->name, parser->value,
+				    options->tap_fd_count);
+	return parse_fd(parser, "the number of an inherited descriptor",
+			&options->tap_fds[options->tap_fd_count++]);
+}
+
+static int set_bridge(struct options_parser *parser)
+{
+	net(parser)->bridge = parser->value;
+	return 0;
+}
+
+static int set_pairs(struct options_parser *parser)
+{
+	return options_count(parser, NET_OPTIONS_MAX_PAIRS,
+			     &net(parser)->pairs);
+}
+
+static int set_threads(struct options_parser *parser)
+{
+	return options_count(parser, NET_OPTIONS_MAX_THREADS,
+			     &net(parser)->threads);
+}
+
+static int set_mac(struct options_parser *parser)
+{
+	struct net_options *options = net(parser);
+	unsigned bytes[6];
+	char end;
+
+	if (strlen(parser->value) != MAC_TEXT_BYTES ||
+	    sscanf(parser->value, "%2x:%2x:%2x:%2x:%2x:%2x%c", &bytes[0],
+		   &bytes[1], &bytes[2], &bytes[3], &bytes[4], &bytes[5],
+		   &end) != 6)
+		return options_fail_value(
+			parser, "an address, as in 52:54:00:12:34:56");
+	if (bytes[0] & MULTICAST)
+		return options_fail_value(parser,
+					  "an address that is not a group's: "
+					  "its first byte is even");
+	for (size_t i = 0; i < ARRAY_SIZE(bytes); i++)
+		options->mac[i] = bytes[i];
+	options->has_mac = true;
+	return 0;
+}
+
+static int set_mtu(struct options_parser *parser)
+{
+	uint64_t mtu;
+
+	if (options_size(parser->value, &mtu) < 0 || mtu < NETDEV_MIN_MTU ||
+	    mtu > NETDEV_MAX_MTU)
+		return options_fail(parser,
+				    "--%s=%s: give a number from %u to %u",
+				    parser->name, parser->value, NETDEV_MIN_MTU,
+				    NETDEV_MAX_MTU);
+	net(parser)->mtu = mtu;
+	return 0;
+}
+
+static int set_poll(struct options_parser *parser)
+{
+	return options_word(parser, "adaptive|always|never",
+			    &net(parser)->poll);
+}
+
+static int set_sandbox(struct options_parser *parser)
+{
+	unsigned off;
+	int err = options_word(parser, "on|off", &off);
+
+	if (err == 0)
+		net(parser)->sandbox = !off;
+	return err;
+}
+
+static int set_verbose(struct options_parser *parser)
+{
+	net(parser)->verbose = true;
+	return 0;
+}
+
+static int set_capabilities(struct options_parser *parser)
+{
+	return OPTIONS_CAPABILITIES;
+}
+
+static int set_help(struct options_parser *parser)
+{
+	return OPTIONS_HELP;
+}
+
+static int set_version(struct options_parser *parser)
+{
+	return OPTIONS_VERSION;
+}
+
+static const struct options_row rows[] = {
+	{"socket-path", "PATH", set_socket_path,
+	 "listen on (or --connect to) this Unix socket"},
+	{"fd", "N", set_fd,
+	 "use this inherited socket, listening or connected"},
+	{"connect", NULL, set_connect,
+	 "connect to a front-end that listens at --socket-path"},
+	{"tap", "NAME", set_tap,
+	 "the TAP to use, which is made if there is none"},
+	{"tap-fd", "N", set_tap_fd,
+	 "use this inherited TAP instead; one for each pair of queues"},
+	{"bridge", "NAME", set_bridge, "have the TAP join this bridge"},
+	{"num-queue-pairs", "N", set_pairs, "pairs of queues to offer (1)"},
+	{"threads", "N", set_threads, "threads that serve them (1)"},
+	{"mac", "ADDRESS", set_mac, "the address that the guest is told"},
+	{"mtu", "BYTES", set_mtu, "set the TAP's, and tell the guest"},
+	{"poll", "adaptive|always|never", set_poll,
+	 "whether idle threads spin for a while (adaptive)"},
+	{"sandbox", "on|off", set_sandbox,
+	 "give up files and system calls not needed (on)"},
+	{"verbose", NULL, set_verbose, "log more"},
+	{"print-capabilities", NULL, set_capabilities,
+	 "print what this back-end can do as JSON, and exit"},
+	{"help", NULL, set_help, "print this, and exit"},
+	{"version", NULL, set_version, "print the version, and exit"},
+};
+
+void net_options_print_help(const char *program)
+{
+	printf("Usage: %s --socket-path=PATH --tap=NAME [OPTION]...\n"
+	       "Joins a virtual machine to a TAP as a vhost-user network "
+	       "device.\n\n",
+	       program);
+	options_print(rows, ARRAY_SIZE(rows));
+}
+
+static int check_tap(struct options_parser *parser)
+{
+	struct net_options *options = net(parser);
+
+	if (!options->tap && options->tap_fd_count == 0)
+		return options_fail(parser, "--tap is missing: name the TAP, "
+					    "or give --tap-fd");
+	if (options->tap && options->tap_fd_count > 0)
+		return options_fail(parser, "--tap and --tap-fd exclude each "
+					    "other: give one");
+	if (options->pairs == 0)
+		options->pairs = MAX(options->tap_fd_count, 1u);
+	if (options->tap_fd_count > 0 &&
+	    options->pairs != options->tap_fd_count)
+		return options_fail(parser,
+				    "--num-queue-pairs=%u, but %u --tap-fd: "
+				    "give one for each pair",
+				    options->pairs, options->tap_fd_count);
+	return 0;
+}
+
+static int check(struct options_parser *parser)
+{
+	struct net_options *options = net(parser);
+
+	if (options->socket_path && options->fd >= 0)
+		return options_fail(parser, "--socket-path and --fd exclude "
+					    "each other: give one");
+	if (options->connect && !options->socket_path)
+		return options_fail(parser, "--connect needs --socket-path: "
+					    "name the socket to connect to");
+	return check_tap(parser);
+}
+
+int net_options_parse(int argc, char **argv, struct net_options *ret_options,
+		      char ret_error[static OPTIONS_ERROR_BYTES])
+{
+	struct options_parser parser = {.options = ret_options,
+					.error = ret_error};
+	int err;
+
+	*ret_options = (struct net_options){
+		.fd = -1,
+		.sandbox = true,
+		.threads = 1,
+	};
+	err = options_parse(&parser, rows, ARRAY_SIZE(rows), argc, argv);
+	if (err == 0)
+		err = check(&parser);
+	if (err == 0)
+		ret_options->threads =
+			MIN(ret_options->threads, ret_options->pairs);
+	return err;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The command line of vhost-net, read into one structure and checked as far as
+ * it can be without touching a device.
+ */
+#ifndef VHOST_NET_NET_OPTIONS_H
+#define VHOST_NET_NET_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/options.h"
+#include "base/spin.h"
+
+enum {
+	NET_OPTIONS_MAX_PAIRS = 128, /* NETDEV_MAX_PAIRS, NET_TAP_MAX_QUEUES */
+	NET_OPTIONS_MAX_THREADS = 64,
+};
+
+/* Strings are those of argv. */
+struct net_options {
+	const char *socket_path;
+	int fd; /* -1: not given */
+	bool connect;
+	const char *tap; /* NULL: by descriptors */
+	int tap_fds[NET_OPTIONS_MAX_PAIRS];
+	unsigned tap_fd_count;
+	const char *bridge; /* NULL: none */
+	uint16_t pairs;
+	uint16_t threads;
+	bool has_mac;
+	uint8_t mac[6];
+	uint16_t mtu; /* 0: the TAP's */
+	enum spin_mode poll;
+	bool sandbox;
+	bool verbose;
+};
+
+/* As options_parse. */
+int net_options_parse(int argc, char **argv, struct net_options *ret_options,
+		      char ret_error[static OPTIONS_ERROR_BYTES]);
+
+void net_options_print_help(const char *program);
+
+#endif
