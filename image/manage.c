@@ -140,6 +140,32 @@ int image_create(const struct image_format *format,
 	return format->manage->create(&checked, ret_error);
 }
 
+int image_new_file(const struct image_create_request *request, const char *path,
+		   struct store **ret_store, char **ret_error)
+{
+	return request->new_file
+		       ? request->new_file(request->opaque, path, ret_store,
+					   ret_error)
+		       : store_create_file(path, false, ret_store, ret_error);
+}
+
+bool image_is_stream(const struct image_format *format,
+		     const struct image_options *options)
+{
+	return format->manage && format->manage->is_stream &&
+	       format->manage->is_stream(options);
+}
+
+int image_stream(const struct image_format *format,
+		 const struct image_create_request *request,
+		 struct image_stream *ret, char **ret_error)
+{
+	int err = image_options_check(request->options, format->manage->options,
+				      IMAGE_OPTION_CREATE, ret_error);
+
+	return err ? err : format->manage->stream(request, ret, ret_error);
+}
+
 int image_measure(const struct image_format *format,
 		  const struct image_create_request *request,
 		  struct image *source, struct image_measure *ret,

@@ -58,6 +58,32 @@ struct image_create_request {
 	const char *backing_name;	    /* or NULL; not looked at */
 	const char *backing_format;	    /* or NULL */
 	const struct image_secret *secrets; /* see image_open_options */
+	/*
+	 * Makes a further file of the image, empty and writable, that is to be
+	 * called @path when the image is whole. NULL: see image_new_file.
+	 */
+	int (*new_file)(void *opaque, const char *path,
+			struct store **ret_store, char **ret_error);
+	void *opaque;
+};
+
+/*
+ * For formats: @request's new_file, or else a file at @path, where none may be
+ * yet. *@ret_store is to be freed.
+ */
+int image_new_file(const struct image_create_request *request, const char *path,
+		   struct store **ret_store, char **ret_error);
+
+/*
+ * An image that can be written once only, from its beginning to its end, while
+ * it is made. @guest takes the guest's bytes in ascending order; what is left out
+ * reads as zeroes. It is to be freed after @end(guest), or without: then the
+ * image is not whole. All of that on one thread.
+ */
+struct image_stream {
+	struct store *guest;
+	uint32_t unit_bytes; /* in which the image keeps them */
+	int (*end)(struct store *guest);
 };
 
 /* Bytes of a file that would hold an image; see `measure`. */
@@ -195,6 +221,11 @@ struct image_manage {
 
 	int (*create)(const struct image_create_request *request,
 		      char **ret_error);
+	/* Whether @options ask for a stream: made by what follows, and ... */
+	bool (*is_stream)(const struct image_options *options);
+	/* ... @request->store is written in ascending order, and flushed by none. */
+	int (*stream)(const struct image_create_request *request,
+		      struct image_stream *ret, char **ret_error);
 	/* @source: whose data is to be held; or NULL: @request->size_bytes. */
 	int (*measure)(const struct image_create_request *request,
 		       struct image *source, struct image_measure *ret,
@@ -254,6 +285,12 @@ struct image_manage {
 /* The calls, for images of any format; each flushes first where it changes. */
 int image_create(const struct image_format *format,
 		 const struct image_create_request *request, char **ret_error);
+/* The same: whether it is one, for any format; and one for which that is so. */
+bool image_is_stream(const struct image_format *format,
+		     const struct image_options *options);
+int image_stream(const struct image_format *format,
+		 const struct image_create_request *request,
+		 struct image_stream *ret, char **ret_error);
 int image_measure(const struct image_format *format,
 		  const struct image_create_request *request,
 		  struct image *source, struct image_measure *ret,

@@ -181,6 +181,26 @@ static int resolve_file(const struct image_open_request *request,
 			     ret_path, ret_error);
 }
 
+/* See image_open_request.unfinished. */
+static int resolve_data(const struct link *link, const struct image *image,
+			const char *name, char **ret_path, char **ret_error)
+{
+	const char *suffix = link->above ? NULL : link->request->unfinished;
+	char *made;
+	int err;
+
+	if (!suffix)
+		return resolve_file(link->request, image, name, ret_path,
+				    ret_error);
+	if (asprintf(&made, "%s%s", name, suffix) < 0)
+		return -ENOMEM;
+	err = resolve_file(link->request, image, made, ret_path, NULL);
+	free(made);
+	return err == -ENOENT ? resolve_file(link->request, image, name,
+					     ret_path, ret_error)
+			      : err;
+}
+
 /* Opens a file that @image names as a place of its data. */
 static int open_file(const struct link *link, struct image *image, size_t index,
 		     char **ret_error)
@@ -194,8 +214,7 @@ static int open_file(const struct link *link, struct image *image, size_t index,
 	};
 	struct store *store = NULL;
 	char *path = NULL;
-	int err = resolve_file(link->request, image, file->name, &path,
-			       ret_error);
+	int err = resolve_data(link, image, file->name, &path, ret_error);
 
 	if (err < 0)
 		return err;

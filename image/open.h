@@ -67,6 +67,11 @@ struct image_open_request {
 	/* See image_remote_options. */
 	uint64_t open_timeout_ns;
 	uint64_t reply_timeout_ns;
+	/*
+	 * Of @path, an image that is being made: a file in which it keeps its
+	 * data lies where its name followed by this is, if there is one. Or NULL.
+	 */
+	const char *unfinished;
 	bool no_backing; /* leave image->backing NULL */
 	/*
 	 * The image so far below @path in the chain is opened for writing, too;

@@ -43,7 +43,7 @@ int convert_stdout_check(const struct convert *convert)
 	if (convert->has_backing)
 		return cli_error("a target on standard output has no backing "
 				 "image: write to a file");
-	if (convert->compress)
+	if (convert->compress && !convert_is_stream(convert))
 		return cli_error("-c wants a file as its target: how large "
 				 "clusters become is not known before");
 	if (image_options_string(&convert->make.options, "data_file", NULL))
@@ -60,41 +60,49 @@ int convert_stdout_check(const struct convert *convert)
 
 /* --- Passes --- */
 
-/* Runs the copy with a raw image over @store, which is freed, as the target. */
-static int run_over(struct convert *convert, struct store *store,
-		    uint64_t *finish)
+int convert_run_over(struct convert *convert, const struct convert_over *over)
 {
 	const struct image_open_options options = {0};
 	int status, err;
 
-	if (!store)
+	if (!over->store)
 		return cli_error("out of memory");
-	err = raw_format.open(store, &options, &convert->target, NULL);
+	err = raw_format.open(over->store, &options, &convert->target, NULL);
 	if (err) {
-		store_free(store);
-		return cli_error("%s: %s", name, strerror(-err));
+		store_free(over->store);
+		return cli_error("%s: %s", over->name, strerror(-err));
 	}
+	convert->target->cluster_bytes = over->unit_bytes;
 	status = convert_run(convert);
-	err = status || !finish ? 0 : pipe_finish(store, *finish);
+	err = status || !over->finish ? 0 : over->finish(over);
 	if (err)
-		status = cli_error("%s: %s", name, strerror(-err));
+		status = cli_error("%s: %s", over->name, strerror(-err));
 	(void)image_close(convert->target);
 	convert->target = NULL;
 	return status;
+}
+
+static int finish(const struct convert_over *over)
+{
+	return pipe_finish(over->store, over->finish_bytes);
 }
 
 static int send_raw(struct convert *convert)
 {
 	struct pipe_runs whole = {0};
 	uint64_t bytes = convert->total_bytes;
+	struct convert_over over = {
+		.name = name,
+		.finish = finish,
+		.finish_bytes = bytes,
+	};
 	int status;
 
 	if (pipe_runs_add(&whole, 0, bytes, 0))
 		return cli_error("out of memory");
 	progress_begin(bytes);
-	status = run_over(convert,
-			  pipe_new_writer(STDOUT_FILENO, bytes, &whole, NULL),
-			  &bytes);
+	over.store = pipe_new_writer(STDOUT_FILENO, bytes, &whole, NULL);
+	status = convert_run_over(convert, &over);
 	progress_end(status == 0);
 	pipe_runs_deinit(&whole);
 	return status;
@@ -236,16 +244,16 @@ static int send_places(struct convert *convert, int fd,
 		       const struct pipe_runs *places)
 {
 	struct store *between = open_memory(fd);
-	uint64_t bytes = convert->total_bytes, end;
+	struct convert_over over = {.name = name, .finish = finish};
+	uint64_t bytes = convert->total_bytes;
 	int status;
 
 	if (!between)
 		return 1;
-	end = end_of(places, between);
+	over.finish_bytes = end_of(places, between);
+	over.store = pipe_new_writer(STDOUT_FILENO, bytes, places, between);
 	progress_begin(bytes);
-	status = run_over(
-		convert, pipe_new_writer(STDOUT_FILENO, bytes, places, between),
-		&end);
+	status = convert_run_over(convert, &over);
 	progress_end(status == 0);
 	store_free(between);
 	return status;
@@ -254,13 +262,14 @@ static int send_places(struct convert *convert, int fd,
 static int send_image(struct convert *convert)
 {
 	struct pipe_runs data = {0}, places = {0};
+	struct convert_over over = {.name = name};
 	int fd = memfd_create("qimg", MFD_CLOEXEC);
 	int status;
 
 	if (fd < 0)
 		return cli_error("memory: %s", strerror(errno));
-	status = run_over(convert, pipe_new_note(convert->total_bytes, &data),
-			  NULL);
+	over.store = pipe_new_note(convert->total_bytes, &data);
+	status = convert_run_over(convert, &over);
 	if (status == 0)
 		status = lay_out(convert, fd, &data, &places);
 	if (status == 0)
@@ -277,6 +286,8 @@ int convert_stdout(struct convert *convert)
 	signal(SIGPIPE, SIG_IGN);
 	convert->reads_zero = true;
 	convert->out_of_order = false;
+	if (convert_is_stream(convert))
+		return convert_stream(convert);
 	return convert->make.format == &raw_format ? send_raw(convert)
 						   : send_image(convert);
 }

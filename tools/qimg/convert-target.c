@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tools/qimg/convert.h"
@@ -18,6 +17,7 @@
 static char *final_path;       /* to be replaced; or NULL */
 static char *temporary_path;   /* or NULL: written in place */
 static char *data_path;	       /* of a data file that we make; or NULL */
+static struct new_files files; /* further ones of the target */
 static struct store *replaced; /* keeps the old file's lock */
 
 /* Where @path leads: a link stays, what it names is replaced. */
@@ -51,6 +51,24 @@ static int open_target(struct convert *convert, const struct qimg_open *open)
 	return convert->target ? 0 : 1;
 }
 
+/* Where it is to lie, and a temporary name. */
+static int choose_names(struct convert *convert, const char *path)
+{
+	final_path = resolve(path);
+	if (!final_path || asprintf(&temporary_path, "%s.%d.part", final_path,
+				    (int)getpid()) < 0)
+		return cli_error("out of memory");
+	if (claim(final_path))
+		return 1;
+	new_files_init(&files, "part");
+	convert->make.files = &files;
+	data_path = format_new_data_file(&convert->make, final_path);
+	if (!temporary_add(temporary_path) ||
+	    (data_path && !temporary_add(data_path)))
+		return cli_error("%s: too many files at once", path);
+	return 0;
+}
+
 int convert_target_make(struct convert *convert, const char *path)
 {
 	struct qimg_open open = {
@@ -64,19 +82,34 @@ int convert_target_make(struct convert *convert, const char *path)
 		status = format_create(&convert->make, path, path);
 		return status ? status : open_target(convert, &open);
 	}
-	final_path = resolve(path);
-	if (!final_path || asprintf(&temporary_path, "%s.%d.part", final_path,
-				    (int)getpid()) < 0)
-		return cli_error("out of memory");
-	if (claim(final_path))
-		return 1;
-	data_path = format_new_data_file(&convert->make, final_path);
-	if (!temporary_add(temporary_path) ||
-	    (data_path && !temporary_add(data_path)))
-		return cli_error("%s: too many files at once", path);
+	status = choose_names(convert, path);
+	if (status)
+		return status;
 	status = format_create(&convert->make, temporary_path, final_path);
 	open.name = temporary_path;
+	open.unfinished = files.suffix;
 	return status ? status : open_target(convert, &open);
+}
+
+int convert_target_reserve(struct convert *convert, const char *path)
+{
+	if (format_is_in_place(path))
+		return cli_error("%s: a stream has to end where its file ends: "
+				 "write to a regular file or to a pipe",
+				 path);
+	if (choose_names(convert, path))
+		return 1;
+	convert->opened = (struct qimg_open){
+		.name = temporary_path,
+		.format = convert->make.format->name,
+		.cache = convert->cache,
+	};
+	return 0;
+}
+
+const char *convert_target_place(void)
+{
+	return temporary_path;
 }
 
 int convert_target_open(struct convert *convert, const struct qimg_open *open)
@@ -117,11 +150,12 @@ int convert_target_reopen(struct convert *convert)
 		qimg_path(convert->opened.name, convert->opened.image_opts);
 	int err = 0;
 
-	for (size_t i = 0; i < image_store_count(image) && err == 0; i++)
+	for (size_t i = 0; image && i < image_store_count(image) && err == 0;
+	     i++)
 		if (image_store_at(image, i))
 			err = drop_cache(image_store_at(image, i));
 	convert->target = NULL;
-	if (!qimg_close(image, convert->target_name) || !path) {
+	if (!path || (image && !qimg_close(image, convert->target_name))) {
 		free(path);
 		return 1;
 	}
@@ -133,18 +167,6 @@ int convert_target_reopen(struct convert *convert)
 				 "stable: %s",
 				 convert->target_name, strerror(-err));
 	return open_target(convert, &convert->opened);
-}
-
-/* As the file that is replaced was, where we may. */
-static void keep_mode(void)
-{
-	struct stat st;
-
-	if (stat(final_path, &st) < 0)
-		return;
-	(void)chmod(temporary_path, st.st_mode & 07777);
-	if (chown(temporary_path, st.st_uid, st.st_gid) < 0)
-		return;
 }
 
 static void sync_folder(void)
@@ -163,7 +185,9 @@ static void sync_folder(void)
 
 static int give_name(const struct convert *convert)
 {
-	keep_mode();
+	if (new_files_finish(&files))
+		return 1;
+	new_file_keep_mode(final_path, temporary_path);
 	/* From here on it belongs to an image that is whole. */
 	temporary_forget(data_path);
 	if (rename(temporary_path, final_path) < 0)
@@ -196,6 +220,7 @@ int convert_target_end(struct convert *convert, int status)
 	convert->target = NULL;
 	if (temporary_path && status == 0)
 		status = give_name(convert);
+	new_files_deinit(&files);
 	give_up(&temporary_path, status);
 	give_up(&data_path, status);
 	store_free(replaced);

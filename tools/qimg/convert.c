@@ -249,6 +249,8 @@ static int make_target(struct convert *convert, const struct cli *cli)
 				 "images");
 	convert->make.size_bytes = convert->total_bytes;
 	convert->has_backing = convert->make.backing_name != NULL;
+	if (convert_is_stream(convert) && convert_stream_check(convert))
+		return 1;
 	if (convert->to_stdout)
 		return convert_stdout_check(convert);
 	if (convert->from_stdin && convert_stdin_check_format(&convert->make))
@@ -256,7 +258,9 @@ static int make_target(struct convert *convert, const struct cli *cli)
 	path = qimg_path(convert->target_name, false);
 	if (!path)
 		return 1;
-	status = convert_target_make(convert, path);
+	status = convert_is_stream(convert)
+			 ? convert_target_reserve(convert, path)
+			 : convert_target_make(convert, path);
 	free(path);
 	return status;
 }
@@ -406,6 +410,8 @@ static int copy(struct convert *convert, const struct cli *cli)
 
 	if (convert->to_stdout)
 		return convert_stdout(convert);
+	if (convert_target_place() && !convert->target)
+		return convert_stream(convert);
 	if (convert->from_stdin)
 		return convert_stdin(convert, is_fixed(convert, cli));
 	progress_begin(convert->total_bytes);
@@ -451,7 +457,8 @@ static int convert_all(struct convert *convert, const struct cli *cli)
 			convert, cli_has(cli, SKIP_BROKEN_BITMAPS));
 	if (status == 0)
 		status = prepare_target(convert, cli);
-	if (status == 0 && (convert->target || convert->to_stdout))
+	if (status == 0 &&
+	    (convert->target || convert->to_stdout || convert_target_place()))
 		status = carry_out(convert, cli);
 	status = convert_target_end(convert, status);
 	for (size_t i = 0; i < convert->source_count; i++)

@@ -4,7 +4,8 @@
  * sources and target together; convert-target.c makes the target, and takes it
  * away again; convert-walk.c finds what is to be copied; convert-copy.c copies
  * it, with many requests under way; convert-clone.c lets the file system do so.
- * convert-stdin.c and convert-stdout.c are for sources and targets that are "-".
+ * convert-stdin.c and convert-stdout.c are for sources and targets that are "-",
+ * convert-stream.c for targets that can only be written in one go.
  * dd.c has a command line of its own, and copies a part of one source.
  */
 #ifndef QIMG_CONVERT_H
@@ -87,10 +88,22 @@ bool convert_is_blank(const struct image *target);
 /* Makes and opens the target, under a temporary name unless it is a device. */
 int convert_target_make(struct convert *convert, const char *path);
 
+/*
+ * For one that is not made by its format alone: chooses its temporary name, which
+ * is what convert_target_reopen opens.
+ */
+int convert_target_reserve(struct convert *convert, const char *path);
+
+/* That name; NULL if there is none. */
+const char *convert_target_place(void);
+
 /* Opens one that is there already, -n. */
 int convert_target_open(struct convert *convert, const struct qimg_open *open);
 
-/* Closes it, and opens it as somebody would who reads it from the disk. */
+/*
+ * Closes it if it is open, and opens it as somebody would who reads it from the
+ * disk.
+ */
 int convert_target_reopen(struct convert *convert);
 
 /* Closes it; and, if @status is 0, gives it its name, or takes it away. */
@@ -181,6 +194,35 @@ int convert_stdout_check(const struct convert *convert);
 
 /* Makes and sends it; no target is open. Exit status. */
 int convert_stdout(struct convert *convert);
+
+/* A store that is gone through from its beginning to its end, as a target. */
+struct convert_over {
+	const char *name;    /* for messages */
+	struct store *store; /* is freed; NULL: there is no memory */
+	uint32_t unit_bytes; /* in which it takes data; 0: any */
+	/* What is to be done when all is written, or NULL: 0 or an errno. */
+	int (*finish)(const struct convert_over *over);
+	/* For finish. */
+	uint64_t finish_bytes;
+	int (*end)(struct store *store);
+};
+
+/* Copies to @over. Exit status. */
+int convert_run_over(struct convert *convert, const struct convert_over *over);
+
+/* --- convert-stream.c --- */
+
+/* Whether the target can only be written in one go. */
+bool convert_is_stream(const struct convert *convert);
+
+/* Before it is made. Exit status. */
+int convert_stream_check(const struct convert *convert);
+
+/*
+ * Makes and copies it: to standard output, or to the file that
+ * convert_target_reserve chose. No target is open, before or after.
+ */
+int convert_stream(struct convert *convert);
 
 /* --- convert-clone.c --- */
 

@@ -223,6 +223,14 @@ bool format_is_in_place(const char *path)
 	       (stat(path, &st) == 0 && !S_ISREG(st.st_mode));
 }
 
+static int refuse_file(void *opaque, const char *path, struct store **ret_store,
+		       char **ret_error)
+{
+	return store_fail(ret_error, -ENOTSUP,
+			  "an image that lies in several files wants a "
+			  "regular file as its first one");
+}
+
 int format_create_in(const struct format_request *request, struct store *store,
 		     const char *named)
 {
@@ -235,6 +243,8 @@ int format_create_in(const struct format_request *request, struct store *store,
 		.backing_name = request->backing_name,
 		.backing_format = request->backing_format,
 		.secrets = qimg_secrets(),
+		.new_file = request->files ? new_files_make : refuse_file,
+		.opaque = request->files,
 	};
 	char *error = NULL;
 	int err = image_create(request->format, &create, &error);
@@ -296,11 +306,12 @@ static int create_in_place(const struct format_request *request,
 
 /*
  * At @temporary, which gets the name @path when it is whole; with a new file
- * @data, or NULL.
+ * @data, or NULL; and further ones that are to get their names, too, or NULL.
  */
 static int create_beside(const struct format_request *request,
 			 const char *temporary, const char *path,
-			 const char *named, const char *data)
+			 const char *named, const char *data,
+			 struct new_files *finish)
 {
 	struct store *store = NULL;
 	char *error = NULL;
@@ -317,6 +328,8 @@ static int create_beside(const struct format_request *request,
 	store_free(store);
 	/* From here on it belongs to an image that is whole. */
 	temporary_forget(data);
+	if (status == 0 && finish)
+		status = new_files_finish(finish);
 	if (status == 0 && rename(temporary, path) < 0)
 		status = cli_error("%s: %s", path, strerror(errno));
 	if (status)
@@ -324,26 +337,44 @@ static int create_beside(const struct format_request *request,
 	return status;
 }
 
-int format_create(const struct format_request *request, const char *path,
-		  const char *named)
+static int create_temporary(const struct format_request *request,
+			    const char *path, const char *named,
+			    struct new_files *finish)
 {
 	char *temporary = NULL, *data;
 	int status;
 
-	if (format_is_in_place(path))
-		return create_in_place(request, path, named);
 	if (asprintf(&temporary, "%s.%d.new", path, (int)getpid()) < 0)
 		return cli_error("out of memory");
 	data = format_new_data_file(request, named);
 	if (!temporary_add(temporary) || (data && !temporary_add(data)))
 		status = cli_error("%s: too many files at once", path);
 	else
-		status = create_beside(request, temporary, path, named, data);
+		status = create_beside(request, temporary, path, named, data,
+				       finish);
 	temporary_forget(temporary);
 	temporary_forget(data);
 	if (data && status)
 		(void)unlink(data);
 	free(data);
 	free(temporary);
+	return status;
+}
+
+int format_create(const struct format_request *request, const char *path,
+		  const char *named)
+{
+	struct format_request own = *request;
+	struct new_files files;
+	int status;
+
+	if (format_is_in_place(path))
+		return create_in_place(request, path, named);
+	if (request->files)
+		return create_temporary(request, path, named, NULL);
+	new_files_init(&files, "new");
+	own.files = &files;
+	status = create_temporary(&own, path, named, &files);
+	new_files_deinit(&files);
 	return status;
 }

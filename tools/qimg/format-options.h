@@ -5,6 +5,7 @@
 
 #include "image/manage.h"
 #include "tools/qimg/cli.h"
+#include "tools/qimg/new-files.h"
 
 struct format_request {
 	const struct image_format *format;
@@ -12,6 +13,11 @@ struct format_request {
 	char *backing_name;	      /* or NULL */
 	char *backing_format;	      /* or NULL */
 	uint64_t size_bytes;	      /* 0: to be set by the caller */
+	/*
+	 * Takes the further files that the image needs, which are then the
+	 * caller's to finish. NULL: format_create finishes them.
+	 */
+	struct new_files *files;
 };
 
 /*
@@ -35,7 +41,10 @@ const char *format_nearest(const char *name);
 void format_print_help(const struct image_format *format, unsigned uses);
 bool format_is_help(const char *options);
 
-/* Makes the image in @store, which is empty and stays the caller's. */
+/*
+ * Makes the image in @store, which is empty and stays the caller's. Without
+ * @request->files it has to be the only file.
+ */
 int format_create_in(const struct format_request *request, struct store *store,
 		     const char *named);
 

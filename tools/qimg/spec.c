@@ -442,6 +442,7 @@ struct image *qimg_open(const struct qimg_open *open)
 	struct image_open_request request = {
 		.read_only = open->read_only,
 		.direct = open->cache.direct,
+		.unfinished = open->unfinished,
 		.no_backing = open->no_backing,
 		.writable_depth = open->writable_depth,
 		.allowed = everywhere,

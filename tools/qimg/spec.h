@@ -88,6 +88,7 @@ struct qimg_open {
 	bool no_key;		 /* metadata only: no secret is needed */
 	const struct qimg_snapshot *snapshot; /* or NULL */
 	struct qimg_cache cache;
+	const char *unfinished; /* see image_open_request; or NULL */
 	const char *wanted_by; /* named first if it cannot be opened, or NULL */
 };
 

@@ -11,7 +11,7 @@
 #include <stdbool.h>
 
 enum {
-	TEMPORARY_MAX = 4
+	TEMPORARY_MAX = 4200 /* a VMDK disk may have 4096 extents */
 };
 
 /*
