@@ -112,6 +112,8 @@ struct vmdk {
 	unsigned pending_count;
 	struct vmdk_cid cid;
 	bool plan_out;
+	bool check;	   /* opened to be checked */
+	char *text_damage; /* why the descriptor cannot be read; or NULL */
 };
 
 static inline struct vmdk *vmdk_of(struct image *image)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/bytes.h"
+#include "image/manage.h"
 #include "image/open.h"
 #include "image/sync-io.h"
 #include "vmdk/vmdk.h"
@@ -75,6 +76,32 @@ static bool attach_all(struct image *image, const uint8_t *data, size_t size)
 	return true;
 }
 
+/* A repair makes the file hardly longer: what it moves was there. */
+static void check(const uint8_t *data, size_t first, size_t size,
+		  bool read_only)
+{
+	const struct image_open_options options = {
+		.cache_bytes = 1,
+		.check = true,
+		.read_only = read_only,
+	};
+	struct store *store = new_file(data, first, read_only);
+	struct image_check result;
+	struct image *image;
+	char *error = NULL;
+
+	if (vmdk_format.open(store, &options, &image, &error) != 0) {
+		store_free(store);
+		free(error);
+		return;
+	}
+	if (attach_all(image, data + first, size - first))
+		(void)image_check(image,
+				  read_only ? IMAGE_FIX_NONE : IMAGE_FIX_ALL,
+				  NULL, NULL, &result);
+	image_close(image);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct image_open_options options = {.cache_bytes = 1};
@@ -91,6 +118,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	/* The rest is what all other files hold. */
 	first = MIN((size_t)get_le32(trailer), size);
 	options.read_only = !(trailer[4] & CHANGES);
+	check(data, first, size, options.read_only);
 	store = new_file(data, first, options.read_only);
 	if (vmdk_format.open(store, &options, &image, &error) != 0) {
 		store_free(store);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vmdk/manage.h"
 
+#include "vmdk/check.h"
+
 #define CREATE IMAGE_OPTION_CREATE
 
 /* QEMU's names, in QEMU's order. */
@@ -37,4 +39,5 @@ const struct image_manage vmdk_manage = {
 	.is_stream = vmdk_is_stream,
 	.stream = vmdk_stream,
 	.facts = vmdk_facts,
+	.check = vmdk_check,
 };

@@ -55,6 +55,25 @@ static int read_descriptor(struct vmdk *v, uint64_t offset, uint64_t bytes,
 	return err;
 }
 
+/* A check says what is wrong with it, where the header tells of the disk. */
+static int read_own_descriptor(struct vmdk *v, const struct vmdk_sparse *s,
+			       char **ret_error)
+{
+	char *error = NULL;
+	int err = read_descriptor(v, s->descriptor_offset, s->descriptor_bytes,
+				  &error);
+
+	if (err > 0 && error && v->check && s->capacity_sectors &&
+	    !v->d.create_type) {
+		v->text_damage = error;
+		return 0;
+	}
+	if (error)
+		store_fail(ret_error, err, "%s", error);
+	free(error);
+	return err;
+}
+
 static int open_sparse(struct vmdk *v, char **ret_error)
 {
 	struct vmdk_sparse s;
@@ -66,8 +85,7 @@ static int open_sparse(struct vmdk *v, char **ret_error)
 			   error);
 	free(error);
 	if (err == 0 && s.descriptor_offset)
-		err = read_descriptor(v, s.descriptor_offset,
-				      s.descriptor_bytes, ret_error);
+		err = read_own_descriptor(v, &s, ret_error);
 	if (err)
 		return err;
 	if (s.capacity_sectors == 0 && v->d.create_type)
@@ -150,7 +168,7 @@ static int check_writable(const struct vmdk *v, char **ret_error)
 				"opened read-only; convert the image first",
 				name, vmdk_extent_type_name(v->parts[i].type));
 	/* Whoever made a delta of the disk would not see that it changed. */
-	if (!v->d.create_type)
+	if (!v->d.create_type && !v->text_damage)
 		return store_fail(ret_error, -EROFS,
 				  "%s: vmdk: an extent without its descriptor "
 				  "can only be opened read-only",
@@ -185,6 +203,7 @@ static void destroy(struct vmdk *v)
 	free(v->parts);
 	free(v->table_numbers);
 	free(v->pending);
+	free(v->text_damage);
 	metacache_deinit(&v->cache);
 	vmdk_descriptor_deinit(&v->d);
 	image_deinit(&v->image);
@@ -201,6 +220,7 @@ static int open_image(struct store *store, const struct image_open_options *o,
 		return -ENOMEM;
 	image_init(&v->image, &vmdk_format, store);
 	v->image.read_only = o->read_only;
+	v->check = o->check;
 	err = open_parts(v, ret_error);
 	if (err == 0 && !o->read_only)
 		err = check_writable(v, ret_error);

@@ -104,7 +104,8 @@ static int read_directory(struct vmdk_part *part)
 }
 
 /* Only sparse extents of the hosted kind are written. */
-static int prepare_writes(struct vmdk_part *part, char **ret_error)
+static int prepare_writes(const struct vmdk *v, struct vmdk_part *part,
+			  char **ret_error)
 {
 	if (part->s.compressed)
 		return store_fail(ret_error, -EROFS,
@@ -115,7 +116,7 @@ static int prepare_writes(struct vmdk_part *part, char **ret_error)
 				  "an extent of type %s can only be opened "
 				  "read-only; convert it first",
 				  vmdk_extent_type_name(part->type));
-	return vmdk_room_init(part, ret_error);
+	return vmdk_room_init(part, v->check, ret_error);
 }
 
 /* @part lies in @store, whose header is @s. */
@@ -138,7 +139,7 @@ static int open_sparse(struct vmdk *v, struct vmdk_part *part,
 		v->image.codec = IMAGE_CODEC_ZLIB;
 	err = read_directory(part);
 	if (err == 0 && part->writable && !v->image.read_only)
-		err = prepare_writes(part, ret_error);
+		err = prepare_writes(v, part, ret_error);
 	return err;
 }
 

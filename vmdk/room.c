@@ -63,14 +63,14 @@ static int check_directories(const struct vmdk_part *part, char **ret_error)
 	return 0;
 }
 
-int vmdk_room_init(struct vmdk_part *part, char **ret_error)
+int vmdk_room_init(struct vmdk_part *part, bool check, char **ret_error)
 {
 	size_t bytes = part->s.gd_entries << part->entry_bits;
 	size_t words =
 		BITMAP_WORDS(div_round_up(bytes, (size_t)VMDK_SECTOR_BYTES));
 	int err = read_second(part, bytes);
 
-	if (err == 0)
+	if (err == 0 && !check)
 		err = check_directories(part, ret_error);
 	if (err)
 		return err;
@@ -132,9 +132,8 @@ void vmdk_table_change(struct vmdk *v, const struct vmdk_part *part,
 			       (uint64_t)(part - v->parts));
 }
 
-/* @bytes at the end of the file, in whole grains. */
-static int take_end(struct vmdk_part *part, uint64_t bytes,
-		    uint64_t *ret_offset)
+int vmdk_room_take_end(struct vmdk_part *part, uint64_t bytes,
+		       uint64_t *ret_offset)
 {
 	uint64_t end =
 		part->end + align_up(bytes, UINT64_C(1) << part->grain_bits);
@@ -169,7 +168,8 @@ int vmdk_room_make_table(struct vmdk *v, struct vmdk_part *part, uint64_t grain)
 		align_up((uint64_t)part->s.gt_entries * 4, VMDK_SECTOR_BYTES);
 	struct metacache_block *block;
 	uint64_t offset;
-	int err = take_end(part, part->rgd ? 2 * bytes : bytes, &offset);
+	int err = vmdk_room_take_end(part, part->rgd ? 2 * bytes : bytes,
+				     &offset);
 
 	if (err)
 		return err;
@@ -206,8 +206,8 @@ int vmdk_room_take(struct vmdk *v, struct vmdk_part *part, uint64_t grain,
 		   uint64_t *ret_ticket, uint64_t *ret_offset)
 {
 	unsigned ticket = 0;
-	int err =
-		take_end(part, (uint64_t)count << part->grain_bits, ret_offset);
+	int err = vmdk_room_take_end(part, (uint64_t)count << part->grain_bits,
+				     ret_offset);
 
 	if (err)
 		return err;

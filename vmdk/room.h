@@ -11,9 +11,14 @@
 
 /*
  * What writing takes of a part that is opened for it, its directory read. 0, a
- * negative errno, or IMAGE_E_CORRUPT.
+ * negative errno, or IMAGE_E_CORRUPT: a table lies where none can be written,
+ * unless that is to be found by a @check.
  */
-int vmdk_room_init(struct vmdk_part *part, char **ret_error);
+int vmdk_room_init(struct vmdk_part *part, bool check, char **ret_error);
+
+/* @bytes at the end of the file, in whole grains. */
+int vmdk_room_take_end(struct vmdk_part *part, uint64_t bytes,
+		       uint64_t *ret_offset);
 
 /* Accepts one that was not initialised. */
 void vmdk_room_deinit(struct vmdk_part *part);

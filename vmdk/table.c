@@ -21,8 +21,8 @@ static bool se_table(const struct vmdk_part *part, uint64_t entry,
 	return number < part->s.tables_bytes / bytes;
 }
 
-static bool table_offset(const struct vmdk_part *part, uint64_t entry,
-			 uint64_t *ret_offset)
+bool vmdk_table_offset(const struct vmdk_part *part, uint64_t entry,
+		       uint64_t *ret_offset)
 {
 	if (part->s.kind == VMDK_KIND_SE)
 		return se_table(part, entry, ret_offset);
@@ -46,7 +46,7 @@ enum vmdk_table_state vmdk_table_find(struct vmdk *v,
 	ret->count = part->s.gt_entries - in_table;
 	if (entry == 0)
 		return VMDK_TABLE_ABSENT;
-	if (!table_offset(part, entry, &offset))
+	if (!vmdk_table_offset(part, entry, &offset))
 		return VMDK_TABLE_CORRUPT;
 	ret->count = end - in_table;
 	ret->index = in_table - first;

@@ -30,6 +30,13 @@ enum vmdk_table_state vmdk_table_find(struct vmdk *v,
 				      const struct vmdk_part *part,
 				      uint64_t grain, struct vmdk_table *ret);
 
+/*
+ * Where the table begins that a directory's @entry, which is not 0, names. False:
+ * there can be none.
+ */
+bool vmdk_table_offset(const struct vmdk_part *part, uint64_t entry,
+		       uint64_t *ret_offset);
+
 /* What a directory's entry says: 0 is none. For messages. */
 uint64_t vmdk_directory_entry(const struct vmdk_part *part, uint64_t index);
 
