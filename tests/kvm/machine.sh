@@ -30,7 +30,9 @@ command_line()
 	shift
 	[ -z "$ring" ] || set -- "$@" "$ring"
 	if [ "$way" = kvm ]; then
-		set -- "$vmm" --queues="$queues" ${vmm_options:-} \
+		# More time than a busy host could need.
+		set -- "$vmm" --queues="$queues" --seconds=120 \
+			${vmm_options:-} \
 			$(for disk in $disks; do echo "--disk=$disk"; done) \
 			"$image" "$@"
 	else
