@@ -10,7 +10,6 @@
 #
 # set. Whatever is started is gone when the shell ends.
 
-pids=
 disks= # sockets of the machine to be started
 queues=1
 ring=  # "packed" or nothing
@@ -22,12 +21,12 @@ die()
 	return 1
 }
 
-# command_line IMAGE WORD...: what starts a machine, one word a line, into
-# $scratch/command.
+# command_line NAME IMAGE WORD...: what starts a machine, one word a line, into
+# $scratch/NAME.command.
 command_line()
 {
-	local image=$images/guest-$1 number=0 disk
-	shift
+	local name=$1 image=$images/guest-$2 number=0 disk
+	shift 2
 	[ -z "$ring" ] || set -- "$@" "$ring"
 	if [ "$way" = kvm ]; then
 		# More time than a busy host could need.
@@ -38,7 +37,7 @@ command_line()
 	else
 		# The image as it is, by its PVH entry, on the smallest machine
 		# that QEMU has; devices where Linux would be told of them.
-		set -- qemu-system-x86_64 -nodefaults -no-user-config \
+		set -- timeout 120 qemu-system-x86_64 -nodefaults -no-user-config \
 			-display none -no-reboot -accel tcg -m "$qemu_memory" \
 			-M microvm,acpi=off,memory-backend=memory \
 			-object "memory-backend-memfd,id=memory,size=$qemu_memory,share=on" \
@@ -51,10 +50,10 @@ command_line()
 			number=$((number + 1))
 		done
 	fi
-	printf '%s\n' "$@" >"$scratch/command"
+	printf '%s\n' "$@" >"$scratch/$name.command"
 }
 
-# status STATUS: 0 if the guest said that it is well, whatever started it.
+# verdict STATUS: 0 if the guest said that it is well, whatever started it.
 # QEMU's exit device makes of a value twice that, and one.
 verdict()
 {
@@ -71,16 +70,16 @@ verdict()
 machine()
 {
 	local name=$1 status=0
-	shift
 	command_line "$@"
 	(
 		set --
 		while IFS= read -r word; do
 			set -- "$@" "$word"
-		done <"$scratch/command"
-		exec "$@"
+		done <"$scratch/$name.command"
+		exec sh -c 'echo $$ >"$0"; exec "$@"' "$scratch/$name.runs" "$@"
 	) <"${input:-/dev/null}" >"$scratch/$name.out" 2>"$scratch/$name.err" ||
 		status=$?
+	rm -f "$scratch/$name.runs"
 	verdict "$status"
 }
 
@@ -98,7 +97,6 @@ machine_start()
 		input=$scratch/$name.in machine "$@"
 		echo $? >"$scratch/$name.status"
 	) &
-	pids="$pids $!"
 }
 
 # has_said NAME TEXT SECONDS: until the serial line has a line with TEXT.
@@ -141,11 +139,10 @@ serve()
 	rm -f "$scratch/$name.sock"
 	"$blk" --socket-path="$scratch/$name.sock" "$@" \
 		>"$scratch/$name.log" 2>&1 </dev/null &
-	echo $! >"$scratch/$name.pid"
-	pids="$pids $!"
+	echo $! >"$scratch/$name.serves"
 	while [ ! -S "$scratch/$name.sock" ]; do
 		tries=$((tries - 1))
-		[ $tries -gt 0 ] && kill -0 "$(cat "$scratch/$name.pid")" ||
+		[ $tries -gt 0 ] && kill -0 "$(cat "$scratch/$name.serves")" ||
 			die "vhost-blk does not serve: $(cat "$scratch/$name.log")" ||
 			return 1
 		sleep 0.05
@@ -156,18 +153,19 @@ serve()
 serve_end()
 {
 	local pid status=0
-	pid=$(cat "$scratch/$1.pid")
+	pid=$(cat "$scratch/$1.serves")
 	kill "$pid"
 	wait "$pid" || status=$?
+	rm -f "$scratch/$1.serves"
 	[ "$status" = 0 ] || die "vhost-blk ended with $status"
 }
 
+# end_all: what still runs of machines and daemons.
 end_all()
 {
-	local pid
-	for pid in $pids; do
-		kill "$pid" 2>/dev/null
+	local file
+	for file in "$scratch"/*.runs "$scratch"/*.serves; do
+		[ ! -s "$file" ] || kill "$(cat "$file")" 2>/dev/null
 	done
 	wait 2>/dev/null
-	pids=
 }
