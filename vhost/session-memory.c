@@ -106,6 +106,27 @@ int session_get_max_mem_slots(struct session *session,
 	return 0;
 }
 
+/*
+ * QEMU (7.2 at least) has one conversation for each pair of a network device
+ * on the same socket, and all of them add and remove the same regions.
+ */
+static bool is_told_again(const struct session *session)
+{
+	return session->device->queues_per_unit > 1;
+}
+
+static bool has_region(const struct session *session,
+		       const struct guest_region_spec *spec)
+{
+	struct guest_memory *others;
+
+	if (!session->memory ||
+	    guest_memory_without(session->memory, spec, &others) != 0)
+		return false;
+	guest_memory_unref(others);
+	return true;
+}
+
 int session_add_mem_reg(struct session *session, struct vhost_message *request,
 			struct vhost_message *ret_reply)
 {
@@ -114,6 +135,8 @@ int session_add_mem_reg(struct session *session, struct vhost_message *request,
 	struct guest_memory *memory;
 	int err;
 
+	if (is_told_again(session) && has_region(session, &spec))
+		return 0;
 	if (session->memory &&
 	    guest_memory_regions(session->memory) >= GUEST_MEMORY_MAX_REGIONS)
 		return refuse_region(session, &spec, "all slots are taken");
@@ -137,6 +160,8 @@ int session_rem_mem_reg(struct session *session, struct vhost_message *request,
 
 	if (session->memory)
 		err = guest_memory_without(session->memory, &spec, &memory);
+	if (err == -ENOENT && is_told_again(session))
+		return 0;
 	if (err == -ENOENT)
 		return refuse_region(session, &spec, "there is none like it");
 	if (err < 0)

@@ -103,6 +103,27 @@ static void region_that_is_not_there_cannot_be_removed(void **state)
 		   "REM_MEM_REG: region at 0x0, size 0x100000");
 }
 
+static void
+each_pair_of_a_network_device_may_tell_of_the_same_region(void **state)
+{
+	unsigned before;
+
+	fake_device.device.queues_per_unit = 2;
+	begin_serving(split_features);
+	before = open_fds();
+	for (unsigned i = 0; i < 3; i++)
+		say_well(add_message(0, MEMORY_BYTES, memory_uva));
+	assert_int_equal(queue.stops, 0);
+	assert_int_equal(open_fds(), before);
+	/* The same place with anything else is a mistake all the same. */
+	is_refused(add_message(0, MEMORY_BYTES, memory_uva + 4096),
+		   "overlapping");
+	is_refused(add_message(4096, 4096, memory_uva), "overlapping");
+	for (unsigned i = 0; i < 3; i++)
+		say_well(rem_message(0, MEMORY_BYTES, memory_uva));
+	assert_false(queue.running);
+}
+
 static void descriptor_with_a_removal_is_closed(void **state)
 {
 	unsigned before = open_fds();
@@ -429,6 +450,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		session_test(table_with_a_file_too_short_is_refused),
+		session_test(
+			each_pair_of_a_network_device_may_tell_of_the_same_region),
 		session_test(table_with_overlapping_regions_is_refused),
 		session_test(refused_memory_leaves_the_running_ring_alone),
 		session_test(rings_go_on_with_new_memory_where_they_were),

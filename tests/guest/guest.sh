@@ -87,7 +87,8 @@ guest_initramfs()
 	chmod 755 "$tree/init" "$tree/bin/busybox"
 	# What a kernel has built in has no file.
 	for module in virtio virtio_ring virtio_pci_modern_dev \
-		virtio_pci_legacy_dev virtio_pci virtio_blk; do
+		virtio_pci_legacy_dev virtio_pci virtio_blk \
+		failover net_failover virtio_net; do
 		path=$(find "$guest_kernel/modules" -name "$module.ko")
 		[ -n "$path" ] || continue
 		cp "$path" "$tree/modules/"
@@ -153,11 +154,16 @@ guest_kill_daemon()
 
 # guest_start INITRAMFS [QEMU-OPTION...]: boots the guest, its console going to
 # $guest_scratch/console.log. guest_device holds what comes after
-# "vhost-user-blk-pci,chardev=disk".
+# "vhost-user-blk-pci,chardev=disk"; guest_devices, if set, takes the disk's place.
+guest_devices=()
 guest_start()
 {
-	local initramfs=$1
+	local initramfs=$1 devices=("${guest_devices[@]}")
 	shift
+	[ ${#devices[@]} -gt 0 ] || devices=(
+		-chardev "socket,id=disk,path=$guest_scratch/blk.sock,reconnect=1"
+		-device "vhost-user-blk-pci,chardev=disk${guest_device:-}"
+	)
 	: >"$guest_scratch/console.log"
 	qemu-system-x86_64 -nodefaults -no-user-config -display none \
 		-no-reboot -M q35,memory-backend=mem -accel "$guest_accel" \
@@ -165,8 +171,7 @@ guest_start()
 		-object memory-backend-memfd,id=mem,size=256M,share=on \
 		-kernel "$guest_kernel/vmlinuz" -initrd "$initramfs" \
 		-append "console=ttyS0 quiet panic=-1 ${guest_append:-}" \
-		-chardev socket,id=disk,path="$guest_scratch/blk.sock",reconnect=1 \
-		-device "vhost-user-blk-pci,chardev=disk${guest_device:-}" \
+		"${devices[@]}" \
 		-serial "file:$guest_scratch/console.log" "$@" \
 		>"$guest_scratch/qemu.log" 2>&1 </dev/null &
 	guest_qemu_pid=$!

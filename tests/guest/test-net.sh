@@ -1,0 +1,108 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# A stock guest whose network card vhost-net serves, and the host at the other
+# end of the TAP: ping, and TCP with files both ways. All of it, QEMU too, lives
+# in a network namespace of its own.
+#
+#	test-net.sh DAEMON [packed|queues|restart]
+
+set -uo pipefail
+
+guest_daemon=$1
+variant=${2:-}
+guest_root=$(cd "$(dirname "$0")/../.." && pwd)
+. "$guest_root/tests/guest/guest.sh"
+
+if [ -z "${RINGLINE_IN_NAMESPACE:-}" ]; then
+	for tool in ip python3; do
+		command -v $tool >/dev/null || {
+			echo "skipped: $tool is not installed"
+			exit 77
+		}
+	done
+	unshare -n test -c /dev/net/tun 2>/dev/null || {
+		echo "skipped: no namespace, or no /dev/net/tun"
+		exit 77
+	}
+	# While there is a network, for the first time.
+	"$guest_root/scripts/guest-kernel" >/dev/null ||
+		guest_fail "no kernel for the guest"
+	RINGLINE_IN_NAMESPACE=1 exec unshare -n "$0" "$@"
+fi
+
+download_mib=48
+upload_mib=24
+pairs=1
+device=
+case $variant in
+packed) device=,packed=on ;;
+queues) pairs=2 device=,mq=on ;;
+esac
+
+serve()
+{
+	local tries
+	"$guest_daemon" --socket-path="$guest_scratch/net.sock" --tap=rl0 \
+		--num-queue-pairs=$pairs >>"$guest_scratch/daemon.log" 2>&1 \
+		</dev/null &
+	guest_daemon_pid=$!
+	for ((tries = 0; tries < 100; tries++)); do
+		[ ! -S "$guest_scratch/net.sock" ] || return 0
+		kill -0 "$guest_daemon_pid" 2>/dev/null || break
+		sleep 0.05
+	done
+	guest_fail "the daemon did not open its socket"
+}
+
+guest_init
+ip link set lo up
+queue_mode=
+[ $pairs -eq 1 ] || queue_mode=multi_queue
+ip tuntap add rl0 mode tap $queue_mode || guest_fail "no TAP"
+ip addr add 10.9.0.1/24 dev rl0
+ip link set rl0 up
+mkdir "$guest_scratch/www"
+head -c $((download_mib << 20)) /dev/urandom >"$guest_scratch/www/down"
+sum=$(sha256sum <"$guest_scratch/www/down")
+busybox httpd -f -p 10.9.0.1:8000 -h "$guest_scratch/www" &
+web_pid=$!
+# Closes when the guest has, and not before.
+python3 - >"$guest_scratch/up" <<'EOF' &
+import socket, sys
+link, _ = socket.create_server(("10.9.0.1", 5000)).accept()
+while data := link.recv(1 << 20):
+    sys.stdout.buffer.write(data)
+EOF
+upload_pid=$!
+trap 'guest_end_process "$web_pid"; guest_end_process "$upload_pid"
+	guest_cleanup' EXIT
+
+serve
+guest_initramfs "$guest_root/tests/guest/net.scenario" \
+	"$guest_scratch/initramfs.img"
+guest_append="awaited=/sys/class/net/eth0 expect_queues=$pairs"
+guest_append+=" expect_sum=${sum%% *} upload_mib=$upload_mib"
+# QEMU 7.2 crashes under TCG with MSI-X and vhost-user: vectors=0.
+guest_devices=(
+	-chardev socket,id=net,path="$guest_scratch/net.sock",reconnect=1
+	-netdev vhost-user,id=n0,chardev=net,queues=$pairs
+	-device "virtio-net-pci,netdev=n0,vectors=0$device"
+)
+guest_start "$guest_scratch/initramfs.img" -smp $pairs
+if [ "$variant" = restart ]; then
+	guest_wait_line "ping is answered" 60
+	sleep 0.3 # into the transfer
+	kill -KILL "$guest_daemon_pid"
+	wait "$guest_daemon_pid" 2>/dev/null
+	rm -f "$guest_scratch/net.sock"
+	serve
+fi
+guest_finish 150
+guest_stop_daemon
+wait "$upload_pid"
+said=$(tr -d '\r' <"$guest_scratch/console.log" |
+	sed -n 's/^GUEST sent //p')
+[ -n "$said" ] || guest_fail "the guest sent nothing"
+[ "$(sha256sum <"$guest_scratch/up")" = "$said  -" ] ||
+	guest_fail "what came is not what the guest sent"
