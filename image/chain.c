@@ -62,7 +62,9 @@ int chain_commit(struct image *top, struct image *base,
 	if (err || options->keep)
 		return err;
 	*ret_failed = top;
-	return image_make_empty(top);
+	err = image_make_empty(top);
+	/* Then it keeps what the base has now, too: no harm, as in QEMU. */
+	return err == -ENOTSUP ? 0 : err;
 }
 
 /* --- Rebase ------------------------------------------------------------------- */

@@ -31,7 +31,8 @@ struct chain_options {
  * @base, which lies in @top's chain and was opened for writing (see
  * image_open_request.writable_depth); it grows if it is smaller than @top. Then
  * @top is emptied, which is wanted only if @base is its own backing image:
- * with images in between, whose view of @base changes, say @keep.
+ * with images in between, whose view of @base changes, say @keep. One whose
+ * format cannot be emptied keeps what @base has then, too.
  */
 int chain_commit(struct image *top, struct image *base,
 		 const struct chain_options *options,

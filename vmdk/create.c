@@ -149,7 +149,7 @@ static int check_size(const struct image_create_request *request,
 	    disk_sectors(request) > VMDK_MAX_SPARSE_SECTORS)
 		return store_fail(ret_error, -EINVAL,
 				  "vmdk: a sparse disk of one extent has at "
-				  "most 2 TiB");
+				  "most 64 TiB");
 	if (vmdk_extent_count(request) > VMDK_MAX_EXTENTS)
 		return store_fail(
 			ret_error, -EINVAL,

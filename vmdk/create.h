@@ -19,8 +19,11 @@ enum {
 	VMDK_DESCRIPTOR_ROOM = VMDK_DESCRIPTOR_SECTORS * VMDK_SECTOR_BYTES,
 };
 
-/* Grains are named by sectors in 32 bits; what is larger cannot be filled. */
-#define VMDK_MAX_SPARSE_SECTORS (UINT64_C(1) << 32)
+/*
+ * VMware's disks have at most 62 TiB. Grains are named by sectors in 32 bits: of
+ * one file no more than 2 TiB can be filled.
+ */
+#define VMDK_MAX_SPARSE_SECTORS (UINT64_C(1) << 37)
 
 /* An option's "subformat", which a descriptor calls createType. */
 struct vmdk_subformat {

@@ -220,7 +220,7 @@ static void what_is_wrong_is_refused_by_name(void **state)
 		const char *arguments, *words;
 	} wrong[] = {
 		{"-f vmdk t.vmdk 0", "at least one sector"},
-		{"-f vmdk t.vmdk 3T", "2 TiB"},
+		{"-f vmdk t.vmdk 65T", "64 TiB"},
 		{"-f vmdk -o subformat=nonsense t.vmdk 1M", "subformat"},
 		{"-f vmdk -o adapter_type=x t.vmdk 1M", "adapter_type"},
 		{"-f vmdk -b src.raw -F raw t.vmdk 1M", "has to be a vmdk"},
