@@ -172,6 +172,7 @@ static int open_source(struct convert *convert, const struct cli *cli,
 		.format = cli_value(cli, 'f'),
 		.image_opts = cli_has(cli, QIMG_IMAGE_OPTS),
 		.read_only = true,
+		.verify_ova = true,
 		.share = cli_has(cli, 'U'),
 	};
 	const char *mode = cli_value(cli, 'T');

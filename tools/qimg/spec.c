@@ -10,6 +10,7 @@
 #include "image/option.h"
 #include "image/store-nbd.h"
 #include "tools/qimg/format-options.h"
+#include "tools/qimg/ova.h"
 #include "tools/qimg/spec-faults.h"
 #include "tools/qimg/spec-name.h"
 #include "tools/qimg/spec-nbd.h"
@@ -410,6 +411,45 @@ static const char *format_of(const struct image_options *options,
 	return format;
 }
 
+/*
+ * A disk in an archive is a slice of that. Only its reader may go on: the
+ * archive's manifest knows how it was.
+ */
+static bool find_in_ova(struct image_open_request *request,
+			const struct qimg_open *open, char **ret_archive)
+{
+	struct tar_member disk;
+	char *error = NULL;
+	int err;
+
+	if (!open->read_only)
+		return !cli_error("%s: a disk in an OVA can only be read",
+				  open->name);
+	err = ova_find(request->path, ret_archive, &disk, &error);
+	if (err == 0 && open->verify_ova)
+		err = ova_verify(*ret_archive, &disk, &error);
+	if (err)
+		cli_error("Could not open '%s': %s", open->name,
+			  error ? error : strerror(-err));
+	free(error);
+	if (err)
+		return false;
+	request->path = *ret_archive;
+	request->format = "vmdk";
+	request->offset = disk.offset;
+	request->length = disk.bytes;
+	return true;
+}
+
+/* "ova" is no format: what is in it has one. */
+static bool is_in_ova(const struct image_open_request *request)
+{
+	return strcmp(request->format, "ova") == 0 ||
+	       (strcmp(request->format, "probe") == 0 && !request->offset &&
+		!request->length && ova_is_name(request->path) &&
+		!nbd_remote.is_address(request->path));
+}
+
 static struct image *open_place(struct image_open_request *request,
 				const struct image_options *options,
 				const struct spec_faults *faults,
@@ -417,10 +457,16 @@ static struct image *open_place(struct image_open_request *request,
 {
 	char *place = place_of(options, open->name);
 	struct image *image = NULL;
+	char *archive = NULL;
 
 	if (!place)
 		return NULL;
 	request->path = place;
+	if (is_in_ova(request) && !find_in_ova(request, open, &archive)) {
+		free(archive);
+		free(place);
+		return NULL;
+	}
 	if (strcmp(request->format, "probe") != 0 &&
 	    !image_find_format(request->format))
 		cli_error("Unknown driver '%s'%s", request->format,
@@ -430,6 +476,7 @@ static struct image *open_place(struct image_open_request *request,
 		image = open_request(request, open);
 	if (image && faults->count)
 		store_arm_faults(request->store);
+	free(archive);
 	free(place);
 	return image;
 }

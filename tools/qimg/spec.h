@@ -85,6 +85,7 @@ struct qimg_open {
 	unsigned writable_depth; /* see image_open_request */
 	bool check;		 /* see image_open_options */
 	bool share;		 /* -U */
+	bool verify_ova;	 /* of a disk in an OVA: by the manifest */
 	bool no_key;		 /* metadata only: no secret is needed */
 	const struct qimg_snapshot *snapshot; /* or NULL */
 	struct qimg_cache cache;
