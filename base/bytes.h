@@ -16,8 +16,10 @@
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
+#ifndef container_of /* as DPDK has it, too */
 #define container_of(ptr, type, member) \
 	((type *)((char *)(ptr)-offsetof(type, member)))
+#endif
 
 #define MIN(a, b)                                  \
 	({                                         \

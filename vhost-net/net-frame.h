@@ -23,6 +23,8 @@ enum {
 	NET_MAX_TAGS = 2,
 	/* Of a frame, copied out of guest memory once: all that is judged. */
 	NET_COPY_BYTES = 128,
+	/* The copy, with room for a tag that a switch puts in. */
+	NET_HEAD_BYTES = NET_COPY_BYTES + NET_TAG_BYTES,
 	/* Two tags and a whole IPv6 packet, which a TSO frame can be. */
 	NET_MAX_FRAME_BYTES =
 		NET_ETHERNET_BYTES + NET_MAX_TAGS * NET_TAG_BYTES + 40 + 65535,

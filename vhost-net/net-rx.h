@@ -33,7 +33,7 @@ struct net_rx_frame {
 	uint32_t bytes;		/* of the frame, without virtio-net header */
 	uint16_t head_bytes;	/* what was copied of it */
 	struct iov_cursor rest; /* guest memory: behind the head */
-	uint8_t head[NET_COPY_BYTES];
+	uint8_t head[NET_HEAD_BYTES];
 };
 
 struct net_rx {

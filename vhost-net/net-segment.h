@@ -18,7 +18,7 @@
 
 struct net_segmenter {
 	struct net_frame frame;
-	uint8_t head[NET_COPY_BYTES]; /* of the whole frame */
+	uint8_t head[NET_HEAD_BYTES]; /* of the whole frame */
 	uint32_t payload_bytes;
 	uint32_t done_bytes;
 	uint16_t gso_size;
@@ -28,7 +28,7 @@ struct net_segmenter {
 
 /* One frame of its own. Offsets are bytes from the start of the whole frame. */
 struct net_segment {
-	uint8_t head[NET_COPY_BYTES];
+	uint8_t head[NET_HEAD_BYTES];
 	uint16_t head_bytes;
 	uint32_t payload_offset;
 	uint32_t payload_bytes; /* 0: the only segment of a frame with none */
