@@ -1,19 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/kvm/vmm-irq.h"
 
-#include <stddef.h>
 #include <string.h>
 
-_Static_assert(offsetof(struct vmm_irq_routes, entries) ==
-		       sizeof(struct kvm_irq_routing),
-	       "the entries follow the head, as KVM wants them");
-
-void vmm_irq_routes(struct vmm_irq_routes *ret_routes)
+void vmm_irq_routes(union vmm_irq_routes *ret_routes)
 {
 	memset(ret_routes, 0, sizeof(*ret_routes));
-	ret_routes->head.nr = MACHINE_IRQS;
+	ret_routes->routing.nr = MACHINE_IRQS;
 	for (unsigned i = 0; i < MACHINE_IRQS; i++) {
-		struct kvm_irq_routing_entry *entry = &ret_routes->entries[i];
+		struct kvm_irq_routing_entry *entry =
+			&ret_routes->routing.entries[i];
 
 		entry->gsi = i;
 		entry->type = KVM_IRQ_ROUTING_MSI;

@@ -13,12 +13,13 @@
 
 #include "tests/kvm/machine.h"
 
-struct vmm_irq_routes {
-	struct kvm_irq_routing head;
-	struct kvm_irq_routing_entry entries[MACHINE_IRQS];
+union vmm_irq_routes {
+	struct kvm_irq_routing routing;
+	uint8_t room[sizeof(struct kvm_irq_routing) +
+		     MACHINE_IRQS * sizeof(struct kvm_irq_routing_entry)];
 };
 
 /* Number n to vector MACHINE_IRQ_VECTOR + n of the first processor. */
-void vmm_irq_routes(struct vmm_irq_routes *ret_routes);
+void vmm_irq_routes(union vmm_irq_routes *ret_routes);
 
 #endif

@@ -129,7 +129,7 @@ static int enable(const struct vmm *vmm, uint32_t capability, uint64_t value)
 
 static int make_irqchip(struct vmm *vmm)
 {
-	struct vmm_irq_routes routes;
+	union vmm_irq_routes routes;
 	int err = enable(vmm, KVM_CAP_SPLIT_IRQCHIP, MACHINE_IRQS);
 
 	if (err < 0)

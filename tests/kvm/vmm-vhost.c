@@ -77,8 +77,11 @@ static int tell_memory(struct vmm_vhost *disk)
 {
 	int err = 0;
 
-	for (; disk->told < disk->vmm->plugged && err == 0; disk->told++)
+	while (disk->told < disk->vmm->plugged && err == 0) {
 		err = frontend_add_region(disk->fe, disk->vmm->ram, disk->told);
+		if (err == 0)
+			disk->told++;
+	}
 	return err;
 }
 
@@ -108,6 +111,8 @@ static int start_queue(struct vmm_vhost *disk, unsigned index,
 
 	if (!lies_in_memory(disk->vmm, queue))
 		return -EFAULT;
+	/* From here on there is something to stop, also after half of it. */
+	disk->up[index] = true;
 	err = frontend_ring_num(fe, index, queue->size);
 	if (err == 0)
 		err = frontend_ring_base(fe, index,
@@ -126,7 +131,6 @@ static int start_queue(struct vmm_vhost *disk, unsigned index,
 		err = bind_call(disk, index, true);
 	if (err == 0)
 		err = bind_kick(disk, index, true);
-	disk->up[index] = err == 0;
 	return err;
 }
 

@@ -48,7 +48,7 @@ extern const char kernel_hlt[];
  * `sti` takes effect one instruction late, so that an interrupt which is
  * pending comes when the processor sleeps already, and wakes it.
  */
-static __attribute__((noinline, noclone)) uint64_t wait(uint64_t seen)
+static __attribute__((noinline)) uint64_t wait(uint64_t seen)
 {
 	while (interrupt_count == seen)
 		__asm__ volatile("sti\n"
