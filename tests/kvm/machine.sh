@@ -134,7 +134,7 @@ machine_end()
 # serve NAME OPTION...: a vhost-blk at $scratch/NAME.sock.
 serve()
 {
-	local name=$1 tries=200
+	local name=$1 tries=600
 	shift
 	rm -f "$scratch/$name.sock"
 	"$blk" --socket-path="$scratch/$name.sock" "$@" \

@@ -27,6 +27,11 @@
 #include "tests/frontend/profile.h"
 #include "tests/kvm/vmm.h"
 
+enum {
+	/* For one reply; a back-end that is gone ends the wait at once. */
+	REPLY_TIMEOUT_MS = 60000,
+};
+
 #define PROTOCOL_BIT (UINT64_C(1) << VHOST_USER_F_PROTOCOL_FEATURES)
 
 struct vmm_vhost {
@@ -257,8 +262,10 @@ int vmm_vhost_new(struct vmm *vmm, const char *socket, unsigned irq,
 	err = make_fds(disk);
 	if (err == 0)
 		err = frontend_connect(socket, &disk->fe);
-	if (err == 0)
+	if (err == 0) {
+		disk->fe->timeout_ms = REPLY_TIMEOUT_MS;
 		err = negotiate(disk);
+	}
 	if (err < 0) {
 		vmm_vhost_free(disk);
 		return err;
