@@ -534,18 +534,54 @@ static void use(const struct sound *sound, const struct record *records,
 	image_close(image);
 }
 
-/* What was repaired, and whatever is done to it then, is whole. */
-static void expect_clean(struct image *image, const char *when)
+/*
+ * Two places of a disk may have one cluster, counted twice: a repair leaves that
+ * as it is, QEMU's too. Once a write gave the one a cluster of its own, the
+ * other lacks the COPIED flag. It costs a copy, and no data: a flag that is set
+ * on what is shared would.
+ */
+static bool is_harmless(const char *finding)
 {
-	struct image_check check;
-	int err = image_check(image, IMAGE_FIX_NONE, NULL, NULL, &check);
+	unsigned long long entry = UINT64_C(1) << 63;
+	const char *value = strstr(finding, "COPIED is wrong in");
 
+	value = value ? strstr(value, "(0x") : NULL;
+	return value && sscanf(value, "(0x%llx)", &entry) == 1 &&
+	       !(entry >> 63);
+}
+
+struct findings {
+	bool told;
+	unsigned harmless;
+};
+
+static void find(void *opaque, const char *finding, bool fixed)
+{
+	struct findings *findings = opaque;
+
+	if (findings->told)
+		fprintf(stderr, "  %s\n", finding);
+	findings->harmless += is_harmless(finding);
+}
+
+/* What was repaired, and whatever is done to it then, is whole. */
+static void expect_clean(struct image *image, bool written)
+{
+	struct findings findings = {0};
+	struct image_check check;
+	int err = image_check(image, IMAGE_FIX_NONE, find, &findings, &check);
+
+	if (written)
+		check.corruptions -= findings.harmless;
 	if (err == 0 && check.corruptions == 0 && check.leaks == 0 &&
 	    check.check_errors == 0)
 		return;
-	fprintf(stderr, "%s: %d, %llu corruptions, %llu leaks: %s\n", when, err,
+	fprintf(stderr, "%s: %d, %llu corruptions, %llu leaks: %s\n",
+		written ? "written to after a repair" : "after a repair", err,
 		(unsigned long long)check.corruptions,
 		(unsigned long long)check.leaks, image_error(image));
+	findings.told = true;
+	(void)image_check(image, IMAGE_FIX_NONE, find, &findings, &check);
 	abort();
 }
 
@@ -582,7 +618,7 @@ static void write_on(const struct sound *repaired, const struct record *records,
 	free(written.data);
 	if (!image)
 		abort();
-	expect_clean(image, "written to after a repair");
+	expect_clean(image, true);
 	image_close(image);
 }
 
@@ -600,7 +636,7 @@ static void repair(const struct sound *sound, enum image_fix fix,
 	if (image_check(image, fix, NULL, NULL, &check) == 0 &&
 	    fix == IMAGE_FIX_ALL && check.corruptions == 0 &&
 	    check.check_errors == 0) {
-		expect_clean(image, "after a repair");
+		expect_clean(image, false);
 		repaired = copy_of(store);
 	}
 	image_close(image);
