@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "tools/qimg/convert.h"
+#include "tools/qimg/ova-write.h"
 #include "tools/qimg/pipe.h"
 #include "tools/qimg/progress.h"
 
@@ -21,6 +22,9 @@ bool convert_is_stream(const struct convert *convert)
 
 int convert_stream_check(const struct convert *convert)
 {
+	if (convert->to_ova && convert->to_stdout)
+		return cli_error("an OVA begins with how long its disk is: "
+				 "write to a file");
 	if (convert->has_backing)
 		return cli_error("a stream has no backing image");
 	if (convert->from_stdin)
@@ -83,6 +87,27 @@ static int stream_to_stdout(struct convert *convert)
 	return status;
 }
 
+/* @out is the archive. */
+static int stream_to_ova(struct convert *convert, struct store *out)
+{
+	struct store *disk = NULL;
+	int status, err = ova_writer_new(out, convert->target_name,
+					 convert->total_bytes, &disk);
+
+	if (err)
+		return cli_error("%s: %s", convert->target_name,
+				 strerror(-err));
+	status = stream_to(convert, disk, convert->target_name,
+			   ova_writer_disk_name(disk));
+	if (status == 0)
+		err = ova_writer_end(disk);
+	if (err)
+		status = cli_error("%s: %s", convert->target_name,
+				   strerror(-err));
+	store_free(disk);
+	return status;
+}
+
 static int stream_to_file(struct convert *convert, const char *path)
 {
 	struct store *out = NULL;
@@ -94,8 +119,9 @@ static int stream_to_file(struct convert *convert, const char *path)
 		free(error);
 		return status;
 	}
-	status = stream_to(convert, out, convert->target_name,
-			   convert->target_name);
+	status = convert->to_ova ? stream_to_ova(convert, out)
+				 : stream_to(convert, out, convert->target_name,
+					     convert->target_name);
 	err = status || convert->no_sync ? 0 : store_flush(out);
 	if (err)
 		status = cli_error("%s: %s", convert->target_name,

@@ -101,7 +101,7 @@ int convert_target_reserve(struct convert *convert, const char *path)
 		return 1;
 	convert->opened = (struct qimg_open){
 		.name = temporary_path,
-		.format = convert->make.format->name,
+		.format = convert->to_ova ? "ova" : convert->make.format->name,
 		.cache = convert->cache,
 	};
 	return 0;
@@ -133,6 +133,19 @@ static int drop_cache(struct store *store)
 	return 0;
 }
 
+/* The same of a file that is no open image. */
+static int drop_file(const char *name)
+{
+	int fd = open(name, O_RDONLY | O_CLOEXEC);
+	int err = fd < 0 || fdatasync(fd) < 0 ? -errno : 0;
+
+	if (fd < 0)
+		return err;
+	(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+	close(fd);
+	return err;
+}
+
 /* Whether the file can be read past the page cache. */
 static bool takes_direct(const char *name)
 {
@@ -160,7 +173,10 @@ int convert_target_reopen(struct convert *convert)
 		return 1;
 	}
 	convert->opened.read_only = true;
-	convert->opened.cache.direct = takes_direct(path);
+	if (!image)
+		err = drop_file(path);
+	/* A disk in an archive does not begin where a block does. */
+	convert->opened.cache.direct = !convert->to_ova && takes_direct(path);
 	free(path);
 	if (err)
 		return cli_error("%s: what was written could not be made "

@@ -233,14 +233,32 @@ static int open_sources(struct convert *convert, const struct cli *cli)
 
 /* --- The target --- */
 
+/* What is in the archive has a format. */
+static bool is_ova(const struct cli *cli)
+{
+	const char *name = cli_value(cli, 'O');
+
+	return name && strcmp(name, "ova") == 0;
+}
+
+static const char *target_format(const struct cli *cli)
+{
+	return is_ova(cli) ? "vmdk" : cli_value(cli, 'O');
+}
+
 static int make_target(struct convert *convert, const struct cli *cli)
 {
 	char *path;
 	int status;
 
-	status = format_request_parse(cli, cli_value(cli, 'O'), &convert->make);
+	convert->to_ova = is_ova(cli);
+	status = format_request_parse(cli, target_format(cli), &convert->make);
 	if (status != -1)
 		return status;
+	if (convert->to_ova &&
+	    image_options_set(&convert->make.options, "subformat",
+			      "streamOptimized"))
+		return cli_error("out of memory");
 	if (convert->make.backing_name && !convert->make.backing_format)
 		return cli_error("Use of backing file requires explicit "
 				 "backing format");
@@ -470,7 +488,7 @@ static int convert_all(struct convert *convert, const struct cli *cli)
 
 static int print_help(const struct cli *cli)
 {
-	const char *name = cli_value(cli, 'O');
+	const char *name = target_format(cli);
 	const struct image_format *format =
 		image_find_format(name ? name : "raw");
 

@@ -63,6 +63,7 @@ struct convert {
 	bool from_stdin;  /* through a pipe */
 	bool stdin_ended; /* and total_bytes is how much that was */
 	bool to_stdout;
+	bool to_ova;
 	uint64_t sparse;	 /* -S; 0: write zeroes, too */
 	unsigned slots;		 /* -m */
 	uint64_t rate_bytes;	 /* a second, -r; 0: no limit */
