@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "tools/vbench/blk.h"
+#include "tools/vbench/net.h"
 
 static const struct {
 	const char *name;
@@ -11,6 +12,7 @@ static const struct {
 	int (*run)(int argc, char **argv);
 } commands[] = {
 	{"blk", "a vhost-user-blk back-end", vbench_blk},
+	{"net", "a vhost-user-net back-end", vbench_net},
 };
 
 static void print_usage(FILE *to)

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/vbench/net-options.h"
+
+#include <sched.h>
+#include <stdio.h>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+
+enum {
+	DEFAULT_SECONDS = 5,
+	DEFAULT_DEPTH = 64,
+	DEFAULT_RING = 256,
+	MAX_RING = 32768,
+	MAX_SECONDS = 3600,
+};
+
+static struct net_bench_options *bench(struct options_parser *parser)
+{
+	return parser->options;
+}
+
+static int set_direction(struct options_parser *parser)
+{
+	return options_word(parser, "send|receive|both",
+			    &bench(parser)->direction);
+}
+
+const char *net_direction_name(enum net_direction direction)
+{
+	static const char *const names[] = {"send", "receive", "both"};
+
+	return names[direction];
+}
+
+static int set_size(struct options_parser *parser)
+{
+	uint64_t bytes;
+
+	if (options_size(parser->value, &bytes) < 0 ||
+	    bytes < NET_BENCH_MIN_FRAME || bytes > NET_BENCH_MAX_FRAME)
+		return options_fail_value(parser, "a number from 60 to 65000");
+	bench(parser)->frame_bytes = bytes;
+	return 0;
+}
+
+static int set_depth(struct options_parser *parser)
+{
+	return options_count(parser, NET_BENCH_MAX_DEPTH,
+			     &bench(parser)->depth);
+}
+
+static int set_queue_size(struct options_parser *parser)
+{
+	return options_count(parser, MAX_RING, &bench(parser)->queue_size);
+}
+
+static int set_tso(struct options_parser *parser)
+{
+	bench(parser)->tso = true;
+	return 0;
+}
+
+static int set_packed(struct options_parser *parser)
+{
+	bench(parser)->packed = true;
+	return 0;
+}
+
+static int set_plain(struct options_parser *parser)
+{
+	bench(parser)->plain = true;
+	return 0;
+}
+
+static int parse_seconds(struct options_parser *parser, uint64_t *ret_ns)
+{
+	uint64_t seconds;
+
+	if (options_size(parser->value, &seconds) < 0 || seconds > MAX_SECONDS)
+		return options_fail_value(parser, "seconds, at most an hour");
+	*ret_ns = seconds * NS_PER_SECOND;
+	return 0;
+}
+
+static int set_time(struct options_parser *parser)
+{
+	return parse_seconds(parser, &bench(parser)->time_ns);
+}
+
+static int set_ramp(struct options_parser *parser)
+{
+	return parse_seconds(parser, &bench(parser)->ramp_ns);
+}
+
+static int set_cpu(struct options_parser *parser)
+{
+	uint64_t cpu;
+
+	if (options_size(parser->value, &cpu) < 0 || cpu >= CPU_SETSIZE)
+		return options_fail_value(parser, "the number of a CPU");
+	bench(parser)->cpu = cpu;
+	return 0;
+}
+
+static int set_backend_pid(struct options_parser *parser)
+{
+	uint64_t pid;
+
+	if (options_size(parser->value, &pid) < 0 || pid == 0 ||
+	    pid > INT32_MAX)
+		return options_fail_value(parser, "the number of a process");
+	bench(parser)->backend_pid = pid;
+	return 0;
+}
+
+static int set_json(struct options_parser *parser)
+{
+	bench(parser)->json = true;
+	return 0;
+}
+
+static int set_help(struct options_parser *parser)
+{
+	return OPTIONS_HELP;
+}
+
+static const struct options_row rows[] = {
+	{"direction", "send|receive|both", set_direction,
+	 "what the guest does; it takes what comes in any case (send)"},
+	{"size", "BYTES", set_size, "of a frame that is sent (64)"},
+	{"iodepth", "N", set_depth, "frames that are under way at a time (64)"},
+	{"queue-size", "N", set_queue_size, "entries of each ring (256)"},
+	{"tso", NULL, set_tso,
+	 "frames are TCP to be cut into 1448 bytes of payload"},
+	{"packed", NULL, set_packed, "packed rings; split ones by default"},
+	{"no-merge", NULL, set_plain, "receive buffers are not merged"},
+	{"time", "SECONDS", set_time, "how long to measure (5)"},
+	{"ramp", "SECONDS", set_ramp, "how long to run before that (0)"},
+	{"cpu", "N", set_cpu, "run on this CPU"},
+	{"backend-pid", "PID", set_backend_pid,
+	 "whose CPU time to report (the socket's peer)"},
+	{"json", NULL, set_json, "one JSON object"},
+	{"help", NULL, set_help, "print this, and exit"},
+};
+
+void net_bench_options_print_help(void)
+{
+	printf("usage: vbench net SOCKET [OPTION]...\n"
+	       "Measures the vhost-user-net back-end that listens at "
+	       "SOCKET.\n\n");
+	options_print(rows, ARRAY_SIZE(rows));
+}
+
+int net_bench_options_parse(int argc, char **argv,
+			    struct net_bench_options *ret_options,
+			    char ret_error[static OPTIONS_ERROR_BYTES])
+{
+	struct options_parser parser = {.options = ret_options,
+					.error = ret_error};
+	const char *socket_path =
+		argc > 1 && argv[1][0] != '-' ? argv[1] : NULL;
+	const int skip = socket_path ? 1 : 0;
+	int err;
+
+	*ret_options = (struct net_bench_options){
+		.socket_path = socket_path,
+		.frame_bytes = 64,
+		.depth = DEFAULT_DEPTH,
+		.queue_size = DEFAULT_RING,
+		.time_ns = DEFAULT_SECONDS * NS_PER_SECOND,
+		.cpu = -1,
+	};
+	err = options_parse(&parser, rows, ARRAY_SIZE(rows), argc - skip,
+			    argv + skip);
+	if (err == 0 && !socket_path)
+		return options_fail(&parser, "no SOCKET: give the path of the "
+					     "back-end's, before the options");
+	return err;
+}

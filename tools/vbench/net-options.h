@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command line of `vbench net`. */
+#ifndef TOOLS_VBENCH_NET_OPTIONS_H
+#define TOOLS_VBENCH_NET_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/options.h"
+
+enum {
+	NET_BENCH_MAX_DEPTH = 128,
+	NET_BENCH_MIN_FRAME = 60,
+	NET_BENCH_MAX_FRAME = 65000,
+};
+
+enum net_direction {
+	NET_SENDS,
+	NET_RECEIVES,
+	NET_BOTH,
+};
+
+struct net_bench_options {
+	const char *socket_path;
+	enum net_direction direction;
+	uint16_t frame_bytes;
+	uint16_t depth;
+	uint16_t queue_size;
+	bool tso;
+	bool packed;
+	bool plain; /* receive buffers are not merged */
+	uint64_t time_ns;
+	uint64_t ramp_ns;
+	int cpu; /* -1: anywhere */
+	int backend_pid;
+	bool json;
+};
+
+/* As options_parse; @argv begins with the sub-command. */
+int net_bench_options_parse(int argc, char **argv,
+			    struct net_bench_options *ret_options,
+			    char ret_error[static OPTIONS_ERROR_BYTES]);
+void net_bench_options_print_help(void);
+
+const char *net_direction_name(enum net_direction direction);
+
+#endif
