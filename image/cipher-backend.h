@@ -29,5 +29,6 @@ struct cipher_backend {
 
 extern const struct cipher_backend cipher_openssl;
 extern const struct cipher_backend cipher_gcrypt; /* if HAVE_GCRYPT */
+extern const struct cipher_backend cipher_nettle; /* if HAVE_NETTLE */
 
 #endif

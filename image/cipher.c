@@ -191,6 +191,9 @@ find_backend(enum cipher_algorithm algorithm, enum cipher_mode mode,
 #ifdef HAVE_GCRYPT
 		&cipher_gcrypt,
 #endif
+#ifdef HAVE_NETTLE
+		&cipher_nettle,
+#endif
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(backends); i++) {

@@ -10,8 +10,8 @@
  *			(plain64, encrypted with a hash of the key)
  *
  * AES comes from libcrypto. What OpenSSL 3 has no more, and AES-192 in XTS,
- * comes from libgcrypt where the build found it, and is refused by name where
- * it did not.
+ * comes from libgcrypt, and Twofish with 192 bits from nettle, where the build
+ * found them, and is refused by name where it did not.
  *
  * A cipher may be used by several threads at once: each takes a lane, with
  * contexts whose keys are set up already, so nothing is allocated per request.

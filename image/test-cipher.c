@@ -93,6 +93,8 @@ static void twofish_is_that_of_its_paper(void **state)
 
 	check_ecb(CIPHER_TWOFISH_128, zeroes + 32, zeroes + 32,
 		  "9f589f5cf6122c32b6bfec2f2ae8c35a");
+	check_ecb(CIPHER_TWOFISH_192, zeroes + 16, zeroes + 32,
+		  "efa71f788965bd4453f860178fc19101");
 	check_ecb(CIPHER_TWOFISH_256, zeroes, zeroes + 32,
 		  "57ff739d4dc92c1bd7fc01700cc8216f");
 }
