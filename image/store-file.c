@@ -37,6 +37,7 @@ struct store_file {
 	struct store store;
 	char *name;
 	bool is_slice;
+	bool locked;
 	struct store_bounce bounce; /* with O_DIRECT */
 	pthread_mutex_t run_lock;
 	uint64_t run_begin, run_end; /* the data found last, if read only */
@@ -254,6 +255,8 @@ static void file_free(struct store *store)
 {
 	struct store_file *file = to_file(store);
 
+	if (file->locked)
+		store_unlock(store->fd);
 	fd_close(&store->fd);
 	store_bounce_deinit(&file->bounce);
 	pthread_mutex_destroy(&file->run_lock);
@@ -345,6 +348,7 @@ static int take_lock(struct store_file *file,
 		return 0;
 	err = store_lock(file->store.fd, options->offset, options->length,
 			 write);
+	file->locked = err == 0;
 	if (err == -EAGAIN)
 		return store_fail(ret_error, err,
 				  "%s: another process has it open%s; close "

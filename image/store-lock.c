@@ -72,6 +72,11 @@ static int lock_as_qemu(int fd, bool write)
 	return err;
 }
 
+void store_unlock(int fd)
+{
+	(void)set_lock(fd, F_UNLCK, 0, 0);
+}
+
 int store_lock(int fd, uint64_t offset, uint64_t length, bool write)
 {
 	int err;

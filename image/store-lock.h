@@ -27,8 +27,15 @@
 /*
  * Locks [offset, offset + length) of @fd, to the end if @length is 0. Returns
  * 0, -EAGAIN if somebody else's lock is in the way, or another negative errno.
- * The locks go when the descriptor is closed.
+ * The locks go when the last descriptor of the open file does.
  */
 int store_lock(int fd, uint64_t offset, uint64_t length, bool write);
+
+/*
+ * Gives up all locks of @fd, QEMU's bytes too. To be called before it is closed:
+ * an io_uring lets go of files some time after its owner has, or has ended, and
+ * who comes next would find the image in use.
+ */
+void store_unlock(int fd);
 
 #endif

@@ -380,6 +380,21 @@ static void readers_share_and_shut_writers_out(void **state)
 	store_free(store);
 }
 
+/* As an io_uring does for a while. */
+static void a_lock_goes_although_the_file_is_still_held(void **state)
+{
+	struct store *store = NULL;
+	int held;
+
+	write_file(16384, 'x');
+	assert_int_equal(open_with(whole, &store), 0);
+	held = dup(store->fd);
+	assert_int_equal(opens_elsewhere(whole_read), -EAGAIN);
+	store_free(store);
+	assert_int_equal(opens_elsewhere(whole), 0);
+	close(held);
+}
+
 static int lock_byte(int fd, off_t byte)
 {
 	struct flock lock = {.l_type = F_RDLCK, .l_start = byte, .l_len = 1};
@@ -441,6 +456,7 @@ int main(void)
 		cmocka_unit_test(overlapping_writers_are_refused),
 		cmocka_unit_test(disjoint_slices_may_be_written_side_by_side),
 		cmocka_unit_test(readers_share_and_shut_writers_out),
+		cmocka_unit_test(a_lock_goes_although_the_file_is_still_held),
 		cmocka_unit_test(qemus_locks_are_respected),
 		cmocka_unit_test(
 			a_lock_outside_what_a_file_can_hold_is_refused),

@@ -271,6 +271,21 @@ static void clean_header(struct virtio_net_hdr_v1 *header, uint64_t features)
 		header->csum_start = header->csum_offset = 0;
 }
 
+/*
+ * Somebody may have given the TAP a larger MTU than the one we know: a frame
+ * that is longer than it may be is cut off by the read, or would be. With
+ * segmentation there is no longer one.
+ */
+static uint32_t most_bytes(const struct net_pump *pump)
+{
+	return MIN(pump->max_frame + 1, (uint32_t)NET_MAX_FRAME_BYTES);
+}
+
+static bool is_too_long(const struct net_pump *pump, int bytes)
+{
+	return (uint32_t)bytes > pump->max_frame;
+}
+
 /* One read: bytes of the frame, 0 for none, or a negative errno. */
 static int read_frame(struct net_pump *pump, const struct iovec *iov,
 		      unsigned count)
@@ -305,6 +320,10 @@ static bool read_direct(struct net_pump *pump, struct net_tx *tx,
 		tx->faults[NET_FAULT_LOST_MEMORY] += bytes == -EFAULT;
 		tx->faults[NET_FAULT_RUNT] += bytes == -EBADMSG;
 		return pump->readable;
+	}
+	if (is_too_long(pump, bytes)) {
+		tx->faults[NET_FAULT_OVERSIZE]++;
+		return true;
 	}
 	if (!is_taken(&header, tx->features)) {
 		tx->faults[NET_FAULT_OFFLOAD]++;
@@ -382,6 +401,10 @@ static bool read_bounced(struct net_pump *pump, struct net_tx *tx)
 
 	if (bytes <= 0)
 		return bytes < 0 && pump->readable;
+	if (is_too_long(pump, bytes)) {
+		tx->faults[NET_FAULT_OVERSIZE]++;
+		return true;
+	}
 	describe_bounced(pump, bytes);
 	if (!header_is_good(&pump->bounced)) {
 		tx->faults[NET_FAULT_OFFLOAD]++;
@@ -400,7 +423,7 @@ static bool receive_one(struct net_pump *pump, struct net_tx *tx)
 
 	if (pump->has_bounced)
 		return put_bounced(pump, tx);
-	fault = net_tx_reserve(tx, pump->max_frame, pump->into + 1,
+	fault = net_tx_reserve(tx, most_bytes(pump), pump->into + 1,
 			       MAX_SEGMENTS - 1, &segments);
 	if (fault == NET_FAULT_NONE)
 		return read_direct(pump, tx, segments);

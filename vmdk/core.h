@@ -61,8 +61,9 @@ struct vmdk_part {
 	uint64_t *gd_dirty;   /* bit per sector of the directories */
 	uint64_t *gd_writing; /* the same, while a plan is out */
 	uint32_t gd_dirty_count;
-	uint64_t end;	/* where the next grain goes, in the file */
-	uint64_t fresh; /* what lies past this was never written */
+	uint64_t end;	 /* where the next grain goes, in the file */
+	uint64_t longer; /* how long the file was made, at least */
+	uint64_t fresh;	 /* what lies past this was never written */
 };
 
 /* Room that was given out (IMAGE_ALLOCATE) and waits for its commit. */

@@ -241,7 +241,11 @@ static int open_image(struct store *store, const struct image_open_options *o,
 
 static void close_image(struct image *image)
 {
-	destroy(vmdk_of(image));
+	struct vmdk *v = vmdk_of(image);
+
+	for (size_t i = 0; i < v->part_count; i++)
+		vmdk_room_trim(&v->parts[i]);
+	destroy(v);
 }
 
 const struct image_format vmdk_format = {

@@ -10,6 +10,9 @@
 /* Past this a place cannot be said. */
 #define MAX_FILE_BYTES ((uint64_t)UINT32_MAX << VMDK_SECTOR_BITS)
 
+/* So far ahead of what is taken the file is made longer, or as far as it goes. */
+#define AHEAD_BYTES (UINT64_C(1) << 20)
+
 /* --- Opening ------------------------------------------------------------ */
 
 static int read_second(struct vmdk_part *part, size_t bytes)
@@ -81,7 +84,14 @@ int vmdk_room_init(struct vmdk_part *part, bool check, char **ret_error)
 	part->end = align_up(MAX(part->file_bytes, part->s.overhead_bytes),
 			     UINT64_C(1) << part->grain_bits);
 	part->fresh = part->end;
+	part->longer = part->file_bytes;
 	return 0;
+}
+
+void vmdk_room_trim(struct vmdk_part *part)
+{
+	if (part->longer > part->end && part->store)
+		(void)store_resize(part->store, part->end);
 }
 
 void vmdk_room_deinit(struct vmdk_part *part)
@@ -132,16 +142,42 @@ void vmdk_table_change(struct vmdk *v, const struct vmdk_part *part,
 			       (uint64_t)(part - v->parts));
 }
 
+/*
+ * A grain that reads as zeroes may not be written at all. The file has to hold it
+ * all the same, and before a table names it: who opens the file next, after a
+ * crash too, takes room from its end.
+ */
+static int lengthen(struct vmdk_part *part, uint64_t end)
+{
+	uint64_t longer = MIN(align_up(end, AHEAD_BYTES), MAX_FILE_BYTES);
+	int err;
+
+	if (end <= part->longer || !part->store->can_grow)
+		return 0;
+	err = store_resize(part->store, longer);
+	if (err) {
+		longer = end;
+		err = store_resize(part->store, longer);
+	}
+	if (err == 0)
+		part->longer = longer;
+	return err;
+}
+
 int vmdk_room_take_end(struct vmdk_part *part, uint64_t bytes,
 		       uint64_t *ret_offset)
 {
 	uint64_t end =
 		part->end + align_up(bytes, UINT64_C(1) << part->grain_bits);
+	int err;
 
 	if (end > MAX_FILE_BYTES)
 		return IMAGE_E_NO_SPACE;
 	if (!part->store->can_grow && end > part->store->size_bytes)
 		return -ENOSPC;
+	err = lengthen(part, end);
+	if (err)
+		return err;
 	*ret_offset = part->end;
 	part->end = end;
 	part->file_bytes = MAX(part->file_bytes, end);

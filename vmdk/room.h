@@ -20,6 +20,9 @@ int vmdk_room_init(struct vmdk_part *part, bool check, char **ret_error);
 int vmdk_room_take_end(struct vmdk_part *part, uint64_t bytes,
 		       uint64_t *ret_offset);
 
+/* The file ends where its last grain does. Before its store goes. */
+void vmdk_room_trim(struct vmdk_part *part);
+
 /* Accepts one that was not initialised. */
 void vmdk_room_deinit(struct vmdk_part *part);
 

@@ -158,6 +158,54 @@ static void zeroes_take_no_room(void **state)
 	assert_int_equal(image_close(image), 0);
 }
 
+/* Its sectors are never written: a hole in the file, and no end before it. */
+static void a_grain_of_zeroes_has_its_room_in_the_file(void **state)
+{
+	struct store *store = make(4 * MIB, false), *copy;
+	struct image *image = open_store(store);
+	struct image_extent zeroes, data;
+	uint8_t bytes[512];
+
+	memset(bytes, 0xaa, sizeof(bytes));
+	image->backing_changes = true;
+	zeroes = map(image, IMAGE_ZERO, 3 * GRAIN + 512, 512);
+	assert_int_equal(zeroes.kind, IMAGE_ALLOCATE);
+	assert_true(zeroes.reads_zero);
+	assert_int_equal(image_commit(image, &zeroes, 0), 0);
+	assert_int_equal(image_flush_sync(image), 0);
+	assert_true(store->size_bytes >= zeroes.host_offset + GRAIN);
+	/* As after a crash. */
+	assert_int_equal(store_new_memory(store->size_bytes, &copy), 0);
+	assert_int_equal(store_write(copy, 0, store_memory_data(store),
+				     store->size_bytes),
+			 0);
+	assert_int_equal(image_close(image), 0);
+	image = open_store(copy);
+	data = map(image, IMAGE_WRITE, 0, 512);
+	assert_true(data.host_offset >= zeroes.host_offset + GRAIN);
+	assert_int_equal(image_commit(image, &data, -ECANCELED), 0);
+	assert_int_equal(sync_io_write(image, 0, bytes, sizeof(bytes)), 0);
+	assert_bytes(image, 3 * GRAIN, GRAIN, 0);
+	assert_bytes(image, 0, 512, 0xaa);
+	assert_int_equal(image_close(image), 0);
+}
+
+static void a_file_that_was_closed_ends_with_its_last_grain(void **state)
+{
+	struct store *store = make(4 * MIB, false);
+	struct image *image = open_store(store);
+	struct image_extent e = map(image, IMAGE_WRITE, 0, 512);
+	uint64_t end = e.host_offset + GRAIN;
+
+	assert_int_equal(image_commit(image, &e, 0), 0);
+	assert_int_equal(sync_io_settle(image), 0);
+	assert_true(store->size_bytes >= end);
+	image->store = image->data_store = NULL;
+	assert_int_equal(image_close(image), 0);
+	assert_int_equal(store->size_bytes, end);
+	store_free(store);
+}
+
 /* Something shows through: then it is marked, whole grains of it. */
 static void zeroes_over_another_image_are_marked(void **state)
 {
@@ -288,6 +336,9 @@ int main(void)
 		cmocka_unit_test(the_last_grain_ends_with_the_disk),
 		cmocka_unit_test(zeroes_take_no_room),
 		cmocka_unit_test(zeroes_over_another_image_are_marked),
+		cmocka_unit_test(a_grain_of_zeroes_has_its_room_in_the_file),
+		cmocka_unit_test(
+			a_file_that_was_closed_ends_with_its_last_grain),
 		cmocka_unit_test(changed_tables_are_flushed_in_time),
 		cmocka_unit_test(
 			what_a_flush_could_not_write_the_next_one_writes),

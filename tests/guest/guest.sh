@@ -237,7 +237,7 @@ guest_verify()
 	local image=$1 format=$2 raw=$guest_scratch/verify.raw sum file count=0
 	local status=0
 	if [ "$format" != raw ]; then
-		qemu-img check -q -f "$format" "$image" || status=$?
+		qemu-img check -f "$format" "$image" || status=$?
 		[ "$status" -eq 0 ] ||
 			[ "$status" -eq 3 -a "$guest_killed" -eq 1 ] ||
 			guest_fail "qemu-img check finds faults in the image"

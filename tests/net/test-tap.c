@@ -335,6 +335,33 @@ static void mtu_is_the_taps(void **state)
 	net_driver_free(d);
 }
 
+/* It would be cut off, and arrive as if it were whole. */
+static void what_is_longer_than_the_mtu_is_dropped(void **state)
+{
+	struct fixture *f = *state;
+	const struct net_options merged = {.without = guest_offloads};
+	const struct net_options single = {
+		.without = guest_offloads | NET_BIT(MRG_RXBUF),
+		.buffer_bytes = 1530,
+	};
+	const struct net_options *const all[] = {&merged, &single};
+
+	/* Behind the daemon's back. */
+	assert_int_equal(system("ip link set " FIXTURE_TAP " mtu 3000"), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+		struct net_driver *d = fixture_open(f, all[i]);
+
+		frame_make(frame, 2900, 1);
+		wire_send(f, NULL, frame, 2900);
+		wire_to_guest(f, d, 0, 1514);
+		fixture_count(f);
+		assert_int_equal(
+			fixture_log_number(f, "received dropped: oversize "),
+			i + 1);
+		net_driver_free(d);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -351,6 +378,7 @@ int main(void)
 		FIXTURE_TEST(each_pair_has_its_own_queue_of_the_tap),
 		DAEMON_TEST(guest_that_has_moved_is_announced_on_the_wire),
 		FIXTURE_TEST(mtu_is_the_taps),
+		DAEMON_TEST(what_is_longer_than_the_mtu_is_dropped),
 	};
 
 	fixture_enter();
