@@ -28,15 +28,19 @@ enum {
 	NAMES_BYTES = 256,
 	DATA_END = 4 << 20,  /* of the disk; what is behind was never written */
 	BITMAP_CLUSTERS = 3, /* a table, and bits */
-	TORN = 1,      /* states with parts of what was not flushed, each */
-	MANY_TORN = 8, /* so many show any order of writes that is not kept */
+	TORN = 1, /* states with parts of what was not flushed, each */
 };
 
-/* Under a sanitizer one position of a crash in so many is looked at. */
+/*
+ * MANY_TORN states show any order of writes that is not kept. Under a sanitizer
+ * one position of a crash in so many is looked at.
+ */
 #ifdef __SANITIZE_ADDRESS__
-#define STRIDE 13
+#define STRIDE	  29
+#define MANY_TORN TORN
 #else
-#define STRIDE 1
+#define STRIDE	  1
+#define MANY_TORN 8
 #endif
 
 #define FAR_AWAY (UINT64_C(1) << 40)
