@@ -17,6 +17,7 @@
 #include "base/bytes.h"
 #include "base/fd.h"
 #include "vhost-net/net-header.h"
+#include "vhost-net/net-link.h"
 
 /* Linux 6.2: newer than some headers. */
 #ifndef TUN_F_USO4
@@ -28,7 +29,7 @@ enum {
 	ETHERTYPE_RARP = 0x8035,
 	ARP_REQUEST_REVERSE = 3,
 	MIN_FRAME_BYTES = 60,
-	BUSY_RETRIES = 40,
+	BUSY_RETRIES = 80,
 	BUSY_RETRY_US = 25000,
 };
 
@@ -74,8 +75,8 @@ static int why_not(struct opening *o, int err)
 			    "user with ip tuntap add … user …");
 	case -EBUSY:
 		return fail(o, err,
-			    "another process has it open, or all its "
-			    "queues: give another name");
+			    "another process has it open: end that, or give "
+			    "another name");
 	case -EINVAL:
 		return fail(o, err,
 			    "there is such a device, but it is no TAP, or one "
@@ -86,7 +87,7 @@ static int why_not(struct opening *o, int err)
 	}
 }
 
-static int open_queue(struct opening *o, short flags, int *ret_fd)
+static int open_queue(struct opening *o, unsigned flags, int *ret_fd)
 {
 	struct ifreq request = request_for(o->tap);
 	autoclose int fd =
@@ -105,35 +106,51 @@ static int open_queue(struct opening *o, short flags, int *ret_fd)
 	return 0;
 }
 
-/* One queue is as it comes: somebody may have made the device either way. */
-static int try_first(struct opening *o, short *ret_flags)
+/*
+ * A device that somebody made for us lasts without us. One that does not is
+ * another process's, and one of several queues could be joined: its frames
+ * would be shared out between us. One queue is as it comes, since whoever made
+ * the device may have made it either way.
+ */
+static int choose_flags(const struct net_link *link, unsigned count,
+			unsigned *ret_flags)
 {
-	int err;
-
-	*ret_flags = o->config->count > 1 ? IFF_MULTI_QUEUE : 0;
-	err = open_queue(o, *ret_flags, &o->tap->fds[0]);
-	if (err == -EINVAL && o->config->count == 1) {
-		*ret_flags = IFF_MULTI_QUEUE;
-		err = open_queue(o, *ret_flags, &o->tap->fds[0]);
+	*ret_flags = count > 1 ? IFF_MULTI_QUEUE : 0;
+	if (!link->exists) {
+		*ret_flags |= IFF_TUN_EXCL;
+		return 0;
 	}
-	return err;
+	if (!link->is_tun)
+		return -EINVAL;
+	if (!link->persists || link->queues > 0)
+		return -EBUSY;
+	if (link->has_queues)
+		*ret_flags |= IFF_MULTI_QUEUE;
+	return 0;
 }
 
-/* By all that one can see, a single queue as well as another's device. */
-static bool is_in_the_way(int err)
+static int try_first(struct opening *o, unsigned *ret_flags)
 {
-	return err == -EBUSY || err == -EINVAL;
+	struct net_link link;
+	int err = net_link_find(o->tap->name, &link);
+
+	if (err == 0)
+		err = choose_flags(&link, o->config->count, ret_flags);
+	if (err == 0)
+		err = open_queue(o, *ret_flags, &o->tap->fds[0]);
+	*ret_flags &= ~IFF_TUN_EXCL;
+	return err;
 }
 
 /*
  * The TAP of a daemon that was killed lasts until the kernel has ended its
  * requests, and whoever restarts it does so at once.
  */
-static int open_first(struct opening *o, short *ret_flags)
+static int open_first(struct opening *o, unsigned *ret_flags)
 {
 	int err = try_first(o, ret_flags);
 
-	for (unsigned i = 0; i < BUSY_RETRIES && is_in_the_way(err); i++) {
+	for (unsigned i = 0; i < BUSY_RETRIES && err == -EBUSY; i++) {
 		usleep(BUSY_RETRY_US);
 		err = try_first(o, ret_flags);
 	}
@@ -143,7 +160,7 @@ static int open_first(struct opening *o, short *ret_flags)
 static int open_by_name(struct opening *o)
 {
 	struct net_tap *tap = o->tap;
-	short flags;
+	unsigned flags = 0;
 	int err;
 
 	if (strlen(o->config->name) >= sizeof(tap->name))

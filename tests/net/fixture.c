@@ -166,10 +166,16 @@ void fixture_start(struct fixture *f, const char *const *options)
 	for (; options && *options; options++)
 		args[count++] = *options;
 	f->pid = fixture_spawn(f, args);
+	fixture_wait_socket(f);
+}
+
+void fixture_wait_socket(const struct fixture *f)
+{
 	for (unsigned i = 0; i < POLLS && access(f->socket, F_OK) < 0; i++) {
 		fixture_assert_alive(f);
 		usleep(POLL_US);
 	}
+	assert_int_equal(access(f->socket, F_OK), 0);
 }
 
 int fixture_wait_exit(pid_t pid)

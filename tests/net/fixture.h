@@ -50,6 +50,9 @@ int fixture_teardown(void **state);
  */
 void fixture_start(struct fixture *f, const char *const *options);
 
+/* Waits until the daemon takes connections; fails if it dies instead. */
+void fixture_wait_socket(const struct fixture *f);
+
 /* Any command line; returns the process. */
 pid_t fixture_spawn(const struct fixture *f, const char *const *options);
 

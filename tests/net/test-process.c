@@ -28,14 +28,22 @@ enum {
 
 static uint8_t frame[FIXTURE_FRAME_BYTES], got[FIXTURE_FRAME_BYTES];
 
+/* A new one: that of a killed daemon lasts for a moment. */
 static int open_tap(const char *name, short flags)
 {
-	struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | flags};
-	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+	struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI |
+					     IFF_TUN_EXCL | flags};
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC), err;
 
 	assert_true(fd >= 0);
 	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
-	assert_int_equal(ioctl(fd, TUNSETIFF, &request), 0);
+	for (unsigned i = 0; i < 1000; i++) {
+		err = ioctl(fd, TUNSETIFF, &request);
+		if (err == 0 || errno != EBUSY)
+			break;
+		usleep(10000);
+	}
+	assert_int_equal(err, 0);
 	return fd;
 }
 
@@ -105,6 +113,85 @@ static void what_is_wrong_at_the_start_is_named(void **state)
 		   "it was not opened with IFF_TAP, IFF_VNET_HDR");
 	close(tap);
 	close(plain);
+}
+
+/* A TAP of several queues would let anybody join, and share its frames out. */
+static void tap_of_another_process_is_not_joined(void **state)
+{
+	struct fixture *f = *state;
+	int tap = open_tap("many0", IFF_VNET_HDR | IFF_MULTI_QUEUE);
+	char socket[128];
+
+	snprintf(socket, sizeof(socket), "--socket-path=%s", f->socket);
+	for (int persists = 0; persists < 2; persists++) {
+		assert_int_equal(ioctl(tap, TUNSETPERSIST, persists), 0);
+		is_refused(f,
+			   (const char *const[]){socket, "--tap=many0", NULL},
+			   "many0: another process has it open");
+		is_refused(f,
+			   (const char *const[]){socket, "--tap=many0",
+						 "--num-queue-pairs=2", NULL},
+			   "many0: another process has it open");
+	}
+	assert_int_equal(ioctl(tap, TUNSETPERSIST, 0), 0);
+	close(tap);
+}
+
+static int mtu_of(const char *name)
+{
+	struct ifreq request = {0};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
+	assert_int_equal(ioctl(fd, SIOCGIFMTU, &request), 0);
+	close(fd);
+	return request.ifr_mtu;
+}
+
+/* As the kernel has it for a while after a daemon was killed. */
+static void tap_of_a_dying_predecessor_is_waited_for(void **state)
+{
+	struct fixture *f = *state;
+	int tap = open_tap(FIXTURE_TAP, IFF_VNET_HDR | IFF_MULTI_QUEUE);
+	char socket[128];
+	const char *const options[] = {socket, "--tap=" FIXTURE_TAP, NULL};
+	struct net_driver *d;
+
+	assert_int_equal(system("ip link set " FIXTURE_TAP " mtu 9000"), 0);
+	snprintf(socket, sizeof(socket), "--socket-path=%s", f->socket);
+	f->pid = fixture_spawn(f, options);
+	/* Time to do the wrong thing; what is right does not depend on it. */
+	usleep(300000);
+	close(tap);
+	fixture_wait_socket(f);
+	assert_int_equal(mtu_of(FIXTURE_TAP), 1500);
+	fixture_plug(f);
+	d = fixture_open(f, NULL);
+	frame_make(frame, 500, 1);
+	assert_int_equal(net_send(d, 0, NULL, frame, 500, NULL), 0);
+	assert_int_equal(wire_receive(f, PATIENCE_MS, NULL, got), 500);
+	net_driver_free(d);
+}
+
+static void tap_that_lasts_is_used_as_it_is(void **state)
+{
+	struct fixture *f = *state;
+	int tap = open_tap(FIXTURE_TAP, IFF_VNET_HDR | IFF_MULTI_QUEUE);
+	struct net_driver *d;
+
+	assert_int_equal(ioctl(tap, TUNSETPERSIST, 1), 0);
+	close(tap);
+	assert_int_equal(system("ip link set " FIXTURE_TAP " mtu 2000 up"), 0);
+	fixture_start(f, NULL);
+	assert_int_equal(mtu_of(FIXTURE_TAP), 2000);
+	fixture_plug(f);
+	d = fixture_open(f, NULL);
+	frame_make(frame, 500, 1);
+	assert_int_equal(net_send(d, 0, NULL, frame, 500, NULL), 0);
+	assert_int_equal(wire_receive(f, PATIENCE_MS, NULL, got), 500);
+	net_driver_free(d);
+	fixture_stop(f, SIGTERM);
+	assert_int_equal(system("ip link del " FIXTURE_TAP), 0);
 }
 
 static void socket_in_use_is_named(void **state)
@@ -327,6 +414,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		FIXTURE_TEST(what_is_wrong_at_the_start_is_named),
+		FIXTURE_TEST(tap_of_another_process_is_not_joined),
+		FIXTURE_TEST(tap_of_a_dying_predecessor_is_waited_for),
+		FIXTURE_TEST(tap_that_lasts_is_used_as_it_is),
 		DAEMON_TEST(socket_in_use_is_named),
 		FIXTURE_TEST(capabilities_are_printed),
 		FIXTURE_TEST(given_descriptor_is_served),
