@@ -316,7 +316,7 @@ static int device_init(struct blk_device *device)
 		.inflight_area_bytes =
 			image_journal_bytes(device->config.image),
 	};
-	return make_threads(device, options->poll);
+	return make_threads(device, options->daemon.poll);
 }
 
 int blk_device_new(const struct blk_device_config *config,

@@ -35,29 +35,6 @@ static int parse_block(struct options_parser *parser, uint32_t *ret_bytes)
 	return 0;
 }
 
-static int set_socket_path(struct options_parser *parser)
-{
-	blk(parser)->socket_path = parser->value;
-	return 0;
-}
-
-static int set_fd(struct options_parser *parser)
-{
-	uint64_t fd;
-
-	if (options_size(parser->value, &fd) < 0 || fd > INT32_MAX)
-		return options_fail_value(parser,
-					  "the number of an inherited socket");
-	blk(parser)->fd = fd;
-	return 0;
-}
-
-static int set_connect(struct options_parser *parser)
-{
-	blk(parser)->connect = true;
-	return 0;
-}
-
 static int set_image(struct options_parser *parser)
 {
 	blk(parser)->image = parser->value;
@@ -92,12 +69,6 @@ static int set_cache(struct options_parser *parser)
 {
 	return options_word(parser, "none|writeback|writethrough",
 			    &blk(parser)->cache);
-}
-
-static int set_poll(struct options_parser *parser)
-{
-	return options_word(parser, "adaptive|always|never",
-			    &blk(parser)->poll);
 }
 
 static int set_range(struct options_parser *parser)
@@ -175,44 +146,8 @@ static int set_bps(struct options_parser *parser)
 	return options_rate(parser, &blk(parser)->bps);
 }
 
-static int set_sandbox(struct options_parser *parser)
-{
-	unsigned off;
-	int err = options_word(parser, "on|off", &off);
-
-	if (err == 0)
-		blk(parser)->sandbox = !off;
-	return err;
-}
-
-static int set_verbose(struct options_parser *parser)
-{
-	blk(parser)->verbose = true;
-	return 0;
-}
-
-static int set_capabilities(struct options_parser *parser)
-{
-	return OPTIONS_CAPABILITIES;
-}
-
-static int set_help(struct options_parser *parser)
-{
-	return OPTIONS_HELP;
-}
-
-static int set_version(struct options_parser *parser)
-{
-	return OPTIONS_VERSION;
-}
-
 static const struct options_row rows[] = {
-	{"socket-path", "PATH", set_socket_path,
-	 "listen on (or --connect to) this Unix socket"},
-	{"fd", "N", set_fd,
-	 "use this inherited socket, listening or connected"},
-	{"connect", NULL, set_connect,
-	 "connect to a front-end that listens at --socket-path"},
+	DAEMON_SOCKET_ROWS,
 	{"blk-file", "IMAGE", set_image, "the image to serve"},
 	{"format", "FORMAT", set_format,
 	 "raw (default), qcow2, vmdk, luks, or probe to guess from the image"},
@@ -226,8 +161,6 @@ static const struct options_row rows[] = {
 	{"threads", "N", set_threads, "threads that serve them (1)"},
 	{"cache", "none|writeback|writethrough", set_cache,
 	 "none bypasses the page cache (writeback)"},
-	{"poll", "adaptive|always|never", set_poll,
-	 "whether idle threads spin for a while (adaptive)"},
 	{"serial", "TEXT", set_serial,
 	 "what the driver reads as serial number"},
 	{"logical-block-size", "BYTES", set_logical_block_size, "(512)"},
@@ -236,13 +169,7 @@ static const struct options_row rows[] = {
 	 "memory for the image's metadata"},
 	{"iops", "N", set_iops, "at most so many requests a second"},
 	{"bps", "BYTES", set_bps, "at most so many bytes a second"},
-	{"sandbox", "on|off", set_sandbox,
-	 "give up files and system calls not needed (on)"},
-	{"verbose", NULL, set_verbose, "log more"},
-	{"print-capabilities", NULL, set_capabilities,
-	 "print what this back-end can do as JSON, and exit"},
-	{"help", NULL, set_help, "print this, and exit"},
-	{"version", NULL, set_version, "print the version, and exit"},
+	DAEMON_ROWS,
 };
 
 void blk_options_print_help(const char *program)
@@ -262,14 +189,6 @@ static int check(struct options_parser *parser)
 		return options_fail(parser,
 				    "--blk-file is missing: name the image "
 				    "to serve");
-	if (options->socket_path && options->fd >= 0)
-		return options_fail(parser,
-				    "--socket-path and --fd exclude each "
-				    "other: give one");
-	if (options->connect && !options->socket_path)
-		return options_fail(parser,
-				    "--connect needs --socket-path: name the "
-				    "socket to connect to");
 	if (options->physical_block_bytes == 0)
 		options->physical_block_bytes =
 			MAX((uint32_t)DEFAULT_PHYSICAL_BYTES,
@@ -282,7 +201,7 @@ static int check(struct options_parser *parser)
 			options->physical_block_bytes,
 			options->logical_block_bytes);
 	options->threads = MIN(options->threads, options->num_queues);
-	return 0;
+	return daemon_options_check(parser);
 }
 
 int blk_options_parse(int argc, char **argv, struct blk_options *ret_options,
@@ -293,8 +212,7 @@ int blk_options_parse(int argc, char **argv, struct blk_options *ret_options,
 	int err;
 
 	*ret_options = (struct blk_options){
-		.fd = -1,
-		.sandbox = true,
+		.daemon = DAEMON_OPTIONS_INIT,
 		.cache = BLK_CACHE_WRITEBACK,
 		.num_queues = DEFAULT_QUEUES,
 		.threads = DEFAULT_THREADS,

@@ -12,8 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/options.h"
-#include "base/spin.h"
+#include "vhost/daemon-options.h"
 
 enum {
 	BLK_OPTIONS_MAX_QUEUES = 256,
@@ -29,18 +28,13 @@ enum blk_cache {
 
 /* Strings are those of argv. */
 struct blk_options {
-	const char *socket_path;
-	int fd; /* -1: not given */
-	bool connect;
+	struct daemon_options daemon; /* first */
 	const char *image;
 	const char *format;   /* NULL: not given */
 	const char *serial;   /* NULL: not given */
 	const char *key_file; /* NULL: not given */
 	bool read_only;
-	bool sandbox;
-	bool verbose;
 	enum blk_cache cache;
-	enum spin_mode poll;
 	uint16_t num_queues;
 	uint16_t threads;
 	uint32_t logical_block_bytes;
@@ -54,10 +48,7 @@ struct blk_options {
 	unsigned allowed_count;
 };
 
-/*
- * As options_parse. Whether the socket may be left out (socket activation) is
- * the caller's to judge.
- */
+/* As options_parse. */
 int blk_options_parse(int argc, char **argv, struct blk_options *ret_options,
 		      char ret_error[static OPTIONS_ERROR_BYTES]);
 

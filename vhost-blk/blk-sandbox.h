@@ -1,20 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the daemon gives up once everything that it serves is open, so that a
- * guest who took it over would find little to use: file names before the I/O
- * threads are made, system calls last (see base/sandbox.h). A kernel or a build
- * without either is no error: what could not be done is logged.
+ * What the daemon keeps of the system calls beside those of every vhost-user
+ * daemon (vhost/sandbox.h).
  */
 #ifndef VHOST_BLK_BLK_SANDBOX_H
 #define VHOST_BLK_BLK_SANDBOX_H
 
-/*
- * @socket_path: the socket that is yet to be made and later removed; or NULL.
- * A negative errno if the kernel has Landlock and refused.
- */
-int blk_sandbox_paths(const char *socket_path);
+#include <stddef.h>
 
-/* A negative errno if the kernel has seccomp and refused. */
-int blk_sandbox_system_calls(void);
+extern const char *const blk_sandbox_names[]; /* NULL at the end */
+extern const unsigned long blk_sandbox_ioctls[];
+extern const size_t blk_sandbox_ioctl_count;
 
 #endif

@@ -3,18 +3,13 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
 #include <sched.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 
 #include "base/barrier.h"
 #include "base/bytes.h"
-#include "base/clock.h"
 #include "base/loop-call.h"
-#include "base/loop.h"
-#include "base/spin.h"
+#include "base/worker.h"
 
 enum {
 	LOOP_ENTRIES = 256,
@@ -32,13 +27,10 @@ struct attachment {
 };
 
 struct blk_thread {
+	struct worker worker;
 	struct blk_thread_config config;
-	pthread_t pthread;
-	struct loop *loop;
 	struct executor *executor;
 	struct attachment *attachments;
-	struct spin spin;
-	bool quit;
 };
 
 /* Something that the control thread has done on the I/O thread, and awaits. */
@@ -55,9 +47,14 @@ static struct call *from_loop(struct loop_call *call)
 	return container_of(call, struct call, call);
 }
 
+static struct blk_thread *from_worker(struct worker *worker)
+{
+	return container_of(worker, struct blk_thread, worker);
+}
+
 static int call_and_wait(struct call *call)
 {
-	return loop_call(call->thread->loop, &call->call);
+	return loop_call(call->thread->worker.loop, &call->call);
 }
 
 static struct attachment **find(struct blk_thread *thread,
@@ -98,7 +95,7 @@ static void run_attach(struct loop_call *posted)
 	}
 	attachment->queue = call->queue;
 	if (call->kick_fd >= 0) {
-		err = loop_watch_new(thread->loop, call->kick_fd, POLLIN,
+		err = loop_watch_new(thread->worker.loop, call->kick_fd, POLLIN,
 				     kicked, attachment, &attachment->watch);
 		if (err < 0) {
 			free(attachment);
@@ -140,13 +137,6 @@ static void run_writethrough(struct loop_call *posted)
 	loop_call_end(&call->call, 0);
 }
 
-static void run_quit(struct loop_call *posted)
-{
-	struct call *call = from_loop(posted);
-	call->thread->quit = true;
-	loop_call_end(&call->call, 0);
-}
-
 /* After a queue's round: reports that it broke, or lets it go. */
 static void look_after(struct blk_thread *thread, struct attachment **at)
 {
@@ -167,15 +157,16 @@ static void look_after(struct blk_thread *thread, struct attachment **at)
 }
 
 /* One round. True if there was anything to do. */
-static bool serve(struct blk_thread *thread)
+static bool serve(struct worker *worker)
 {
+	struct blk_thread *thread = from_worker(worker);
 	struct attachment **at = &thread->attachments;
 	unsigned work = 0;
 
 	for (struct attachment *a = thread->attachments; a; a = a->next)
 		work += blk_queue_take(a->queue);
-	loop_submit(thread->loop);
-	work += loop_reap(thread->loop);
+	loop_submit(worker->loop);
+	work += loop_reap(worker->loop);
 	while (*at) {
 		struct attachment *attachment = *at;
 
@@ -187,13 +178,9 @@ static bool serve(struct blk_thread *thread)
 	return work > 0;
 }
 
-static void sleep_for(struct blk_thread *thread, uint64_t timeout_ns)
+static bool may_spin(struct worker *worker)
 {
-	uint64_t began = clock_ns();
-
-	if (loop_wait(thread->loop, timeout_ns) <= 0)
-		return;
-	spin_slept(&thread->spin, clock_ns() - began);
+	return from_worker(worker)->attachments;
 }
 
 /*
@@ -201,25 +188,21 @@ static void sleep_for(struct blk_thread *thread, uint64_t timeout_ns)
  * core (io_uring's workers, for what cannot be done without waiting): while
  * requests are out the core is offered to others at each turn.
  */
-static bool look_again(struct blk_thread *thread)
+static void relax(struct worker *worker)
 {
-	if (!thread->attachments || !spin_again(&thread->spin, clock_ns()))
-		return false;
-	if (executor_in_flight(thread->executor) > 0)
+	if (executor_in_flight(from_worker(worker)->executor) > 0)
 		sched_yield();
 	else
 		cpu_relax();
-	return true;
 }
 
-/* Until a kick, a completion, a message; or the time to look at the rings. */
-static void sleep_on_loop(struct blk_thread *thread)
+static bool prepare_sleep(struct worker *worker, uint64_t *timeout_ns)
 {
-	uint64_t timeout = UINT64_MAX;
-	uint64_t wait;
+	struct attachment *a = from_worker(worker)->attachments;
 	bool again = false;
+	uint64_t wait;
 
-	for (struct attachment *a = thread->attachments; a; a = a->next) {
+	for (; a; a = a->next) {
 		if (!blk_queue_can_take(a->queue))
 			continue;
 		wait = blk_queue_wait_ns(a->queue);
@@ -227,96 +210,76 @@ static void sleep_on_loop(struct blk_thread *thread)
 			wait = a->watch ? UINT64_MAX : NOFD_NS;
 			again |= virtq_kicks_on(a->queue->vq);
 		}
-		timeout = MIN(timeout, wait);
+		*timeout_ns = MIN(*timeout_ns, wait);
 	}
-	if (!again)
-		sleep_for(thread, timeout);
-	for (struct attachment *a = thread->attachments; a; a = a->next)
+	return again;
+}
+
+static void awake(struct worker *worker)
+{
+	struct attachment *a = from_worker(worker)->attachments;
+
+	for (; a; a = a->next)
 		virtq_kicks_off(a->queue->vq);
 }
 
-static void thread_run(struct blk_thread *thread)
+static int open_executor(struct worker *worker)
 {
-	while (!thread->quit) {
-		if (serve(thread))
-			spin_worked(&thread->spin);
-		else if (!look_again(thread))
-			sleep_on_loop(thread);
-	}
-}
-
-static int thread_open(struct blk_thread *thread)
-{
+	struct blk_thread *thread = from_worker(worker);
 	const struct executor_config config = {
 		.depth = BLK_QUEUE_DEPTH,
 		.writethrough = thread->config.writethrough,
 	};
-	int err = loop_new(LOOP_ENTRIES, &thread->loop);
 
-	if (err < 0)
-		return err;
-	err = executor_new(thread->loop, thread->config.image, &config,
-			   &thread->executor);
-	if (err < 0)
-		loop_free(thread->loop);
-	return err;
+	return executor_new(worker->loop, thread->config.image, &config,
+			    &thread->executor);
 }
 
-/* A loop belongs to the thread that makes it. */
-static void *thread_main(void *arg)
+static void close_executor(struct worker *worker)
 {
-	struct call *started = arg;
-	struct blk_thread *thread = started->thread;
-	char name[16];
-	int err = thread_open(thread);
-
-	snprintf(name, sizeof(name), "io-%u", thread->config.number);
-	prctl(PR_SET_NAME, name);
-	loop_call_end(&started->call, err);
-	if (err < 0)
-		return NULL;
-	thread_run(thread);
-	executor_free(thread->executor);
-	loop_free(thread->loop);
-	return NULL;
+	executor_free(from_worker(worker)->executor);
 }
+
+static const struct worker_ops ops = {
+	.open = open_executor,
+	.close = close_executor,
+	.serve = serve,
+	.may_spin = may_spin,
+	.relax = relax,
+	.prepare_sleep = prepare_sleep,
+	.awake = awake,
+};
 
 int blk_thread_new(const struct blk_thread_config *config,
 		   struct blk_thread **ret_thread)
 {
+	const struct worker_config worker = {
+		.ops = &ops,
+		.name = "io",
+		.number = config->number,
+		.loop_entries = LOOP_ENTRIES,
+		.poll = config->poll,
+	};
 	struct blk_thread *thread = calloc(1, sizeof(*thread));
-	struct call started = {.thread = thread};
 	int err;
 
 	if (!thread)
 		return -ENOMEM;
 	thread->config = *config;
-	spin_init(&thread->spin, config->poll);
-	loop_call_begin(&started.call);
-	err = -pthread_create(&thread->pthread, NULL, thread_main, &started);
-	if (err < 0)
-		goto free_thread;
-	err = loop_call_await(&started.call);
+	err = worker_start(&thread->worker, &worker);
 	if (err < 0) {
-		pthread_join(thread->pthread, NULL);
-		goto free_thread;
+		free(thread);
+		return err;
 	}
 	*ret_thread = thread;
 	return 0;
-
-free_thread:
-	free(thread);
-	return err;
 }
 
 void blk_thread_free(struct blk_thread *thread)
 {
-	struct call call = {.thread = thread, .call.run = run_quit};
-
 	if (!thread)
 		return;
-	call_and_wait(&call);
-	pthread_join(thread->pthread, NULL);
+	worker_stop(&thread->worker);
 	free(thread);
 }
 

@@ -31,13 +31,13 @@ static int parse_with(const char *const *more)
 static void everything_has_a_default_but_socket_and_image(void **state)
 {
 	assert_int_equal(parse_with((const char *const[]){NULL}), 0);
-	assert_string_equal(options.socket_path, "s");
+	assert_string_equal(options.daemon.socket_path, "s");
 	assert_string_equal(options.image, "i");
-	assert_int_equal(options.fd, -1);
+	assert_int_equal(options.daemon.fd, -1);
 	assert_null(options.format);
 	assert_int_equal(options.cache, BLK_CACHE_WRITEBACK);
-	assert_int_equal(options.poll, SPIN_ADAPTIVE);
-	assert_true(options.sandbox);
+	assert_int_equal(options.daemon.poll, SPIN_ADAPTIVE);
+	assert_true(options.daemon.sandbox);
 	assert_false(options.read_only);
 	assert_int_equal(options.logical_block_bytes, 512);
 	assert_int_equal(options.physical_block_bytes, 4096);
@@ -136,8 +136,8 @@ static void word_must_match_as_a_whole(void **state)
 	assert_int_equal(PARSE("--cache=writethrough"), 0);
 	assert_int_equal(options.cache, BLK_CACHE_WRITETHROUGH);
 	assert_int_equal(PARSE("--poll=never", "--sandbox=off"), 0);
-	assert_int_equal(options.poll, SPIN_NEVER);
-	assert_false(options.sandbox);
+	assert_int_equal(options.daemon.poll, SPIN_NEVER);
+	assert_false(options.daemon.sandbox);
 }
 
 static void block_sizes_are_powers_of_two_in_order(void **state)

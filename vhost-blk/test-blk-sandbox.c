@@ -9,6 +9,7 @@
 
 #include "tests/cmocka.h"
 #include "vhost-blk/blk-sandbox.h"
+#include "vhost/sandbox.h"
 
 enum {
 	BYTES = 4096,
@@ -24,7 +25,9 @@ static int status_of(int (*attempt)(void))
 
 	assert_true(pid >= 0);
 	if (pid == 0) {
-		if (blk_sandbox_system_calls() < 0)
+		if (vhost_sandbox_system_calls(blk_sandbox_names,
+					       blk_sandbox_ioctls,
+					       blk_sandbox_ioctl_count) < 0)
 			_exit(FAILED);
 		if (prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == 0)
 			_exit(NO_SECCOMP);

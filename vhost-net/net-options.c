@@ -17,35 +17,6 @@ static struct net_options *net(struct options_parser *parser)
 	return parser->options;
 }
 
-static int set_socket_path(struct options_parser *parser)
-{
-	net(parser)->socket_path = parser->value;
-	return 0;
-}
-
-static int parse_fd(struct options_parser *parser, const char *what,
-		    int *ret_fd)
-{
-	uint64_t fd;
-
-	if (options_size(parser->value, &fd) < 0 || fd > INT32_MAX)
-		return options_fail_value(parser, what);
-	*ret_fd = fd;
-	return 0;
-}
-
-static int set_fd(struct options_parser *parser)
-{
-	return parse_fd(parser, "the number of an inherited socket",
-			&net(parser)->fd);
-}
-
-static int set_connect(struct options_parser *parser)
-{
-	net(parser)->connect = true;
-	return 0;
-}
-
 static int set_tap(struct options_parser *parser)
 {
 	if (parser->value[0] == '\0')
@@ -62,8 +33,9 @@ static int set_tap_fd(struct options_parser *parser)
 		return options_fail(parser, "--%s=%s: %u are given already",
 				    parser->name, parser->value,
 				    options->tap_fd_count);
-	return parse_fd(parser, "the number of an inherited descriptor",
-			&options->tap_fds[options->tap_fd_count++]);
+	return daemon_options_read_fd(
+		parser, "the number of an inherited descriptor",
+		&options->tap_fds[options->tap_fd_count++]);
 }
 
 static int set_bridge(struct options_parser *parser)
@@ -120,50 +92,8 @@ static int set_mtu(struct options_parser *parser)
 	return 0;
 }
 
-static int set_poll(struct options_parser *parser)
-{
-	return options_word(parser, "adaptive|always|never",
-			    &net(parser)->poll);
-}
-
-static int set_sandbox(struct options_parser *parser)
-{
-	unsigned off;
-	int err = options_word(parser, "on|off", &off);
-
-	if (err == 0)
-		net(parser)->sandbox = !off;
-	return err;
-}
-
-static int set_verbose(struct options_parser *parser)
-{
-	net(parser)->verbose = true;
-	return 0;
-}
-
-static int set_capabilities(struct options_parser *parser)
-{
-	return OPTIONS_CAPABILITIES;
-}
-
-static int set_help(struct options_parser *parser)
-{
-	return OPTIONS_HELP;
-}
-
-static int set_version(struct options_parser *parser)
-{
-	return OPTIONS_VERSION;
-}
-
 static const struct options_row rows[] = {
-	{"socket-path", "PATH", set_socket_path,
-	 "listen on (or --connect to) this Unix socket"},
-	{"fd", "N", set_fd,
-	 "use this inherited socket, listening or connected"},
-	{"connect", NULL, set_connect,
-	 "connect to a front-end that listens at --socket-path"},
+	DAEMON_SOCKET_ROWS,
 	{"tap", "NAME", set_tap,
 	 "the TAP to use, which is made if there is none"},
 	{"tap-fd", "N", set_tap_fd,
@@ -173,15 +103,7 @@ static const struct options_row rows[] = {
 	{"threads", "N", set_threads, "threads that serve them (1)"},
 	{"mac", "ADDRESS", set_mac, "the address that the guest is told"},
 	{"mtu", "BYTES", set_mtu, "set the TAP's, and tell the guest"},
-	{"poll", "adaptive|always|never", set_poll,
-	 "whether idle threads spin for a while (adaptive)"},
-	{"sandbox", "on|off", set_sandbox,
-	 "give up files and system calls not needed (on)"},
-	{"verbose", NULL, set_verbose, "log more"},
-	{"print-capabilities", NULL, set_capabilities,
-	 "print what this back-end can do as JSON, and exit"},
-	{"help", NULL, set_help, "print this, and exit"},
-	{"version", NULL, set_version, "print the version, and exit"},
+	DAEMON_ROWS,
 };
 
 void net_options_print_help(const char *program)
@@ -214,19 +136,6 @@ static int check_tap(struct options_parser *parser)
 	return 0;
 }
 
-static int check(struct options_parser *parser)
-{
-	struct net_options *options = net(parser);
-
-	if (options->socket_path && options->fd >= 0)
-		return options_fail(parser, "--socket-path and --fd exclude "
-					    "each other: give one");
-	if (options->connect && !options->socket_path)
-		return options_fail(parser, "--connect needs --socket-path: "
-					    "name the socket to connect to");
-	return check_tap(parser);
-}
-
 int net_options_parse(int argc, char **argv, struct net_options *ret_options,
 		      char ret_error[static OPTIONS_ERROR_BYTES])
 {
@@ -235,13 +144,14 @@ int net_options_parse(int argc, char **argv, struct net_options *ret_options,
 	int err;
 
 	*ret_options = (struct net_options){
-		.fd = -1,
-		.sandbox = true,
+		.daemon = DAEMON_OPTIONS_INIT,
 		.threads = 1,
 	};
 	err = options_parse(&parser, rows, ARRAY_SIZE(rows), argc, argv);
 	if (err == 0)
-		err = check(&parser);
+		err = daemon_options_check(&parser);
+	if (err == 0)
+		err = check_tap(&parser);
 	if (err == 0)
 		ret_options->threads =
 			MIN(ret_options->threads, ret_options->pairs);

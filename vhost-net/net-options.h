@@ -9,8 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/options.h"
-#include "base/spin.h"
+#include "vhost/daemon-options.h"
 
 enum {
 	NET_OPTIONS_MAX_PAIRS = 128, /* NETDEV_MAX_PAIRS, NET_TAP_MAX_QUEUES */
@@ -19,10 +18,8 @@ enum {
 
 /* Strings are those of argv. */
 struct net_options {
-	const char *socket_path;
-	int fd; /* -1: not given */
-	bool connect;
-	const char *tap; /* NULL: by descriptors */
+	struct daemon_options daemon; /* first */
+	const char *tap;	      /* NULL: by descriptors */
 	int tap_fds[NET_OPTIONS_MAX_PAIRS];
 	unsigned tap_fd_count;
 	const char *bridge; /* NULL: none */
@@ -31,9 +28,6 @@ struct net_options {
 	bool has_mac;
 	uint8_t mac[6];
 	uint16_t mtu; /* 0: the TAP's */
-	enum spin_mode poll;
-	bool sandbox;
-	bool verbose;
 };
 
 /* As options_parse. */

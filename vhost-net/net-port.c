@@ -183,7 +183,7 @@ static int make_threads(struct net_port *port,
 		return -ENOMEM;
 	while (port->thread_count < options->threads) {
 		const struct net_thread_config config = {
-			.poll = options->poll,
+			.poll = options->daemon.poll,
 			.number = port->thread_count,
 			.queue_broke = queue_broke,
 			.tap_gone = tap_gone,

@@ -3,16 +3,11 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 
-#include "base/barrier.h"
 #include "base/bytes.h"
-#include "base/clock.h"
 #include "base/loop-call.h"
-#include "base/loop.h"
+#include "base/worker.h"
 #include "vhost-net/net-pump.h"
 
 enum {
@@ -44,14 +39,11 @@ struct pair {
 };
 
 struct net_thread {
+	struct worker worker;
 	struct net_thread_config config;
-	pthread_t pthread;
-	struct loop *loop;
 	struct pair *pairs;
-	struct spin spin;
 	uint64_t refused; /* by pumps that are gone */
 	bool tap_gone;
-	bool quit;
 };
 
 /* Something that the control thread has done here, and awaits. */
@@ -70,9 +62,14 @@ static struct call *from_loop(struct loop_call *call)
 	return container_of(call, struct call, call);
 }
 
+static struct net_thread *from_worker(struct worker *worker)
+{
+	return container_of(worker, struct net_thread, worker);
+}
+
 static int call_and_wait(struct call *call)
 {
-	return loop_call(call->thread->loop, &call->call);
+	return loop_call(call->thread->worker.loop, &call->call);
 }
 
 static struct pair **find(struct net_thread *thread, unsigned number)
@@ -129,10 +126,10 @@ static int pair_new(struct net_thread *thread, unsigned number, int tap_fd,
 		return -ENOMEM;
 	*at = pair;
 	pair->number = number;
-	err = net_pump_new(thread->loop, tap_fd, &pair->pump);
+	err = net_pump_new(thread->worker.loop, tap_fd, &pair->pump);
 	if (err == 0)
-		err = loop_watch_new(thread->loop, tap_fd, POLLIN, tap_ready,
-				     pair, &pair->tap);
+		err = loop_watch_new(thread->worker.loop, tap_fd, POLLIN,
+				     tap_ready, pair, &pair->tap);
 	if (err < 0)
 		pair_free(thread, at);
 	return err;
@@ -169,7 +166,7 @@ static int attach(struct call *call)
 	end = &(*at)->ends[sends];
 	*end = (struct end){.queue = call->queue};
 	if (call->kick_fd >= 0)
-		err = loop_watch_new(thread->loop, call->kick_fd, POLLIN,
+		err = loop_watch_new(thread->worker.loop, call->kick_fd, POLLIN,
 				     kicked, end, &end->kick);
 	if (err < 0) {
 		end->queue = NULL;
@@ -204,12 +201,6 @@ static void run_function(struct loop_call *posted)
 	loop_call_end(posted, 0);
 }
 
-static void run_quit(struct loop_call *posted)
-{
-	from_loop(posted)->thread->quit = true;
-	loop_call_end(posted, 0);
-}
-
 /* Reports that a ring broke, or lets the queue go. */
 static void look_after(struct net_thread *thread, struct pair *pair, bool sends)
 {
@@ -239,15 +230,16 @@ static void look_at_tap(struct net_thread *thread, const struct pair *pair)
 }
 
 /* One round. True if there was anything to do. */
-static bool serve(struct net_thread *thread)
+static bool serve(struct worker *worker)
 {
+	struct net_thread *thread = from_worker(worker);
 	struct pair **at = &thread->pairs;
 	bool worked = false;
 
 	for (struct pair *pair = thread->pairs; pair; pair = pair->next)
 		worked |= net_pump_run(pair->pump);
-	loop_submit(thread->loop);
-	worked |= loop_reap(thread->loop) > 0;
+	loop_submit(worker->loop);
+	worked |= loop_reap(worker->loop) > 0;
 	while (*at) {
 		struct pair *pair = *at;
 
@@ -263,12 +255,9 @@ static bool serve(struct net_thread *thread)
 	return worked;
 }
 
-static bool look_again(struct net_thread *thread)
+static bool may_spin(struct worker *worker)
 {
-	if (!thread->pairs || !spin_again(&thread->spin, clock_ns()))
-		return false;
-	cpu_relax();
-	return true;
+	return from_worker(worker)->pairs;
 }
 
 static uint64_t pair_timeout_ns(const struct pair *pair)
@@ -281,94 +270,63 @@ static uint64_t pair_timeout_ns(const struct pair *pair)
 	return timeout;
 }
 
-static void sleep_for(struct net_thread *thread, uint64_t timeout_ns)
+static bool prepare_sleep(struct worker *worker, uint64_t *timeout_ns)
 {
-	uint64_t began = clock_ns();
-
-	if (loop_wait(thread->loop, timeout_ns) > 0)
-		spin_slept(&thread->spin, clock_ns() - began);
-}
-
-/* Until a kick, a frame, a message; or the time to look at the rings. */
-static void sleep_on_loop(struct net_thread *thread)
-{
-	uint64_t timeout = UINT64_MAX;
+	struct pair *pair = from_worker(worker)->pairs;
 	bool again = false;
 
-	for (struct pair *pair = thread->pairs; pair; pair = pair->next) {
+	for (; pair; pair = pair->next) {
 		again |= net_pump_sleep(pair->pump);
-		timeout = MIN(timeout, pair_timeout_ns(pair));
+		*timeout_ns = MIN(*timeout_ns, pair_timeout_ns(pair));
 	}
-	if (!again)
-		sleep_for(thread, timeout);
-	for (struct pair *pair = thread->pairs; pair; pair = pair->next)
+	return again;
+}
+
+static void awake(struct worker *worker)
+{
+	struct pair *pair = from_worker(worker)->pairs;
+
+	for (; pair; pair = pair->next)
 		net_pump_awake(pair->pump);
 }
 
-static void thread_run(struct net_thread *thread)
-{
-	while (!thread->quit) {
-		if (serve(thread))
-			spin_worked(&thread->spin);
-		else if (!look_again(thread))
-			sleep_on_loop(thread);
-	}
-}
-
-/* A loop belongs to the thread that makes it. */
-static void *thread_main(void *arg)
-{
-	struct call *started = arg;
-	struct net_thread *thread = started->thread;
-	char name[16];
-	int err = loop_new(LOOP_ENTRIES, &thread->loop);
-
-	snprintf(name, sizeof(name), "net-%u", thread->config.number);
-	prctl(PR_SET_NAME, name);
-	loop_call_end(&started->call, err);
-	if (err < 0)
-		return NULL;
-	thread_run(thread);
-	loop_free(thread->loop);
-	return NULL;
-}
+static const struct worker_ops ops = {
+	.serve = serve,
+	.may_spin = may_spin,
+	.prepare_sleep = prepare_sleep,
+	.awake = awake,
+};
 
 int net_thread_new(const struct net_thread_config *config,
 		   struct net_thread **ret_thread)
 {
+	const struct worker_config worker = {
+		.ops = &ops,
+		.name = "net",
+		.number = config->number,
+		.loop_entries = LOOP_ENTRIES,
+		.poll = config->poll,
+	};
 	struct net_thread *thread = calloc(1, sizeof(*thread));
-	struct call started = {.thread = thread};
 	int err;
 
 	if (!thread)
 		return -ENOMEM;
 	thread->config = *config;
-	spin_init(&thread->spin, config->poll);
-	loop_call_begin(&started.call);
-	err = -pthread_create(&thread->pthread, NULL, thread_main, &started);
-	if (err < 0)
-		goto free_thread;
-	err = loop_call_await(&started.call);
+	err = worker_start(&thread->worker, &worker);
 	if (err < 0) {
-		pthread_join(thread->pthread, NULL);
-		goto free_thread;
+		free(thread);
+		return err;
 	}
 	*ret_thread = thread;
 	return 0;
-
-free_thread:
-	free(thread);
-	return err;
 }
 
 void net_thread_free(struct net_thread *thread)
 {
-	struct call call = {.thread = thread, .call.run = run_quit};
-
 	if (!thread)
 		return;
-	call_and_wait(&call);
-	pthread_join(thread->pthread, NULL);
+	worker_stop(&thread->worker);
 	free(thread);
 }
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A real vhost-blk on a temporary file, for one test. The program is named by
- * the environment variable VHOST_BLK; without it the tests are skipped.
+ * A real vhost-blk (named by VHOST_BLK) on a temporary file, for one test.
  *
  * Everything is checked with cmocka's asserts: a function that returns has
  * succeeded.
@@ -10,24 +9,19 @@
 #define TESTS_BLK_FIXTURE_H
 
 #include <stdint.h>
-#include <sys/types.h>
 
-#include "tests/cmocka.h"
 #include "tests/frontend/blk-driver.h"
+#include "tests/process.h"
 
 enum {
 	FIXTURE_IMAGE_BYTES = 16 << 20,
 	FIXTURE_SECTORS = FIXTURE_IMAGE_BYTES / BLK_SECTOR_BYTES,
-	FIXTURE_MAX_ARGS = 16,
 };
 
 struct fixture {
-	char folder[64];
-	char socket[96];
+	struct process process;
 	char image[96];
-	char log[96];
 	int image_fd;
-	pid_t pid; /* 0: none runs */
 };
 
 /* The image is FIXTURE_IMAGE_BYTES of fixture_byte. */
@@ -50,14 +44,6 @@ void fixture_start(struct fixture *f, const char *const *options);
 pid_t fixture_spawn(const struct fixture *f, const char *socket,
 		    const char *const *options);
 
-/* The exit status of a process that ends within five seconds. */
-int fixture_wait_exit(pid_t pid);
-
-/* Ends the daemon with @signal and waits for it. */
-void fixture_stop(struct fixture *f, int signal);
-
-void fixture_assert_alive(const struct fixture *f);
-
 /*
  * The daemon lives and serves: a new connection writes and reads back. The
  * front-end before must have hung up.
@@ -70,14 +56,6 @@ struct blk_driver *fixture_open(const struct fixture *f,
 /* The image's bytes, past the daemon. */
 void fixture_read_image(const struct fixture *f, uint64_t offset, void *to,
 			size_t bytes);
-
-unsigned fixture_count_fds(const struct fixture *f);
-/*
- * The daemon comes to hold at most @limit descriptors within two seconds: it
- * sees a hang-up in its own time.
- */
-void fixture_assert_fds(const struct fixture *f, unsigned limit);
-uint64_t fixture_cpu_ms(const struct fixture *f);
 
 /* Bytes that say where they belong and which time they were written. */
 void fixture_pattern(void *to, size_t bytes, uint64_t seed);

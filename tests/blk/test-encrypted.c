@@ -132,10 +132,10 @@ static void serve(struct fixture *f, const char *format)
 	assert_int_equal(data[0], 0xa7);
 	assert_int_equal(data[READ_BYTES - 1], 0xa7);
 	blk_driver_free(d);
-	pid = f->pid;
-	f->pid = 0;
+	pid = f->process.pid;
+	f->process.pid = 0;
 	kill(pid, SIGTERM);
-	assert_int_equal(fixture_wait_exit(pid), 0);
+	assert_int_equal(process_wait_exit(pid), 0);
 	assert_false(lies_in_file(f, 0x5a));
 	assert_false(lies_in_file(f, 0xa7));
 	qemu_io(f, format, "read -P 0xa7 512512 64k");
@@ -174,13 +174,16 @@ static void without_the_right_key_nothing_is_served(void **state)
 	key_of(f, key);
 	snprintf(option, sizeof(option), "--key-file=%s", key);
 	assert_int_not_equal(
-		fixture_wait_exit(fixture_spawn(f, f->socket, none)), 0);
+		process_wait_exit(fixture_spawn(f, f->process.socket, none)),
+		0);
 	write_key(key, "open sesame");
 	assert_int_not_equal(
-		fixture_wait_exit(fixture_spawn(f, f->socket, wrong)), 0);
+		process_wait_exit(fixture_spawn(f, f->process.socket, wrong)),
+		0);
 	assert_int_equal(unlink(key), 0);
 	assert_int_not_equal(
-		fixture_wait_exit(fixture_spawn(f, f->socket, wrong)), 0);
+		process_wait_exit(fixture_spawn(f, f->process.socket, wrong)),
+		0);
 	write_key(key, "open sesame\n");
 	qemu_io(f, "qcow2", "read -P 0x5a 0 4M");
 }

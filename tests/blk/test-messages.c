@@ -49,7 +49,7 @@ static struct frontend *negotiated(const struct fixture *f)
 {
 	struct frontend *fe;
 
-	assert_int_equal(frontend_connect(f->socket, &fe), 0);
+	assert_int_equal(frontend_connect(f->process.socket, &fe), 0);
 	assert_int_equal(frontend_negotiate(fe, &profile_everything, 1), 0);
 	assert_int_equal(frontend_set_features(fe, fe->features), 0);
 	return fe;
@@ -83,7 +83,7 @@ static void queue_indices_out_of_range_are_survived(void **state)
 			      &d->rings[0]->kick_fd, fd);
 			hear_out(d->fe);
 			blk_driver_free(d);
-			fixture_assert_alive(f);
+			process_assert_alive(&f->process);
 		}
 		fixture_assert_serves(f);
 	}
@@ -156,7 +156,7 @@ static void memory_tables_that_cannot_be_are_survived(void **state)
 		      bad[i].fds);
 		hear_out(fe);
 		frontend_free(fe);
-		fixture_assert_alive(f);
+		process_assert_alive(&f->process);
 	}
 	close(fd);
 	fixture_assert_serves(f);
@@ -222,7 +222,7 @@ static void logs_that_cannot_be_are_survived(void **state)
 		d->timeout_ms = 300;
 		blk_read(d, 0, 0, data, sizeof(data));
 		blk_driver_free(d);
-		fixture_assert_alive(f);
+		process_assert_alive(&f->process);
 	}
 	close(fd);
 	fixture_assert_serves(f);
@@ -275,7 +275,7 @@ static void inflight_regions_that_cannot_be_are_survived(void **state)
 		fe->timeout_ms = CLOSE_MS;
 		frontend_get_inflight(fe, bad[i].num_queues, bad[i].queue_size);
 		frontend_free(fe);
-		fixture_assert_alive(f);
+		process_assert_alive(&f->process);
 	}
 	close(fd);
 	fixture_assert_serves(f);
@@ -308,13 +308,14 @@ static void an_inflight_region_full_of_lies_is_not_believed(void **state)
 		munmap(region, bytes);
 		/* Hang up, and bring the region to the next session. */
 		fd_close(&d->fe->fd);
-		assert_int_equal(frontend_connect(f->socket, &again), 0);
+		assert_int_equal(frontend_connect(f->process.socket, &again),
+				 0);
 		if (blk_driver_reconnect(d, again) == 0) {
 			d->timeout_ms = 200;
 			blk_read(d, 0, 0, ignored, sizeof(ignored));
 		}
 		blk_driver_free(d);
-		fixture_assert_alive(f);
+		process_assert_alive(&f->process);
 	}
 	fixture_assert_serves(f);
 }
@@ -344,7 +345,7 @@ static void ring_addresses_outside_memory_are_survived(void **state)
 		      &ring->kick_fd, 1);
 		hear_out(d->fe);
 		blk_driver_free(d);
-		fixture_assert_alive(f);
+		process_assert_alive(&f->process);
 	}
 	fixture_assert_serves(f);
 }
@@ -370,14 +371,14 @@ static void headers_that_make_no_sense_are_survived(void **state)
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
 		struct frontend *fe;
 
-		assert_int_equal(frontend_connect(f->socket, &fe), 0);
+		assert_int_equal(frontend_connect(f->process.socket, &fe), 0);
 		assert_int_equal(
 			frontend_send_raw(fe, &bad[i], sizeof(bad[i]), NULL, 0),
 			0);
 		fe->timeout_ms = 100;
 		hear_out(fe);
 		frontend_free(fe);
-		fixture_assert_alive(f);
+		process_assert_alive(&f->process);
 	}
 	fixture_assert_serves(f);
 }
@@ -393,11 +394,12 @@ static void payloads_of_every_length_are_survived(void **state)
 		for (unsigned bytes = 0; bytes < 49; bytes += 1 + bytes % 3) {
 			struct frontend *fe;
 
-			assert_int_equal(frontend_connect(f->socket, &fe), 0);
+			assert_int_equal(
+				frontend_connect(f->process.socket, &fe), 0);
 			throw(fe, request, payload, bytes, NULL, 0);
 			frontend_free(fe);
 		}
-		fixture_assert_alive(f);
+		process_assert_alive(&f->process);
 	}
 	fixture_assert_serves(f);
 }
@@ -427,7 +429,7 @@ static void a_connection_may_end_at_any_byte(void **state)
 	}
 	fixture_assert_serves(f);
 	usleep(100000);
-	before = fixture_count_fds(f);
+	before = process_count_fds(&f->process);
 	for (size_t n = 0; n <= bytes; n++) {
 		struct frontend *fe = negotiated(f);
 
@@ -438,7 +440,7 @@ static void a_connection_may_end_at_any_byte(void **state)
 		frontend_free(fe);
 	}
 	fixture_assert_serves(f);
-	fixture_assert_fds(f, before + 1);
+	process_assert_fds(&f->process, before + 1);
 	ram_free(ram);
 }
 
@@ -451,7 +453,7 @@ static void a_message_that_comes_byte_by_byte_is_understood(void **state)
 	struct frontend_message reply;
 	struct frontend *fe;
 
-	assert_int_equal(frontend_connect(f->socket, &fe), 0);
+	assert_int_equal(frontend_connect(f->process.socket, &fe), 0);
 	for (unsigned i = 0; i < sizeof(header); i++) {
 		assert_int_equal(frontend_send_raw(fe,
 						   (const char *)&header + i, 1,
@@ -473,9 +475,9 @@ static void stray_descriptors_are_closed(void **state)
 	int fds[8];
 
 	fixture_assert_serves(f);
-	assert_int_equal(frontend_connect(f->socket, &fe), 0);
+	assert_int_equal(frontend_connect(f->process.socket, &fe), 0);
 	hear_out(fe);
-	before = fixture_count_fds(f);
+	before = process_count_fds(&f->process);
 	for (unsigned i = 0; i < ARRAY_SIZE(fds); i++)
 		fds[i] = eventfd(0, EFD_CLOEXEC);
 	for (unsigned i = 0; i < 100; i++) {
@@ -486,13 +488,14 @@ static void stray_descriptors_are_closed(void **state)
 				      ARRAY_SIZE(fds)) < 0) {
 			/* It hung up, as it may: go on with another. */
 			frontend_free(fe);
-			assert_int_equal(frontend_connect(f->socket, &fe), 0);
+			assert_int_equal(
+				frontend_connect(f->process.socket, &fe), 0);
 		}
 	}
 	frontend_free(fe);
-	assert_int_equal(frontend_connect(f->socket, &fe), 0);
+	assert_int_equal(frontend_connect(f->process.socket, &fe), 0);
 	hear_out(fe);
-	fixture_assert_fds(f, before + 1);
+	process_assert_fds(&f->process, before + 1);
 	frontend_free(fe);
 	for (unsigned i = 0; i < ARRAY_SIZE(fds); i++)
 		close(fds[i]);
@@ -503,7 +506,7 @@ static void repeated_messages_do_not_pile_up(void **state)
 {
 	struct fixture *f = *state;
 	struct blk_driver *d = fixture_open(f, NULL);
-	unsigned before = fixture_count_fds(f);
+	unsigned before = process_count_fds(&f->process);
 	uint8_t data[512];
 
 	for (unsigned i = 0; i < 50; i++) {
@@ -519,7 +522,7 @@ static void repeated_messages_do_not_pile_up(void **state)
 		assert_int_equal(frontend_set_memory(d->fe, d->ram), 0);
 		assert_int_equal(frontend_set_inflight(d->fe), 0);
 	}
-	fixture_assert_fds(f, before + 3);
+	process_assert_fds(&f->process, before + 3);
 	assert_int_equal(blk_read(d, 0, 0, data, sizeof(data)), 0);
 	blk_driver_free(d);
 	fixture_assert_serves(f);
@@ -567,7 +570,7 @@ static void descriptors_of_the_wrong_kind_are_survived(void **state)
 			close(pipe_fds[0]);
 		close(pipe_fds[1]);
 		close(fd);
-		fixture_assert_alive(f);
+		process_assert_alive(&f->process);
 	}
 	fixture_assert_serves(f);
 }
@@ -581,11 +584,11 @@ static void half_a_message_does_not_outlive_its_connection(void **state)
 	struct frontend *fe;
 	uint64_t cpu;
 
-	assert_int_equal(frontend_connect(f->socket, &fe), 0);
+	assert_int_equal(frontend_connect(f->process.socket, &fe), 0);
 	assert_int_equal(frontend_send_raw(fe, &header, 5, NULL, 0), 0);
-	cpu = fixture_cpu_ms(f);
+	cpu = process_cpu_ms(&f->process);
 	usleep(300000);
-	assert_in_range(fixture_cpu_ms(f) - cpu, 0, 30);
+	assert_in_range(process_cpu_ms(&f->process) - cpu, 0, 30);
 	frontend_free(fe);
 	fixture_assert_serves(f);
 }

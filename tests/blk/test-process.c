@@ -27,9 +27,10 @@ static void an_idle_daemon_costs_at_most_a_hundredth_of_a_core(void **state)
 	for (unsigned i = 0; i < 4; i++)
 		assert_int_equal(blk_read(d, i, 0, data, sizeof(data)), 0);
 	usleep(100000);
-	before = fixture_cpu_ms(f);
+	before = process_cpu_ms(&f->process);
 	sleep(IDLE_SECONDS);
-	assert_in_range(fixture_cpu_ms(f) - before, 0, IDLE_SECONDS * 10);
+	assert_in_range(process_cpu_ms(&f->process) - before, 0,
+			IDLE_SECONDS * 10);
 	assert_int_equal(blk_read(d, 0, 0, data, sizeof(data)), 0);
 	blk_driver_free(d);
 }
@@ -43,7 +44,7 @@ static pid_t spawn_range(const struct fixture *f, const char *name,
 	struct frontend *fe;
 	pid_t pid;
 
-	snprintf(socket, sizeof(socket), "%s-%s", f->socket, name);
+	snprintf(socket, sizeof(socket), "%s-%s", f->process.socket, name);
 	snprintf(range, sizeof(range), "--range=%llu:%u",
 		 (unsigned long long)offset, RANGE_BYTES);
 	pid = fixture_spawn(f, socket, options);
@@ -56,7 +57,7 @@ static void end_all(const struct fixture *f, const pid_t *pids, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++) {
 		kill(pids[i], SIGTERM);
-		assert_int_equal(fixture_wait_exit(pids[i]), 0);
+		assert_int_equal(process_wait_exit(pids[i]), 0);
 	}
 }
 
@@ -68,12 +69,12 @@ static void overlapping_ranges_cannot_both_be_written(void **state)
 	pids[0] = spawn_range(f, "a", 0, false);
 	/* Overlaps by half, by all, by reading where another writes. */
 	assert_int_not_equal(
-		fixture_wait_exit(spawn_range(f, "b", RANGE_BYTES / 2, false)),
+		process_wait_exit(spawn_range(f, "b", RANGE_BYTES / 2, false)),
 		0);
-	assert_int_not_equal(fixture_wait_exit(spawn_range(f, "b", 0, false)),
+	assert_int_not_equal(process_wait_exit(spawn_range(f, "b", 0, false)),
 			     0);
 	assert_int_not_equal(
-		fixture_wait_exit(spawn_range(f, "b", RANGE_BYTES - 512, true)),
+		process_wait_exit(spawn_range(f, "b", RANGE_BYTES - 512, true)),
 		0);
 	pids[1] = spawn_range(f, "c", RANGE_BYTES, false);
 	end_all(f, pids, 2);
@@ -108,19 +109,19 @@ static void a_range_is_all_that_its_guest_can_reach(void **state)
 static void sigterm_ends_it_cleanly_at_any_time(void **state)
 {
 	struct fixture *f = *state;
-	pid_t pid = f->pid;
+	pid_t pid = f->process.pid;
 	struct blk_driver *d;
 
 	kill(pid, SIGTERM);
-	f->pid = 0;
-	assert_int_equal(fixture_wait_exit(pid), 0);
-	assert_int_equal(access(f->socket, F_OK), -1);
+	f->process.pid = 0;
+	assert_int_equal(process_wait_exit(pid), 0);
+	assert_int_equal(access(f->process.socket, F_OK), -1);
 	fixture_start(f, NULL);
 	d = fixture_open(f, NULL);
-	pid = f->pid;
-	f->pid = 0;
+	pid = f->process.pid;
+	f->process.pid = 0;
 	kill(pid, SIGTERM);
-	assert_int_equal(fixture_wait_exit(pid), 0);
+	assert_int_equal(process_wait_exit(pid), 0);
 	blk_driver_free(d);
 }
 
@@ -134,10 +135,10 @@ static void without_a_sandbox_it_serves_and_ends_as_well(void **state)
 	fixture_start(f, options);
 	for (unsigned i = 0; i < 5; i++)
 		fixture_assert_serves(f);
-	pid = f->pid;
-	f->pid = 0;
+	pid = f->process.pid;
+	f->process.pid = 0;
 	kill(pid, SIGTERM);
-	assert_int_equal(fixture_wait_exit(pid), 0);
+	assert_int_equal(process_wait_exit(pid), 0);
 }
 
 static void what_cannot_be_opened_ends_it_at_once(void **state)
@@ -149,12 +150,13 @@ static void what_cannot_be_opened_ends_it_at_once(void **state)
 	const char *const *const options[] = {unknown, format, range};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(options); i++)
-		assert_int_not_equal(fixture_wait_exit(fixture_spawn(
-					     f, f->socket, options[i])),
+		assert_int_not_equal(process_wait_exit(fixture_spawn(
+					     f, f->process.socket, options[i])),
 				     0);
 	strcat(f->image, "-absent");
 	assert_int_not_equal(
-		fixture_wait_exit(fixture_spawn(f, f->socket, NULL)), 0);
+		process_wait_exit(fixture_spawn(f, f->process.socket, NULL)),
+		0);
 	f->image[strlen(f->image) - strlen("-absent")] = '\0';
 }
 
@@ -166,8 +168,8 @@ static void capabilities_are_printed(void **state)
 	FILE *log;
 	size_t got;
 
-	assert_int_equal(fixture_wait_exit(fixture_spawn(f, NULL, options)), 0);
-	log = fopen(f->log, "re");
+	assert_int_equal(process_wait_exit(fixture_spawn(f, NULL, options)), 0);
+	log = fopen(f->process.log, "re");
 	assert_non_null(log);
 	got = fread(text, 1, sizeof(text) - 1, log);
 	fclose(log);
@@ -181,8 +183,8 @@ static void a_left_over_socket_is_replaced(void **state)
 {
 	struct fixture *f = *state;
 
-	fixture_stop(f, SIGKILL);
-	assert_int_equal(access(f->socket, F_OK), 0);
+	process_stop(&f->process, SIGKILL);
+	assert_int_equal(access(f->process.socket, F_OK), 0);
 	fixture_start(f, NULL);
 	fixture_assert_serves(f);
 }
@@ -195,10 +197,10 @@ static void many_connections_leave_nothing_behind(void **state)
 	for (unsigned i = 0; i < 5; i++)
 		fixture_assert_serves(f);
 	usleep(100000);
-	before = fixture_count_fds(f);
+	before = process_count_fds(&f->process);
 	for (unsigned i = 0; i < 50; i++)
 		fixture_assert_serves(f);
-	fixture_assert_fds(f, before + 1);
+	process_assert_fds(&f->process, before + 1);
 }
 
 int main(void)

@@ -162,7 +162,8 @@ static void more_queues_than_there_are_is_the_front_ends_error(void **state)
 	struct blk_driver *d;
 
 	fixture_start(f, options);
-	assert_int_equal(blk_driver_open(f->socket, &four, &d), -ERANGE);
+	assert_int_equal(blk_driver_open(f->process.socket, &four, &d),
+			 -ERANGE);
 	d = fixture_open(f, &two);
 	assert_int_equal(blk_config(d, &config), 0);
 	assert_int_equal(le16toh(config.num_queues), 2);
@@ -201,7 +202,7 @@ static void each_poll_mode_serves_both_kinds_of_driver(void **state)
 		round_trip(f, d);
 		burst(d, 8);
 		blk_driver_free(d);
-		fixture_stop(f, SIGTERM);
+		process_stop(&f->process, SIGTERM);
 	}
 }
 
@@ -225,7 +226,7 @@ static void a_connected_descriptor_is_served(void **state)
 	round_trip(f, d);
 	blk_driver_free(d);
 	kill(pid, SIGTERM);
-	assert_int_equal(fixture_wait_exit(pid), 0);
+	assert_int_equal(process_wait_exit(pid), 0);
 }
 
 static void a_front_end_that_listens_is_served(void **state)
@@ -236,8 +237,8 @@ static void a_front_end_that_listens_is_served(void **state)
 
 	int listener;
 
-	assert_int_equal(frontend_listen(f->socket, &listener), 0);
-	f->pid = fixture_spawn(f, f->socket, options);
+	assert_int_equal(frontend_listen(f->process.socket, &listener), 0);
+	f->process.pid = fixture_spawn(f, f->process.socket, options);
 	for (unsigned i = 0; i < 2; i++) {
 		struct blk_driver *d;
 		struct frontend *fe;

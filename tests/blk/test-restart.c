@@ -97,7 +97,7 @@ static void go_on(const struct fixture *f, struct blk_driver *d)
 	int err = -ECONNRESET;
 
 	for (unsigned tries = 0; tries < 100 && err == -ECONNRESET; tries++) {
-		assert_int_equal(frontend_connect(f->socket, &fe), 0);
+		assert_int_equal(frontend_connect(f->process.socket, &fe), 0);
 		err = blk_driver_reconnect(d, fe);
 		if (err < 0)
 			usleep(10000);
@@ -111,12 +111,12 @@ static unsigned kill_and_go_on(struct fixture *f, struct blk_driver *d)
 {
 	unsigned in_flight = 0;
 
-	fixture_stop(f, SIGKILL);
+	process_stop(&f->process, SIGKILL);
 	for (unsigned i = 0; i < d->queues; i++) {
 		assert_true(blk_reap(d, i) >= 0);
 		in_flight += driver_ring_in_flight(d->rings[i]);
 	}
-	f->pid = fixture_spawn(f, f->socket, NULL);
+	f->process.pid = fixture_spawn(f, f->process.socket, NULL);
 	go_on(f, d);
 	return in_flight;
 }
@@ -239,8 +239,8 @@ static void a_killed_daemon_loses_no_new_cluster(void **state)
 			discard_piece(d, round * 40 - 7, model);
 		if (round == 4)
 			write_pieces(d, 20, 10, model);
-		fixture_stop(f, SIGKILL);
-		f->pid = fixture_spawn(f, f->socket, qcow2);
+		process_stop(&f->process, SIGKILL);
+		f->process.pid = fixture_spawn(f, f->process.socket, qcow2);
 		go_on(f, d);
 		check_model(d, model);
 	}
@@ -248,13 +248,13 @@ static void a_killed_daemon_loses_no_new_cluster(void **state)
 	write_pieces(d, 240, 10, model);
 	blk_driver_free(d);
 	d = fixture_open(f, NULL); /* served when the one before has ended */
-	fixture_stop(f, SIGKILL);
+	process_stop(&f->process, SIGKILL);
 	blk_driver_free(d);
 	fixture_start(f, qcow2);
 	d = fixture_open(f, NULL);
 	check_model(d, model);
 	blk_driver_free(d);
-	fixture_stop(f, SIGTERM);
+	process_stop(&f->process, SIGTERM);
 	run_tool("qemu-img check -q -f qcow2 %s", f);
 	free(model);
 }
@@ -276,15 +276,15 @@ static void a_region_of_another_image_is_refused(void **state)
 	memset(data, 1, sizeof(data));
 	assert_int_equal(blk_write(d, 0, 0, data, sizeof(data)),
 			 VIRTIO_BLK_S_OK);
-	fixture_stop(f, SIGKILL);
+	process_stop(&f->process, SIGKILL);
 	run_tool("i=%s; mv $i $i.old; qemu-img create -q -f qcow2 $i 16M; "
 		 "rm $i.old",
 		 f);
 	fixture_start(f, qcow2);
-	assert_int_equal(frontend_connect(f->socket, &fe), 0);
+	assert_int_equal(frontend_connect(f->process.socket, &fe), 0);
 	assert_true(blk_driver_reconnect(d, fe) < 0);
 	blk_driver_free(d);
-	fixture_assert_alive(f);
+	process_assert_alive(&f->process);
 	fixture_assert_serves(f);
 }
 

@@ -293,7 +293,7 @@ static void memory_may_be_truncated_under_the_daemon(void **state)
 		usleep(2000 * (round % 3));
 		frontend_ring_stop(d->fe, 0, NULL);
 		blk_driver_free(d);
-		fixture_assert_alive(f);
+		process_assert_alive(&f->process);
 	}
 	fixture_assert_serves(f);
 }
@@ -331,7 +331,7 @@ static void a_front_end_may_go_with_requests_in_flight(void **state)
 		}
 		blk_kick(d, 0);
 		blk_driver_free(d);
-		fixture_assert_alive(f);
+		process_assert_alive(&f->process);
 	}
 	fixture_assert_serves(f);
 }

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A real vhost-net and its TAP in a network namespace of the test's own, and
- * the host's side of that TAP: a packet socket on it. The program is named by
- * the environment variable VHOST_NET; without it, or where no TAP can be made,
- * the tests are skipped.
+ * A real vhost-net (named by VHOST_NET) and its TAP in a network namespace of
+ * the test's own, and the host's side of that TAP: a packet socket on it.
  *
  * Everything is checked with cmocka's asserts: a function that returns has
  * succeeded.
@@ -13,14 +11,12 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/types.h>
 
-#include "tests/cmocka.h"
 #include "tests/frontend/net-driver.h"
+#include "tests/namespace.h"
+#include "tests/process.h"
 
 enum {
-	FIXTURE_MAX_ARGS = 24,
-	FIXTURE_LINE_BYTES = 256,
 	/* A frame with all that may be in front of it. */
 	FIXTURE_FRAME_BYTES = 68 << 10,
 };
@@ -28,15 +24,9 @@ enum {
 #define FIXTURE_TAP "rl0"
 
 struct fixture {
-	char folder[64];
-	char socket[96];
-	char log[96];
-	pid_t pid;   /* 0: none runs */
+	struct process process;
 	int wire_fd; /* -1: fixture_plug was not called */
 };
-
-/* Enters the namespace; once for a program. Exits with 77 if it cannot. */
-void fixture_enter(void);
 
 int fixture_setup(void **state);
 /* fixture_setup, a daemon with no further options, and its wire. */
@@ -50,26 +40,9 @@ int fixture_teardown(void **state);
  */
 void fixture_start(struct fixture *f, const char *const *options);
 
-/* Waits until the daemon takes connections; fails if it dies instead. */
-void fixture_wait_socket(const struct fixture *f);
-
-/* Any command line; returns the process. */
-pid_t fixture_spawn(const struct fixture *f, const char *const *options);
-
-/* The exit status of a process that ends within ten seconds. */
-int fixture_wait_exit(pid_t pid);
-
-/* Ends the daemon with @signal and waits for it. */
-void fixture_stop(struct fixture *f, int signal);
-void fixture_assert_alive(const struct fixture *f);
-
 struct net_driver *fixture_open(const struct fixture *f,
 				const struct net_options *options);
 
-/* Waits until the log has a line with @words in it. */
-void fixture_wait_log(const struct fixture *f, const char *words);
-/* The number behind @words in the last line of the log that has them. */
-uint64_t fixture_log_number(const struct fixture *f, const char *words);
 /* Has the daemon log its counters, and waits for that. */
 void fixture_count(const struct fixture *f);
 
@@ -102,8 +75,6 @@ void frame_assert_tcp(const uint8_t *frame, size_t bytes, size_t payload_at);
 enum {
 	FRAME_TCP_HEADERS = 14 + 20 + 20,
 };
-
-uint64_t fixture_cpu_ms(const struct fixture *f);
 
 #define DAEMON_TEST(name)                                            \
 	cmocka_unit_test_setup_teardown(name, fixture_setup_running, \

@@ -181,7 +181,7 @@ static uint64_t count_fault(const struct fixture *f, const char *fault)
 
 	snprintf(words, sizeof(words), "sent dropped: %s ", fault);
 	fixture_count(f);
-	return fixture_log_number(f, words);
+	return process_log_number(&f->process, words);
 }
 
 static void expect_frame(const struct fixture *f, struct net_driver *d,
@@ -529,7 +529,7 @@ static void try_case(const struct fixture *f, const struct ring_case *c)
 	expect_broken(d, c->ring);
 	expect_frame(f, d, 1);
 	net_driver_free(d);
-	fixture_assert_alive(f);
+	process_assert_alive(&f->process);
 	d = fixture_open(f, NULL);
 	expect_frame(f, d, 0);
 	net_driver_free(d);
@@ -663,7 +663,7 @@ static void truncated_memory_stops_its_own_device(void **state)
 			wire_send(f, NULL, frame, 300);
 		driver_ring_kick_always(d->rings[1]);
 		usleep(20000);
-		fixture_assert_alive(f);
+		process_assert_alive(&f->process);
 		net_driver_free(d);
 		d = fixture_open(f, NULL);
 		expect_frame(f, d, 0);
@@ -697,7 +697,7 @@ static void descriptors_in_motion_do_no_harm(void **state)
 		}
 	}
 	net_driver_free(d);
-	fixture_assert_alive(f);
+	process_assert_alive(&f->process);
 	d = fixture_open(f, NULL);
 	expect_frame(f, d, 0);
 	net_driver_free(d);
@@ -748,7 +748,7 @@ static void front_end_that_goes_at_any_byte_is_followed_by_another(void **state)
 	for (size_t length = 0; length <= sizeof(bytes); length++) {
 		struct frontend *fe;
 
-		assert_int_equal(frontend_connect(f->socket, &fe), 0);
+		assert_int_equal(frontend_connect(f->process.socket, &fe), 0);
 		frontend_send_raw(fe, bytes, length, NULL, 0);
 		frontend_free(fe);
 	}
@@ -774,7 +774,7 @@ static void in_flight_region_of_nonsense_stops_the_ring(void **state)
 			frontend_ring_fd(d->fe, VHOST_USER_SET_VRING_KICK, i,
 					 d->rings[i]->kick_fd);
 		net_driver_free(d);
-		fixture_assert_alive(f);
+		process_assert_alive(&f->process);
 	}
 	net_driver_free(fixture_open(f, NULL));
 }
@@ -796,6 +796,6 @@ int main(void)
 		DAEMON_TEST(in_flight_region_of_nonsense_stops_the_ring),
 	};
 
-	fixture_enter();
+	namespace_enter();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

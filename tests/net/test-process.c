@@ -63,11 +63,11 @@ static void bring_up(const char *name)
 static void is_refused(struct fixture *f, const char *const *options,
 		       const char *words)
 {
-	pid_t pid = fixture_spawn(f, options);
+	pid_t pid = process_spawn(&f->process, options);
 
-	assert_int_equal(fixture_wait_exit(pid), 1);
-	fixture_wait_log(f, words);
-	assert_int_equal(truncate(f->log, 0), 0);
+	assert_int_equal(process_wait_exit(pid), 1);
+	process_wait_log(&f->process, words);
+	assert_int_equal(truncate(f->process.log, 0), 0);
 }
 
 static void what_is_wrong_at_the_start_is_named(void **state)
@@ -77,7 +77,7 @@ static void what_is_wrong_at_the_start_is_named(void **state)
 	int tap = open_tap("busy0", IFF_VNET_HDR);
 	int plain = open_tap("plain0", 0);
 
-	snprintf(socket, sizeof(socket), "--socket-path=%s", f->socket);
+	snprintf(socket, sizeof(socket), "--socket-path=%s", f->process.socket);
 	is_refused(f, (const char *const[]){socket, NULL}, "--tap is missing");
 	is_refused(f,
 		   (const char *const[]){socket, "--tap=x", "--mtu=67", NULL},
@@ -122,7 +122,7 @@ static void tap_of_another_process_is_not_joined(void **state)
 	int tap = open_tap("many0", IFF_VNET_HDR | IFF_MULTI_QUEUE);
 	char socket[128];
 
-	snprintf(socket, sizeof(socket), "--socket-path=%s", f->socket);
+	snprintf(socket, sizeof(socket), "--socket-path=%s", f->process.socket);
 	for (int persists = 0; persists < 2; persists++) {
 		assert_int_equal(ioctl(tap, TUNSETPERSIST, persists), 0);
 		is_refused(f,
@@ -158,12 +158,12 @@ static void tap_of_a_dying_predecessor_is_waited_for(void **state)
 	struct net_driver *d;
 
 	assert_int_equal(system("ip link set " FIXTURE_TAP " mtu 9000"), 0);
-	snprintf(socket, sizeof(socket), "--socket-path=%s", f->socket);
-	f->pid = fixture_spawn(f, options);
+	snprintf(socket, sizeof(socket), "--socket-path=%s", f->process.socket);
+	f->process.pid = process_spawn(&f->process, options);
 	/* Time to do the wrong thing; what is right does not depend on it. */
 	usleep(300000);
 	close(tap);
-	fixture_wait_socket(f);
+	process_wait_socket(&f->process);
 	assert_int_equal(mtu_of(FIXTURE_TAP), 1500);
 	fixture_plug(f);
 	d = fixture_open(f, NULL);
@@ -190,7 +190,7 @@ static void tap_that_lasts_is_used_as_it_is(void **state)
 	assert_int_equal(net_send(d, 0, NULL, frame, 500, NULL), 0);
 	assert_int_equal(wire_receive(f, PATIENCE_MS, NULL, got), 500);
 	net_driver_free(d);
-	fixture_stop(f, SIGTERM);
+	process_stop(&f->process, SIGTERM);
 	assert_int_equal(system("ip link del " FIXTURE_TAP), 0);
 }
 
@@ -199,7 +199,7 @@ static void socket_in_use_is_named(void **state)
 	struct fixture *f = *state;
 	char socket[128];
 
-	snprintf(socket, sizeof(socket), "--socket-path=%s", f->socket);
+	snprintf(socket, sizeof(socket), "--socket-path=%s", f->process.socket);
 	is_refused(f, (const char *const[]){socket, "--tap=other0", NULL},
 		   "Address already in use");
 }
@@ -209,8 +209,9 @@ static void capabilities_are_printed(void **state)
 	struct fixture *f = *state;
 	const char *const options[] = {"--print-capabilities", NULL};
 
-	assert_int_equal(fixture_wait_exit(fixture_spawn(f, options)), 0);
-	fixture_wait_log(f, "\"type\": \"net\"");
+	assert_int_equal(process_wait_exit(process_spawn(&f->process, options)),
+			 0);
+	process_wait_log(&f->process, "\"type\": \"net\"");
 }
 
 static void given_descriptor_is_served(void **state)
@@ -223,9 +224,9 @@ static void given_descriptor_is_served(void **state)
 
 	bring_up(FIXTURE_TAP);
 	fcntl(tap, F_SETFD, 0);
-	snprintf(socket, sizeof(socket), "--socket-path=%s", f->socket);
+	snprintf(socket, sizeof(socket), "--socket-path=%s", f->process.socket);
 	snprintf(option, sizeof(option), "--tap-fd=%d", tap);
-	f->pid = fixture_spawn(f, options);
+	f->process.pid = process_spawn(&f->process, options);
 	fixture_plug(f);
 	d = fixture_open(f, NULL);
 	frame_make(frame, 500, 1);
@@ -244,9 +245,9 @@ static void front_end_that_listens_is_served(void **state)
 	const struct net_options none = {0};
 	int listener;
 
-	snprintf(socket, sizeof(socket), "--socket-path=%s", f->socket);
-	assert_int_equal(frontend_listen(f->socket, &listener), 0);
-	f->pid = fixture_spawn(f, options);
+	snprintf(socket, sizeof(socket), "--socket-path=%s", f->process.socket);
+	assert_int_equal(frontend_listen(f->process.socket, &listener), 0);
+	f->process.pid = process_spawn(&f->process, options);
 	for (unsigned i = 0; i < 2; i++) {
 		struct net_driver *d;
 		struct frontend *fe;
@@ -272,36 +273,10 @@ static void tap_that_is_deleted_ends_the_daemon(void **state)
 	assert_int_equal(system("ip link del " FIXTURE_TAP), 0);
 	frame_make(frame, 100, 1);
 	net_send(d, 0, NULL, frame, 100, NULL);
-	assert_int_equal(fixture_wait_exit(f->pid), 1);
-	f->pid = 0;
-	fixture_wait_log(f, FIXTURE_TAP ": the TAP was deleted");
+	assert_int_equal(process_wait_exit(f->process.pid), 1);
+	f->process.pid = 0;
+	process_wait_log(&f->process, FIXTURE_TAP ": the TAP was deleted");
 	net_driver_free(d);
-}
-
-/* The hexadecimal number of a line of /proc/PID/task/TID/status. */
-static uint64_t status_of(const struct fixture *f, const char *name)
-{
-	char path[64], line[128];
-	uint64_t value = UINT64_MAX;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", f->pid);
-	file = fopen(path, "re");
-	assert_non_null(file);
-	while (fgets(line, sizeof(line), file))
-		if (strncmp(line, name, strlen(name)) == 0)
-			value = strtoull(line + strlen(name), NULL, 16);
-	fclose(file);
-	return value;
-}
-
-/* The socket is there a moment before the last of them is given up. */
-static void wait_for_status(const struct fixture *f, const char *name,
-			    uint64_t wanted)
-{
-	for (unsigned i = 0; i < 1000 && status_of(f, name) != wanted; i++)
-		usleep(10000);
-	assert_int_equal(status_of(f, name), wanted);
 }
 
 static void privileges_are_given_up(void **state)
@@ -310,13 +285,15 @@ static void privileges_are_given_up(void **state)
 
 	/* Not in a build with the address sanitizer. */
 	if (!getenv("RINGLINE_NO_SANDBOX")) {
-		wait_for_status(f, "NoNewPrivs:", 1);
-		wait_for_status(f, "Seccomp:", 2);
+		process_wait_status(&f->process, "NoNewPrivs:", 1);
+		process_wait_status(&f->process, "Seccomp:", 2);
 	}
 
 	/* CAP_DAC_OVERRIDE at most. */
-	assert_int_equal(status_of(f, "CapPrm:") & ~UINT64_C(2), 0);
-	assert_int_equal(status_of(f, "CapEff:") & ~UINT64_C(2), 0);
+	assert_int_equal(process_status(&f->process, "CapPrm:") & ~UINT64_C(2),
+			 0);
+	assert_int_equal(process_status(&f->process, "CapEff:") & ~UINT64_C(2),
+			 0);
 }
 
 static void idle_daemon_sleeps(void **state)
@@ -328,9 +305,9 @@ static void idle_daemon_sleeps(void **state)
 	frame_make(frame, 500, 1);
 	assert_int_equal(net_send(d, 0, NULL, frame, 500, NULL), 0);
 	assert_int_equal(wire_receive(f, PATIENCE_MS, NULL, got), 500);
-	before = fixture_cpu_ms(f);
+	before = process_cpu_ms(&f->process);
 	usleep(2000000);
-	spent = fixture_cpu_ms(f) - before;
+	spent = process_cpu_ms(&f->process) - before;
 	assert_true(spent <= 20);
 	net_driver_free(d);
 }
@@ -357,11 +334,11 @@ static void start_again(struct fixture *f, struct net_driver *d)
 	struct frontend *fe;
 
 	/* The old one would answer until the kernel has done with it. */
-	unlink(f->socket);
+	unlink(f->process.socket);
 	fixture_start(f, NULL);
 	close(f->wire_fd);
 	fixture_plug(f);
-	assert_int_equal(frontend_connect(f->socket, &fe), 0);
+	assert_int_equal(frontend_connect(f->process.socket, &fe), 0);
 	assert_int_equal(net_driver_reconnect(d, fe), 0);
 }
 
@@ -385,7 +362,7 @@ static void kill_in_mid_traffic(struct fixture *f, bool packed)
 				drain(f, &flow, 1);
 		}
 		/* Some of the last are with the daemon as it dies. */
-		fixture_stop(f, SIGKILL);
+		process_stop(&f->process, SIGKILL);
 		drain(f, &flow, 1);
 		began = clock_ns();
 		start_again(f, d);
@@ -427,6 +404,6 @@ int main(void)
 		DAEMON_TEST(killed_daemon_sends_no_frame_twice),
 	};
 
-	fixture_enter();
+	namespace_enter();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

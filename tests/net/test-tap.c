@@ -187,8 +187,9 @@ static void frame_that_no_buffer_holds_stops_none_behind_it(void **state)
 	wire_send(f, NULL, frame, 1514);
 	wire_to_guest(f, d, 0, 500);
 	fixture_count(f);
-	assert_int_equal(
-		fixture_log_number(f, "received dropped: small-buffer "), 1);
+	assert_int_equal(process_log_number(&f->process,
+					    "received dropped: small-buffer "),
+			 1);
 	net_driver_free(d);
 }
 
@@ -262,10 +263,13 @@ static void what_makes_no_sense_never_reaches_the_wire(void **state)
 	assert_int_equal(net_send(d, 0, NULL, frame, 13, NULL), 0);
 	guest_to_wire(f, d, 0, 99, NULL);
 	fixture_count(f);
-	assert_int_equal(fixture_log_number(f, "sent dropped: gso-size "), 1);
-	assert_int_equal(fixture_log_number(f, "sent dropped: runt "), 1);
-	assert_int_equal(fixture_log_number(f, "sent frames "), 1);
-	assert_int_equal(fixture_log_number(f, "received frames "), 0);
+	assert_int_equal(
+		process_log_number(&f->process, "sent dropped: gso-size "), 1);
+	assert_int_equal(process_log_number(&f->process, "sent dropped: runt "),
+			 1);
+	assert_int_equal(process_log_number(&f->process, "sent frames "), 1);
+	assert_int_equal(process_log_number(&f->process, "received frames "),
+			 0);
 	net_driver_free(d);
 }
 
@@ -356,7 +360,8 @@ static void what_is_longer_than_the_mtu_is_dropped(void **state)
 		wire_to_guest(f, d, 0, 1514);
 		fixture_count(f);
 		assert_int_equal(
-			fixture_log_number(f, "received dropped: oversize "),
+			process_log_number(&f->process,
+					   "received dropped: oversize "),
 			i + 1);
 		net_driver_free(d);
 	}
@@ -381,6 +386,6 @@ int main(void)
 		DAEMON_TEST(what_is_longer_than_the_mtu_is_dropped),
 	};
 
-	fixture_enter();
+	namespace_enter();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
