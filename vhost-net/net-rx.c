@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vhost-net/net-rx.h"
 
+#include <string.h>
+
 #include "base/bytes.h"
+#include "vhost-net/net-copy.h"
 
 void net_rx_start(struct net_rx *rx, struct virtq *vq, uint64_t features,
 		  uint16_t header_bytes)
@@ -12,16 +15,36 @@ void net_rx_start(struct net_rx *rx, struct virtq *vq, uint64_t features,
 	rx->count = 0;
 }
 
-/* Copies out what is judged, and leaves @frame->rest behind it. */
-static void copy_out(const struct net_rx *rx, const struct virtq_chain *chain,
-		     struct net_rx_frame *frame)
+/* The header and the head may lie in pieces. */
+static __attribute__((noinline)) void
+copy_out_pieces(const struct net_rx *rx, const struct virtq_chain *chain,
+		struct net_rx_frame *frame)
 {
-	frame->bytes = chain->out_bytes - rx->header_bytes;
-	frame->head_bytes = MIN(frame->bytes, (uint32_t)NET_COPY_BYTES);
 	frame->rest = iov_cursor(chain->iov, chain->out_count);
 	iov_read(&frame->rest, &frame->header, sizeof(frame->header));
 	iov_skip(&frame->rest, rx->header_bytes - sizeof(frame->header));
 	iov_read(&frame->rest, frame->head, frame->head_bytes);
+}
+
+/* Copies out what is judged, and leaves @frame->rest behind it. */
+static void copy_out(const struct net_rx *rx, const struct virtq_chain *chain,
+		     struct net_rx_frame *frame)
+{
+	const uint8_t *from = chain->iov->iov_base;
+	unsigned skip;
+
+	frame->bytes = chain->out_bytes - rx->header_bytes;
+	frame->head_bytes = MIN(frame->bytes, (uint32_t)NET_COPY_BYTES);
+	skip = rx->header_bytes + frame->head_bytes;
+	if (chain->iov->iov_len < skip) {
+		copy_out_pieces(rx, chain, frame);
+		return;
+	}
+	memcpy(&frame->header, from, sizeof(frame->header));
+	net_copy_head(frame->head, from + rx->header_bytes, frame->head_bytes);
+	frame->rest.iov = chain->iov;
+	frame->rest.count = chain->out_count;
+	frame->rest.skip = skip;
 }
 
 static enum net_fault take_frame(const struct net_rx *rx,

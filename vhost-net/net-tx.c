@@ -105,24 +105,23 @@ static unsigned most_chains(const struct net_tx *tx)
  * back unused: no frame will ever go into it.
  */
 static enum net_fault gather(struct net_tx *tx, uint64_t wanted,
-			     struct gathered *ret_all)
+			     struct gathered *all)
 {
-	struct gathered all = {0};
 	int err = 0;
 
-	while (all.bytes < wanted && all.chains < most_chains(tx) && !err)
-		err = gather_chain(tx, &all);
-	if (err == VIRTQ_E_TOO_LONG && all.chains == 0) {
+	all->chains = all->segments = 0;
+	all->bytes = 0;
+	while (all->bytes < wanted && all->chains < most_chains(tx) && !err)
+		err = gather_chain(tx, all);
+	if (all->bytes >= wanted)
+		return NET_FAULT_NONE;
+	if (err == VIRTQ_E_TOO_LONG && all->chains == 0) {
 		virtq_put(tx->vq, &tx->chains[0], 0);
 		return NET_FAULT_LAYOUT;
 	}
-	if (all.bytes >= wanted) {
-		*ret_all = all;
-		return NET_FAULT_NONE;
-	}
 	if (err == VIRTQ_E_TOO_LONG)
-		all.chains++;
-	virtq_unget(tx->vq, tx->chains, all.chains);
+		all->chains++;
+	virtq_unget(tx->vq, tx->chains, all->chains);
 	return err == VIRTQ_E_EMPTY || err == VIRTQ_E_BROKEN
 		       ? NET_FAULT_NO_BUFFER
 		       : NET_FAULT_SMALL_BUFFER;
@@ -174,6 +173,35 @@ static void fill(struct net_tx *tx, const struct delivery *delivery,
 	iov_write(&place, checksum, sizeof(checksum));
 }
 
+/*
+ * The usual frame, which nothing is to be done to, into buffers whose first
+ * segment holds the header and what was copied. False: it does not.
+ */
+static bool fill_whole(struct net_tx *tx, const struct net_rx_frame *frame,
+		       const struct gathered *all)
+{
+	const unsigned begun = tx->header_bytes + frame->head_bytes;
+	struct virtio_net_hdr_v1 *header = tx->iov[0].iov_base;
+	struct iov_cursor to, from;
+
+	if (tx->iov[0].iov_len < begun || tx->header_bytes != sizeof(*header))
+		return false;
+	memcpy(header, &frame->header,
+	       offsetof(struct virtio_net_hdr_v1, num_buffers));
+	header->num_buffers = htole16(all->chains);
+	net_copy_head((uint8_t *)(header + 1), frame->head, frame->head_bytes);
+	if (frame->bytes == frame->head_bytes)
+		return true;
+	to.iov = tx->iov;
+	to.count = all->segments;
+	to.skip = begun;
+	from.iov = frame->rest.iov;
+	from.count = frame->rest.count;
+	from.skip = frame->rest.skip;
+	net_copy(&to, &from, frame->bytes - frame->head_bytes, NULL);
+	return true;
+}
+
 static void put_chains(struct net_tx *tx, const struct virtq_chain *chains,
 		       unsigned count, uint64_t bytes)
 {
@@ -185,38 +213,67 @@ static void put_chains(struct net_tx *tx, const struct virtq_chain *chains,
 	}
 }
 
+/* Buffers that hold a frame of @bytes have it. */
+static void end_frame(struct net_tx *tx, const struct gathered *all,
+		      uint32_t bytes)
+{
+	put_chains(tx, tx->chains, all->chains,
+		   (uint64_t)tx->header_bytes + bytes);
+	tx->frames_total++;
+	tx->bytes_total += bytes;
+}
+
 static enum net_fault deliver(struct net_tx *tx,
 			      const struct delivery *delivery)
 {
-	const uint64_t wanted = (uint64_t)tx->header_bytes + delivery->bytes;
 	struct gathered all;
-	enum net_fault fault = gather(tx, wanted, &all);
+	enum net_fault fault =
+		gather(tx, (uint64_t)tx->header_bytes + delivery->bytes, &all);
 
 	if (fault)
 		return fault;
 	fill(tx, delivery, &all);
-	put_chains(tx, tx->chains, all.chains, wanted);
-	tx->frames_total++;
-	tx->bytes_total += delivery->bytes;
+	end_frame(tx, &all, delivery->bytes);
 	return NET_FAULT_NONE;
 }
 
 static enum net_fault deliver_whole(struct net_tx *tx,
-				    const struct net_rx_frame *frame,
-				    bool makes_checksum)
+				    const struct net_rx_frame *frame)
 {
-	struct delivery delivery = {.bytes = frame->bytes};
+	struct gathered all;
+	enum net_fault fault =
+		gather(tx, (uint64_t)tx->header_bytes + frame->bytes, &all);
+
+	if (fault)
+		return fault;
+	if (!fill_whole(tx, frame, &all)) {
+		struct source source;
+		const struct delivery delivery = {
+			.header = frame->header,
+			.source = &source,
+			.bytes = frame->bytes,
+		};
+
+		source_init(&source, frame, 0);
+		fill(tx, &delivery, &all);
+	}
+	end_frame(tx, &all, frame->bytes);
+	return NET_FAULT_NONE;
+}
+
+static enum net_fault deliver_summed(struct net_tx *tx,
+				     const struct net_rx_frame *frame)
+{
+	const uint32_t start = le16toh(frame->header.csum_start);
 	struct source source;
+	const struct delivery delivery = {
+		.source = &source,
+		.bytes = frame->bytes,
+		.csum_start = start,
+		.csum_place = start + le16toh(frame->header.csum_offset),
+	};
 
 	source_init(&source, frame, 0);
-	delivery.source = &source;
-	if (makes_checksum) {
-		delivery.csum_start = le16toh(frame->header.csum_start);
-		delivery.csum_place = delivery.csum_start +
-				      le16toh(frame->header.csum_offset);
-	} else {
-		delivery.header = frame->header;
-	}
 	return deliver(tx, &delivery);
 }
 
@@ -251,11 +308,18 @@ enum net_fault net_tx_put(struct net_tx *tx, const struct net_rx_frame *frame)
 {
 	enum net_work work =
 		net_header_work(&frame->header, &frame->layout, tx->features);
-	enum net_fault fault =
-		work == NET_WORK_SEGMENT
-			? deliver_segments(tx, frame)
-			: deliver_whole(tx, frame, work == NET_WORK_CHECKSUM);
+	enum net_fault fault;
 
+	switch (work) {
+	case NET_WORK_SEGMENT:
+		fault = deliver_segments(tx, frame);
+		break;
+	case NET_WORK_CHECKSUM:
+		fault = deliver_summed(tx, frame);
+		break;
+	default:
+		fault = deliver_whole(tx, frame);
+	}
 	tx->faults[fault] += fault != NET_FAULT_NONE;
 	return fault;
 }

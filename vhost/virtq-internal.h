@@ -373,6 +373,19 @@ static inline void packed_use(struct virtq *vq, const struct virtq_done *done)
 	vq->packed.batch[vq->packed.batch_count++] = *done;
 }
 
+/* The same of a chain, without a copy in between. */
+static inline void packed_put(struct virtq *vq, const struct virtq_chain *chain,
+			      uint32_t written)
+{
+	struct virtq_done *done = &vq->packed.batch[vq->packed.batch_count++];
+
+	done->len = written;
+	done->id = chain->id;
+	done->descs = chain->descs;
+	done->slot = chain->slot;
+	done->done = true;
+}
+
 /*
  * Reads back a region, finishes what a crash interrupted, and fills track.
  * VIRTQ_E_BROKEN if it lies. split: sets avail_next, from what was taken.

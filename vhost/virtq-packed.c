@@ -203,7 +203,13 @@ packed_walk(struct virtq *vq, struct packed_at *ret_end, struct virtq_desc desc,
 			break;
 		here.desc = slot_read(&vq->packed, here.slot);
 	}
-	*ret_end = here;
+	/* By field: copied as a whole, what was just stored in small pieces is
+	 * loaded in large ones, for which a core waits. */
+	ret_end->slot = here.slot;
+	ret_end->wrap = here.wrap;
+	ret_end->entry = here.entry;
+	ret_end->descs = here.descs;
+	ret_end->desc.link = here.desc.link;
 	return walk_end(vq, &walk, chain);
 }
 

@@ -254,22 +254,23 @@ static void put_in_order(struct virtq *vq, uint32_t order,
 void virtq_put(struct virtq *vq, const struct virtq_chain *chain,
 	       uint32_t written)
 {
-	struct virtq_done done = {
-		.len = written,
-		.id = chain->id,
-		.descs = chain->descs,
-		.slot = chain->slot,
-		.done = true,
-	};
-
 	if (unlikely(vq->log))
 		log_written(vq, chain, written);
-	if (unlikely(vq->in_order))
+	if (unlikely(vq->in_order)) {
+		const struct virtq_done done = {
+			.len = written,
+			.id = chain->id,
+			.descs = chain->descs,
+			.slot = chain->slot,
+			.done = true,
+		};
+
 		put_in_order(vq, chain->order, &done);
-	else if (vq->is_packed)
-		packed_use(vq, &done);
-	else
+	} else if (vq->is_packed) {
+		packed_put(vq, chain, written);
+	} else {
 		split_use(vq, chain->id, written);
+	}
 }
 
 void virtq_flush(struct virtq *vq)
