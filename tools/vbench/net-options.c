@@ -13,6 +13,7 @@ enum {
 	DEFAULT_RING = 256,
 	MAX_RING = 32768,
 	MAX_SECONDS = 3600,
+	MAX_RATE = 1000 * 1000 * 1000,
 };
 
 static struct net_bench_options *bench(struct options_parser *parser)
@@ -22,15 +23,36 @@ static struct net_bench_options *bench(struct options_parser *parser)
 
 static int set_direction(struct options_parser *parser)
 {
-	return options_word(parser, "send|receive|both",
+	return options_word(parser, "send|receive|both|round-trip",
 			    &bench(parser)->direction);
 }
 
 const char *net_direction_name(enum net_direction direction)
 {
-	static const char *const names[] = {"send", "receive", "both"};
+	static const char *const names[] = {"send", "receive", "both",
+					    "round-trip"};
 
 	return names[direction];
+}
+
+static int set_peer(struct options_parser *parser)
+{
+	bench(parser)->peer_path = parser->value;
+	return 0;
+}
+
+static int set_wire(struct options_parser *parser)
+{
+	bench(parser)->wire = parser->value;
+	return 0;
+}
+
+static int set_rate(struct options_parser *parser)
+{
+	if (options_size(parser->value, &bench(parser)->rate) < 0 ||
+	    bench(parser)->rate > MAX_RATE)
+		return options_fail_value(parser, "frames a second");
+	return 0;
 }
 
 static int set_size(struct options_parser *parser)
@@ -126,8 +148,14 @@ static int set_help(struct options_parser *parser)
 }
 
 static const struct options_row rows[] = {
-	{"direction", "send|receive|both", set_direction,
+	{"direction", "send|receive|both|round-trip", set_direction,
 	 "what the guest does; it takes what comes in any case (send)"},
+	{"peer", "SOCKET", set_peer,
+	 "the far end is the guest of this back-end, …"},
+	{"wire", "INTERFACE", set_wire,
+	 "… or an interface of the host: to know what arrives, and when"},
+	{"rate", "N", set_rate,
+	 "frames a second to send, arrived or not (as iodepth allows)"},
 	{"size", "BYTES", set_size, "of a frame that is sent (64)"},
 	{"iodepth", "N", set_depth, "frames that are under way at a time (64)"},
 	{"queue-size", "N", set_queue_size, "entries of each ring (256)"},
@@ -150,6 +178,25 @@ void net_bench_options_print_help(void)
 	       "Measures the vhost-user-net back-end that listens at "
 	       "SOCKET.\n\n");
 	options_print(rows, ARRAY_SIZE(rows));
+}
+
+static int check(struct options_parser *parser)
+{
+	const struct net_bench_options *o = bench(parser);
+
+	if (o->peer_path && o->wire)
+		return options_fail(parser, "--peer and --wire exclude each "
+					    "other: give one");
+	if (!net_bench_has_far_end(o) && (o->rate || o->direction > NET_BOTH))
+		return options_fail(parser, "--rate and --direction=round-trip "
+					    "need a far end: give --peer or "
+					    "--wire");
+	if (o->tso && o->frame_bytes < NET_BENCH_MIN_TCP)
+		return options_fail(parser,
+				    "--tso: give a --size of %u bytes "
+				    "at least",
+				    NET_BENCH_MIN_TCP);
+	return 0;
 }
 
 int net_bench_options_parse(int argc, char **argv,
@@ -176,5 +223,5 @@ int net_bench_options_parse(int argc, char **argv,
 	if (err == 0 && !socket_path)
 		return options_fail(&parser, "no SOCKET: give the path of the "
 					     "back-end's, before the options");
-	return err;
+	return err == 0 ? check(&parser) : err;
 }

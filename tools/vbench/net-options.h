@@ -11,6 +11,7 @@
 enum {
 	NET_BENCH_MAX_DEPTH = 128,
 	NET_BENCH_MIN_FRAME = 60,
+	NET_BENCH_MIN_TCP = 70, /* with a time in it */
 	NET_BENCH_MAX_FRAME = 65000,
 };
 
@@ -18,23 +19,34 @@ enum net_direction {
 	NET_SENDS,
 	NET_RECEIVES,
 	NET_BOTH,
+	NET_ROUND_TRIP, /* it sends, and the far end returns each frame */
 };
 
 struct net_bench_options {
 	const char *socket_path;
+	/* The far end, a second guest or an interface of the host; or neither,
+	 * and nobody knows what arrives there. */
+	const char *peer_path;
+	const char *wire;
 	enum net_direction direction;
 	uint16_t frame_bytes;
 	uint16_t depth;
 	uint16_t queue_size;
 	bool tso;
 	bool packed;
-	bool plain; /* receive buffers are not merged */
+	bool plain;    /* receive buffers are not merged */
+	uint64_t rate; /* frames a second and direction; 0: as iodepth has it */
 	uint64_t time_ns;
 	uint64_t ramp_ns;
 	int cpu; /* -1: anywhere */
 	int backend_pid;
 	bool json;
 };
+
+static inline bool net_bench_has_far_end(const struct net_bench_options *o)
+{
+	return o->peer_path || o->wire;
+}
 
 /* As options_parse; @argv begins with the sub-command. */
 int net_bench_options_parse(int argc, char **argv,

@@ -2,15 +2,14 @@
 #include "tools/vbench/net.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "tools/vbench/blk.h"
 #include "tools/vbench/net-load.h"
 #include "tools/vbench/net-options.h"
+#include "tools/vbench/net-report.h"
 
 static int pin(int cpu)
 {
@@ -26,65 +25,6 @@ static int pin(int cpu)
 	return -errno;
 }
 
-static double per_second(const struct net_result *r, uint64_t count)
-{
-	return r->elapsed_ns ? (double)count * NS_PER_SECOND / r->elapsed_ns
-			     : 0;
-}
-
-static double gbit(const struct net_result *r, uint64_t bytes)
-{
-	return per_second(r, bytes) * 8 / 1e9;
-}
-
-/* Of the back-end's CPU time; 0: unknown. */
-static double ns_per_frame(const struct net_result *r)
-{
-	uint64_t frames = r->sent_frames + r->received_frames;
-
-	return frames ? (double)r->backend_cpu_ns / frames : 0;
-}
-
-static void report_text(const struct net_bench_options *o,
-			const struct net_result *r, uint64_t sent_bytes)
-{
-	printf("%s, %u bytes%s, depth %u, %s ring\n",
-	       net_direction_name(o->direction), o->frame_bytes,
-	       o->tso ? " of TCP" : "", o->depth,
-	       o->packed ? "packed" : "split");
-	printf("sent %.0f frames/s, %.2f Gbit/s; received %.0f frames/s, "
-	       "%.2f Gbit/s\n",
-	       per_second(r, r->sent_frames), gbit(r, sent_bytes),
-	       per_second(r, r->received_frames), gbit(r, r->received_bytes));
-	if (r->backend_pid)
-		printf("back-end (pid %d): %.0f %% of a core, %.0f ns a "
-		       "frame\n",
-		       r->backend_pid,
-		       100 * per_second(r, r->backend_cpu_ns) / NS_PER_SECOND,
-		       ns_per_frame(r));
-}
-
-static void report_json(const struct net_bench_options *o,
-			const struct net_result *r, uint64_t sent_bytes)
-{
-	printf("{\"device\":\"net\",\"direction\":\"%s\",\"size\":%u,"
-	       "\"tso\":%s,\"iodepth\":%u,\"queue_size\":%u,\"ring\":\"%s\","
-	       "\"seconds\":%.3f,",
-	       net_direction_name(o->direction), o->frame_bytes,
-	       o->tso ? "true" : "false", o->depth, o->queue_size,
-	       o->packed ? "packed" : "split",
-	       (double)r->elapsed_ns / NS_PER_SECOND);
-	printf("\"sent_frames\":%" PRIu64 ",\"sent_gbit_per_s\":%.3f,"
-	       "\"received_frames\":%" PRIu64 ",\"received_gbit_per_s\":%.3f,",
-	       r->sent_frames, gbit(r, sent_bytes), r->received_frames,
-	       gbit(r, r->received_bytes));
-	printf("\"backend_pid\":%d,\"backend_cpu_percent\":%.1f,"
-	       "\"backend_ns_per_frame\":%.1f}\n",
-	       r->backend_pid,
-	       100 * per_second(r, r->backend_cpu_ns) / NS_PER_SECOND,
-	       ns_per_frame(r));
-}
-
 static int measure(const struct net_bench_options *options)
 {
 	struct net_load *load;
@@ -93,16 +33,14 @@ static int measure(const struct net_bench_options *options)
 
 	if (err < 0)
 		return err;
-	err = net_load_run(load, &result);
+	err = net_load_run(load, options, &result);
 	if (err < 0)
 		fprintf(stderr, "vbench: %s: %s\n", options->socket_path,
 			strerror(-err));
 	else if (options->json)
-		report_json(options, &result,
-			    result.sent_frames * options->frame_bytes);
+		net_report_json(options, &result);
 	else
-		report_text(options, &result,
-			    result.sent_frames * options->frame_bytes);
+		net_report_text(options, &result);
 	net_load_free(load);
 	return err;
 }
