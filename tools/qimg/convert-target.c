@@ -199,7 +199,7 @@ static void sync_folder(void)
 	free(folder);
 }
 
-static int give_name(const struct convert *convert)
+static int give_names(void)
 {
 	if (new_files_finish(&files))
 		return 1;
@@ -208,9 +208,19 @@ static int give_name(const struct convert *convert)
 	temporary_forget(data_path);
 	if (rename(temporary_path, final_path) < 0)
 		return cli_error("%s: %s", final_path, strerror(errno));
-	if (!convert->no_sync)
-		sync_folder();
 	return 0;
+}
+
+static int give_name(const struct convert *convert)
+{
+	int status;
+
+	temporary_hold();
+	status = give_names();
+	temporary_release();
+	if (status == 0 && !convert->no_sync)
+		sync_folder();
+	return status;
 }
 
 /* It stays, unless @status says that all was for nothing. */

@@ -326,12 +326,14 @@ static int create_beside(const struct format_request *request,
 	}
 	status = format_create_in(request, store, named);
 	store_free(store);
+	temporary_hold();
 	/* From here on it belongs to an image that is whole. */
 	temporary_forget(data);
 	if (status == 0 && finish)
 		status = new_files_finish(finish);
 	if (status == 0 && rename(temporary, path) < 0)
 		status = cli_error("%s: %s", path, strerror(errno));
+	temporary_release();
 	if (status)
 		(void)unlink(temporary);
 	return status;

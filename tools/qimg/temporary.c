@@ -5,7 +5,12 @@
 #include <stddef.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
+
+static const int deadly[] = {SIGINT,  SIGTERM, SIGHUP, SIGQUIT,
+			     SIGPIPE, SIGXCPU, SIGXFSZ};
 static const char *volatile paths[TEMPORARY_MAX];
+static sigset_t mask_before;
 
 /* Only what may be called in a handler. */
 static void remove_and_die(int signal)
@@ -24,11 +29,9 @@ static void remove_and_die(int signal)
 
 static void catch_signals(void)
 {
-	static const int deadly[] = {SIGINT,  SIGTERM, SIGHUP, SIGQUIT,
-				     SIGPIPE, SIGXCPU, SIGXFSZ};
 	const struct sigaction action = {.sa_handler = remove_and_die};
 
-	for (size_t i = 0; i < sizeof(deadly) / sizeof(*deadly); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(deadly); i++) {
 		struct sigaction before;
 
 		if (sigaction(deadly[i], NULL, &before) == 0 &&
@@ -54,4 +57,19 @@ void temporary_forget(const char *path)
 	for (size_t i = 0; i < TEMPORARY_MAX; i++)
 		if (path && paths[i] == path)
 			paths[i] = NULL;
+}
+
+void temporary_hold(void)
+{
+	sigset_t mask;
+
+	sigemptyset(&mask);
+	for (size_t i = 0; i < ARRAY_SIZE(deadly); i++)
+		sigaddset(&mask, deadly[i]);
+	pthread_sigmask(SIG_BLOCK, &mask, &mask_before);
+}
+
+void temporary_release(void)
+{
+	pthread_sigmask(SIG_SETMASK, &mask_before, NULL);
 }

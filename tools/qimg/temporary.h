@@ -21,4 +21,12 @@ enum {
 bool temporary_add(const char *path);
 void temporary_forget(const char *path); /* accepts NULL */
 
+/*
+ * Between these two, which do not nest, a signal waits: for several files that get
+ * their names, so that not some of them are new and others old. On the main
+ * thread; all others of the program take no signals.
+ */
+void temporary_hold(void);
+void temporary_release(void);
+
 #endif
