@@ -26,6 +26,7 @@ void image_deinit(struct image *image)
 	for (size_t i = 0; i < image->file_count; i++) {
 		store_free(image->files[i].store);
 		free(image->files[i].name);
+		free(image->files[i].missing);
 	}
 	free(image->files);
 	store_free(image->store);

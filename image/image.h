@@ -311,6 +311,13 @@ struct image_file {
 	char *name;	     /* as the image says it; heap */
 	bool read_only;	     /* as the image says */
 	struct store *store; /* owned; NULL until it is attached */
+	/*
+	 * The guest's disk is whole without it: an image whose file cannot be
+	 * opened, or attached, is opened nevertheless, and @missing, which is on
+	 * the heap, says why.
+	 */
+	bool optional;
+	char *missing;
 };
 
 /* Embedded as the first member in each format's own structure. */

@@ -233,6 +233,23 @@ static int open_file(const struct link *link, struct image *image, size_t index,
 	return err;
 }
 
+/* See struct image_file: an image may do without some. */
+static int open_any_file(const struct link *link, struct image *image,
+			 size_t index, char **ret_error)
+{
+	struct image_file *file = &image->files[index];
+	char *error = NULL;
+	int err;
+
+	if (!file->optional)
+		return open_file(link, image, index, ret_error);
+	err = open_file(link, image, index, &error);
+	if (err == 0)
+		return 0;
+	file->missing = error ? error : strdup("it cannot be opened");
+	return file->missing ? 0 : -ENOMEM;
+}
+
 static int open_remote(const struct link *link, struct store **ret_store,
 		       char **ret_error)
 {
@@ -321,7 +338,7 @@ static int open_link(const struct link *link, struct image **ret_image,
 				  err < 0 ? strerror(-err) : "");
 	}
 	for (size_t i = 0; i < (*ret_image)->file_count && err == 0; i++)
-		err = open_file(link, *ret_image, i, ret_error);
+		err = open_any_file(link, *ret_image, i, ret_error);
 	if (err != 0) {
 		(*ret_image)->format->close(*ret_image);
 		*ret_image = NULL;

@@ -4,22 +4,7 @@
 #include <stdio.h>
 #include <sys/random.h>
 
-#include "vmdk/descriptor-line.h"
-
-/* The place of the @index-th line in @text. */
-static const char *line_at(const char *text, size_t bytes, size_t index)
-{
-	const char *end = text + bytes;
-
-	while (index-- > 0) {
-		const char *feed = memchr(text, '\n', (size_t)(end - text));
-
-		if (!feed)
-			return end;
-		text = feed + 1;
-	}
-	return text;
-}
+#include "vmdk/track.h"
 
 /* Neither the old one, nor one that means something else. */
 static uint32_t choose_next(uint32_t cid, unsigned digits)
@@ -38,25 +23,23 @@ static uint32_t choose_next(uint32_t cid, unsigned digits)
 int vmdk_cid_prepare(struct vmdk *v, const char *text, size_t bytes,
 		     uint64_t offset, char **ret_error)
 {
-	const struct vmdk_line *line = v->d.lines;
-	size_t index = 0;
+	struct vmdk_place place =
+		vmdk_descriptor_place(&v->d, "CID", text, bytes);
 
-	while (!vmdk_line_is(&line[index], "CID"))
-		index++;
-	if (line[index].value_bytes < VMDK_FEWEST_CID_DIGITS ||
-	    line[index].value_bytes > VMDK_CID_DIGITS)
+	if (place.value_bytes < VMDK_FEWEST_CID_DIGITS ||
+	    place.value_bytes > VMDK_CID_DIGITS)
 		return store_fail(
 			ret_error, IMAGE_E_UNSUPPORTED,
 			"%s: vmdk: descriptor: line %zu: a CID of %zu "
 			"digits cannot be changed in its place; the "
 			"image can be opened read-only",
-			v->image.store->name, index + 1,
-			line[index].value_bytes);
-	v->cid.offset = offset + line[index].value_at +
-			(uint64_t)(line_at(text, bytes, index) - text);
-	v->cid.digits = line[index].value_bytes;
+			v->image.store->name, place.line + 1,
+			place.value_bytes);
+	v->cid.offset = offset + place.value_at;
+	v->cid.digits = (unsigned)place.value_bytes;
 	v->cid.next = choose_next(v->d.cid, v->cid.digits);
 	v->cid.state = VMDK_CID_OLD;
+	vmdk_track_prepare(v, text, bytes, offset);
 	return 0;
 }
 
@@ -78,6 +61,7 @@ void vmdk_cid_add(struct vmdk *v, struct plan_draft *draft)
 	snprintf(text, sizeof(text), "%0*x", (int)v->cid.digits, v->cid.next);
 	plan_add_write(draft, v->image.store, v->cid.offset, text,
 		       v->cid.digits);
+	vmdk_track_add(v, draft);
 	v->cid.state = VMDK_CID_OUT;
 }
 
@@ -88,4 +72,5 @@ void vmdk_cid_planned(struct vmdk *v, int result)
 	v->cid.state = result == 0 ? VMDK_CID_NEW : VMDK_CID_WANTED;
 	if (result == 0)
 		v->d.cid = v->cid.next;
+	vmdk_track_planned(v, result);
 }

@@ -2,8 +2,8 @@
 /*
  * The CID tells whoever made an image on top of this one that its content is no
  * longer the same. So the first change after opening has to wait until another
- * CID is stable: as many digits in their place, and nothing else of the
- * descriptor is written.
+ * CID is stable: as many digits in their place. Changed-block tracking is disowned
+ * by the same plan (vmdk/track.h), and nothing else of the descriptor is written.
  */
 #ifndef VMDK_CID_H
 #define VMDK_CID_H

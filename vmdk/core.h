@@ -101,6 +101,20 @@ struct vmdk_cid {
 	uint32_t next;
 };
 
+/* See vmdk/track.h. */
+struct vmdk_track {
+	bool named;	     /* in the descriptor of an image that is read */
+	size_t file;	     /* of image.files */
+	struct store *store; /* borrowed; NULL: it cannot be used */
+	uint64_t block_bytes;
+	uint64_t blocks;
+	uint8_t *numbers; /* of the blocks, as on disk; heap, NULL: not read */
+	/* Of an image that is written: */
+	bool owned;	     /* still named */
+	uint64_t key_at;     /* in the image's own store */
+	uint64_t version_at; /* 0: it stays as it is */
+};
+
 struct vmdk {
 	struct image image;
 	struct vmdk_descriptor d; /* create_type is NULL: there is none */
@@ -112,6 +126,7 @@ struct vmdk {
 	struct vmdk_pending *pending; /* VMDK_MAX_PENDING; NULL: read-only */
 	unsigned pending_count;
 	struct vmdk_cid cid;
+	struct vmdk_track track;
 	bool plan_out;
 	bool check;	   /* opened to be checked */
 	char *text_damage; /* why the descriptor cannot be read; or NULL */

@@ -270,6 +270,37 @@ char *vmdk_descriptor_get(const struct vmdk_descriptor *d, const char *key)
 	return line ? copy_value(line) : NULL;
 }
 
+/* The place of the @index-th line in @text. */
+static size_t line_at(const char *text, size_t bytes, size_t index)
+{
+	const char *at = text, *end = text + bytes;
+
+	while (index-- > 0) {
+		const char *feed = memchr(at, '\n', (size_t)(end - at));
+
+		if (!feed)
+			return bytes;
+		at = feed + 1;
+	}
+	return (size_t)(at - text);
+}
+
+struct vmdk_place vmdk_descriptor_place(const struct vmdk_descriptor *d,
+					const char *key, const char *text,
+					size_t bytes)
+{
+	const struct vmdk_line *line = find_line(d, key);
+	size_t index = (size_t)(line - d->lines);
+	size_t at = line_at(text, bytes, index);
+
+	return (struct vmdk_place){
+		.line = index,
+		.key_at = at + strspn(line->text, " \t"),
+		.value_at = at + line->value_at,
+		.value_bytes = line->value_bytes,
+	};
+}
+
 static bool is_ddb(const struct vmdk_line *line)
 {
 	return strncasecmp(line->text, "ddb.", 4) == 0;

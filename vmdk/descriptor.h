@@ -107,6 +107,19 @@ char *vmdk_descriptor_get(const struct vmdk_descriptor *descriptor,
 int vmdk_descriptor_set(struct vmdk_descriptor *descriptor, const char *key,
 			const char *value);
 
+/* Where in a text a value stands. */
+struct vmdk_place {
+	size_t line; /* from 0 */
+	size_t key_at;
+	size_t value_at;
+	size_t value_bytes;
+};
+
+/* Of @key, which has to be there, in @text, of which @descriptor was made. */
+struct vmdk_place
+vmdk_descriptor_place(const struct vmdk_descriptor *descriptor, const char *key,
+		      const char *text, size_t bytes);
+
 /* As text, to be freed: 0, -ENOMEM, or -EFBIG past the limit. */
 int vmdk_descriptor_write(const struct vmdk_descriptor *descriptor,
 			  char **ret_text, size_t *ret_bytes);

@@ -2,7 +2,8 @@
 /*
  * The plan that makes what happened so far stable:
  *
- *	1. another CID, if one is wanted: then nothing was changed yet	BARRIER
+ *	1. another CID, if one is wanted: then nothing was changed yet; and
+ *	   changed-block tracking is disowned				BARRIER
  *	2. grain tables, in both copies					BARRIER
  *	3. grain directories, in both copies				BARRIER
  *
@@ -15,6 +16,7 @@
 #include "base/bitmap.h"
 #include "image/plan.h"
 #include "vmdk/cid.h"
+#include "vmdk/track.h"
 
 static uint32_t directory_sectors(const struct vmdk_part *part)
 {
@@ -93,12 +95,13 @@ int vmdk_flush_begin(struct image *image, struct image_plan *ret_plan)
 
 	if (v->plan_out)
 		return IMAGE_E_BUSY;
-	/* Each twice; the CID; three barriers. */
+	/* Each twice; the CID, and tracking; three barriers. */
 	err = plan_draft_init(
-		&draft, 2 * (v->cache.dirty_count + sectors) + 4,
+		&draft,
+		2 * (v->cache.dirty_count + sectors) + 4 + VMDK_TRACK_STEPS,
 		2 * ((size_t)v->cache.dirty_count * VMDK_PIECE_BYTES +
 		     sectors * VMDK_SECTOR_BYTES) +
-			VMDK_CID_DIGITS);
+			VMDK_CID_DIGITS + VMDK_TRACK_STEP_BYTES);
 	if (err)
 		return err;
 	v->plan_out = true;

@@ -177,6 +177,35 @@ enum {
 	VMDK_SE_DATA = 3,
 };
 
+/* What is known of a file of changed blocks; the rest of it is left alone. */
+#define VMDK_TRACK_MAGIC UINT32_C(0xf61972a2)
+
+struct vmdk_wire_track {
+	uint32_t magic;
+	uint32_t version;
+	uint32_t unknown;      /* 0 */
+	uint32_t table_offset; /* inferred */
+	uint64_t unknown_sizes[2];
+	uint32_t unknown_numbers[3];
+	uint8_t uuid[16]; /* inferred */
+	uint8_t padding[452];
+} __attribute__((packed));
+
+static_assert(sizeof(struct vmdk_wire_track) == 512, "tracking header");
+static_assert(offsetof(struct vmdk_wire_track, uuid) == 44, "");
+
+enum {
+	VMDK_TRACK_VERSION = 1,
+	VMDK_TRACK_MIN_BLOCK_BYTES = 64 << 10,
+	/* Past that a block is twice as large, and so on. */
+	VMDK_TRACK_MAX_BLOCKS = 1 << 21,
+	/* Of a descriptor that names such a file. */
+	VMDK_TRACKED_VERSION = 3,
+};
+
+/* As a bitmap has it: of a disk that no product can make. */
+#define VMDK_TRACK_MAX_BLOCK_BYTES (UINT64_C(1) << 31)
+
 /* Limits. */
 enum {
 	VMDK_MAX_GRAIN_SECTORS = 32768, /* 16 MiB */

@@ -71,9 +71,26 @@ static bool attach_all(struct image *image, const uint8_t *data, size_t size)
 		if (err == 0)
 			continue;
 		store_free(store);
-		return false;
+		if (!image->files[i].optional)
+			return false;
 	}
 	return true;
+}
+
+/* All runs of changed blocks. */
+static void walk_changes(struct image *image)
+{
+	struct image_bitmaps list;
+	uint64_t at = 0, length = 1;
+
+	if (image_bitmap_list(image, &list) == 0)
+		image_bitmaps_deinit(&list);
+	while (at < image->size_bytes && length > 0 &&
+	       image_bitmap_next(image, "changes", at, &at, &length) == 0) {
+		if (length > image->size_bytes - at)
+			abort();
+		at += length;
+	}
 }
 
 /* A repair makes the file hardly longer: what it moves was there. */
@@ -123,9 +140,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (vmdk_format.open(store, &options, &image, &error) != 0) {
 		store_free(store);
 	} else {
-		if (attach_all(image, data + first, size - first))
+		if (attach_all(image, data + first, size - first)) {
 			for (int i = 0; i < REQUESTS; i++)
 				request(image, trailer + 4 + i * REQUEST_BYTES);
+			walk_changes(image);
+		}
 		image_close(image);
 	}
 	free(error);

@@ -2,6 +2,7 @@
 #include "vmdk/manage.h"
 
 #include "vmdk/check.h"
+#include "vmdk/track.h"
 
 #define CREATE IMAGE_OPTION_CREATE
 
@@ -40,4 +41,6 @@ const struct image_manage vmdk_manage = {
 	.stream = vmdk_stream,
 	.facts = vmdk_facts,
 	.check = vmdk_check,
+	.bitmap_list = vmdk_bitmap_list,
+	.bitmap_next = vmdk_bitmap_next,
 };

@@ -8,6 +8,7 @@
 #include "vmdk/core.h"
 #include "vmdk/manage.h"
 #include "vmdk/room.h"
+#include "vmdk/track.h"
 #include "vmdk/vmdk.h"
 
 static bool begins_with(const void *head, size_t size, const char *text)
@@ -152,13 +153,6 @@ static int check_writable(const struct vmdk *v, char **ret_error)
 {
 	const char *name = v->image.store->name;
 
-	if (v->d.change_track)
-		return store_fail(
-			ret_error, -EROFS,
-			"%s: vmdk: the changes of the disk are "
-			"tracked in \"%s\", which would be wrong; the "
-			"image can be opened read-only",
-			name, v->d.change_track);
 	for (size_t i = 0; i < v->part_count; i++)
 		if (v->parts[i].type == VMDK_VMFSSPARSE ||
 		    v->parts[i].type == VMDK_SESPARSE)
@@ -204,6 +198,7 @@ static void destroy(struct vmdk *v)
 	free(v->table_numbers);
 	free(v->pending);
 	free(v->text_damage);
+	vmdk_track_deinit(&v->track);
 	metacache_deinit(&v->cache);
 	vmdk_descriptor_deinit(&v->d);
 	image_deinit(&v->image);
@@ -226,6 +221,8 @@ static int open_image(struct store *store, const struct image_open_options *o,
 		err = check_writable(v, ret_error);
 	if (err == 0)
 		err = name_parent(v, ret_error);
+	if (err == 0 && o->read_only)
+		err = vmdk_track_name(v);
 	if (err == 0)
 		err = init_cache(v, o->cache_bytes);
 	if (err == 0 && !o->read_only)

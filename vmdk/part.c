@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "vmdk/room.h"
+#include "vmdk/track.h"
 
 typedef unsigned long long number;
 
@@ -332,6 +333,8 @@ int vmdk_attach_data(struct image *image, size_t index, struct store *data,
 	struct vmdk *v = vmdk_of(image);
 	int err = 0;
 
+	if (v->track.named && index == v->track.file)
+		return vmdk_track_attach(v, data, ret_error);
 	for (size_t i = 0; i < v->part_count && err == 0; i++)
 		if (v->parts[i].file == index)
 			err = attach_part(v, &v->parts[i], data, ret_error);

@@ -172,9 +172,6 @@ static void what_cannot_be_kept_right_is_only_read(void **state)
 		IMAGE_E_UNSUPPORTED, "a CID of 1 digits");
 	refused("CID=00000001\ncreateType=\"custom\"\nRW 8 SESPARSE \"a\"\n",
 		-EROFS, "extents of type SESPARSE");
-	refused("CID=00000001\ncreateType=\"custom\"\nRW 8 FLAT \"a\" 0\n"
-		"changeTrackPath=\"a-ctk\"\n",
-		-EROFS, "a-ctk");
 }
 
 int main(void)

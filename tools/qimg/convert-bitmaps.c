@@ -3,6 +3,27 @@
 #include "image/manage.h"
 #include "tools/qimg/convert.h"
 
+/* In QEMU's words where it can be removed, else with the reason. */
+static int refuse(const struct convert *convert,
+		  const struct image_bitmap *bitmap)
+{
+	struct image *source = convert->sources[0].image;
+	uint64_t offset, length;
+	int err;
+
+	if (source->format->manage->bitmap_change)
+		return cli_error("Cannot copy inconsistent bitmap '%s'; try "
+				 "--skip-broken-bitmaps, or use 'qimg bitmap "
+				 "--remove'",
+				 bitmap->name);
+	err = image_bitmap_next(source, bitmap->name, 0, &offset, &length);
+	return cli_error("Cannot copy bitmap '%s'; try --skip-broken-bitmaps: "
+			 "%s",
+			 bitmap->name,
+			 err ? qimg_image_words(source, err)
+			     : "it is inconsistent");
+}
+
 int convert_bitmaps_check(struct convert *convert, bool skip_broken)
 {
 	struct image *source = convert->sources[0].image;
@@ -20,10 +41,7 @@ int convert_bitmaps_check(struct convert *convert, bool skip_broken)
 					"its bitmaps cannot be read");
 	for (size_t i = 0; i < bitmaps.count && status == 0; i++)
 		if (bitmaps.all[i].inconsistent && !skip_broken)
-			status = cli_error("Cannot copy inconsistent bitmap "
-					   "'%s'; try --skip-broken-bitmaps, "
-					   "or use 'qimg bitmap --remove'",
-					   bitmaps.all[i].name);
+			status = refuse(convert, &bitmaps.all[i]);
 	image_bitmaps_deinit(&bitmaps);
 	return status;
 }

@@ -54,6 +54,9 @@ static uint64_t disk_bytes(const struct image *image)
 	for (size_t i = 0; i < count; i++) {
 		const struct store *store = image_store_at(image, i);
 
+		/* The disk is whole without it. */
+		if (i > 0 && image->files[i - 1].optional)
+			continue;
 		if (store && store->fd >= 0 && fstat(store->fd, &st) == 0)
 			bytes += (uint64_t)st.st_blocks * 512;
 	}

@@ -18,12 +18,16 @@ enum {
 	SECTOR_BYTES = 512,
 	START_OFFSET = QIMG_FIRST_OWN_KEY,
 	MAX_LENGTH,
+	CHANGED,
 };
 
 static const struct cli_option options[] = {
 	{START_OFFSET, "start-offset", CLI_TEXT, "BYTES", "begin there"},
 	{MAX_LENGTH, "max-length", CLI_TEXT, "BYTES",
 	 "go no further than this"},
+	{CHANGED, "changed", CLI_TEXT, "BITMAP",
+	 "only what has its bits set in BITMAP; of a VMDK image \"changes\", or "
+	 "a change ID's number from which on"},
 	QIMG_OPTION_FORMAT,
 	QIMG_OPTION_SHARE,
 	QIMG_OPTION_OBJECT,
@@ -36,6 +40,7 @@ struct map {
 	struct image *image;
 	uint64_t size_bytes; /* of the disk */
 	const char *path;
+	const char *changed; /* a bitmap's name; NULL: all is of interest */
 	bool json;
 	bool begun; /* something was printed */
 	struct block_status_sparse chain;
@@ -159,6 +164,29 @@ static int print_runs(struct map *map, uint64_t start, uint64_t end)
 	return status || !run.length ? status : print_run(map, &run);
 }
 
+/* Of the runs whose bits are set. */
+static int print_changed(struct map *map, uint64_t start, uint64_t end)
+{
+	end = MIN(end, map->image->size_bytes);
+	while (start < end) {
+		uint64_t offset, length;
+		int status;
+		int err = image_bitmap_next(map->image, map->changed, start,
+					    &offset, &length);
+
+		if (err)
+			return qimg_image_error(map->image, map->path, err,
+						"the bitmap cannot be read");
+		if (length == 0 || offset >= end)
+			return 0;
+		start = offset + MIN(length, end - offset);
+		status = print_runs(map, offset, start);
+		if (status)
+			return status;
+	}
+	return 0;
+}
+
 static int print_map(struct map *map, uint64_t start, uint64_t end)
 {
 	int status;
@@ -166,7 +194,8 @@ static int print_map(struct map *map, uint64_t start, uint64_t end)
 	if (!map->json)
 		printf("%-16s%-16s%-16s%s\n", "Offset", "Length", "Mapped to",
 		       "File");
-	status = print_runs(map, start, end);
+	status = map->changed ? print_changed(map, start, end)
+			      : print_runs(map, start, end);
 	if (map->json)
 		printf("%s]\n", map->begun ? "" : "[");
 	return status;
@@ -202,7 +231,10 @@ static int run(const struct cli *cli)
 	int json = output_format(cli);
 	uint64_t start, length;
 	struct image *image;
-	struct map map = {.json = json == 1};
+	struct map map = {
+		.json = json == 1,
+		.changed = cli_value(cli, CHANGED),
+	};
 	char *path;
 	int status;
 
