@@ -2,7 +2,6 @@
 #include "tools/qimg/ova.h"
 
 #include <errno.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,11 +9,8 @@
 #include <sys/stat.h>
 
 #include "base/bytes.h"
-
-enum {
-	MAX_MANIFEST_BYTES = 1 << 20,
-	CHUNK_BYTES = 1 << 20,
-};
+#include "tools/qimg/ova-private.h"
+#include "tools/qimg/ovf.h"
 
 static bool ends_with(const char *name, const char *end)
 {
@@ -56,23 +52,19 @@ static char *split(const char *path, const char **ret_disk)
 
 /* --- Members ------------------------------------------------------------ */
 
-static int fail(char **ret_error, const char *archive, int err)
+int ova_fail(char **ret_error, const char *archive, int err)
 {
 	return store_fail(ret_error, err, "%s: %s", archive,
 			  err == -EBADMSG ? "it is no whole tar archive"
 					  : strerror(-err));
 }
 
-/* @wanted by name, or the one whose name ends so. */
-struct search {
-	const char *wanted; /* or NULL */
-	const char *end;
-	struct tar_member found;
-	unsigned count;
-	bool is_ova; /* begins with a descriptor */
-};
+static const char *without_dot(const char *name)
+{
+	return strncmp(name, "./", 2) == 0 ? name + 2 : name;
+}
 
-static int search(struct store *store, struct search *s, char **ret_error)
+int ova_search(struct store *store, struct ova_search *s, char **ret_error)
 {
 	struct tar_member *m = calloc(1, sizeof(*m));
 	uint64_t at = 0;
@@ -83,18 +75,19 @@ static int search(struct store *store, struct search *s, char **ret_error)
 		if (err)
 			break;
 		if (i == 0)
-			s->is_ova = ends_with(m->name, ".ovf");
-		if (s->wanted ? strcmp(m->name, s->wanted) == 0
-			      : ends_with(m->name, s->end)) {
+			s->first = *m;
+		if (s->wanted ? strcmp(without_dot(m->name),
+				       without_dot(s->wanted)) == 0
+			      : s->end && ends_with(m->name, s->end)) {
 			if (s->count++ == 0)
 				s->found = *m;
 		}
 	}
 	free(m);
-	return err < 0 ? fail(ret_error, store->name, err) : 0;
+	return err < 0 ? ova_fail(ret_error, store->name, err) : 0;
 }
 
-static int open_archive(const char *path, struct store **ret, char **ret_error)
+int ova_open_archive(const char *path, struct store **ret, char **ret_error)
 {
 	const struct store_file_options options = {
 		.read_only = true,
@@ -104,170 +97,16 @@ static int open_archive(const char *path, struct store **ret, char **ret_error)
 	return store_open_file(path, &options, ret, ret_error);
 }
 
-static int check_found(struct store *store, const struct search *s,
-		       char **ret_error)
-{
-	uint8_t magic[4] = {0};
-	int err = 0;
-
-	if (!s->is_ova)
-		return store_fail(ret_error, -EINVAL,
-				  "%s: it is no OVA: its first file is no OVF "
-				  "descriptor",
-				  store->name);
-	if (s->count == 0)
-		return store_fail(ret_error, -ENOENT,
-				  "%s: there is no disk %s in it", store->name,
-				  s->wanted ? s->wanted : "(*.vmdk)");
-	if (s->count > 1)
-		return store_fail(
-			ret_error, -EINVAL,
-			"%s: there are several disks in it; say which "
-			"one: %s/%s",
-			store->name, store->name, s->found.name);
-	if (s->found.bytes >= sizeof(magic))
-		err = store_read(store, s->found.offset, magic, sizeof(magic));
-	if (err == 0 && memcmp(magic, "KDMV", 4) != 0)
-		return store_fail(ret_error, -EINVAL,
-				  "%s: its disk %s is no sparse VMDK disk",
-				  store->name, s->found.name);
-	return err;
-}
-
-int ova_find(const char *path, char **ret_archive, struct tar_member *ret,
-	     char **ret_error)
-{
-	struct search *s = calloc(1, sizeof(*s));
-	struct store *store = NULL;
-	char *archive = NULL;
-	int err = -ENOMEM;
-
-	if (s)
-		archive = split(path, &s->wanted);
-	if (archive) {
-		s->end = ".vmdk";
-		err = open_archive(archive, &store, ret_error);
-	}
-	if (err == 0)
-		err = search(store, s, ret_error);
-	if (err == 0)
-		err = check_found(store, s, ret_error);
-	if (err == 0) {
-		*ret = s->found;
-		*ret_archive = archive;
-	} else {
-		free(archive);
-	}
-	store_free(store);
-	free(s);
-	return err;
-}
-
-/* --- The manifest ------------------------------------------------------- */
-
-/* "SHA256(NAME)= DIGEST": false for a line of another file. */
-static bool parse_line(const char *line, const char *name,
-		       const EVP_MD **ret_kind, const char **ret_digest)
-{
-	size_t length = strcspn(line, "(");
-	const char *at = line + length + 1;
-	char kind[16];
-
-	if (length == 0 || length >= sizeof(kind) || line[length] != '(' ||
-	    strncmp(at, name, strlen(name)) != 0)
-		return false;
-	at += strlen(name);
-	if (strncmp(at, ")=", 2) != 0)
-		return false;
-	snprintf(kind, sizeof(kind), "%.*s", (int)length, line);
-	*ret_kind = EVP_get_digestbyname(kind);
-	*ret_digest = at + 2 + strspn(at + 2, " \t");
-	return true;
-}
-
-static int digest(struct store *store, const struct tar_member *m,
-		  const EVP_MD *kind, char *ret_hex)
-{
-	uint8_t sum[EVP_MAX_MD_SIZE];
-	unsigned bytes = 0;
-	EVP_MD_CTX *context = EVP_MD_CTX_new();
-	uint8_t *chunk = malloc(CHUNK_BYTES);
-	int err = context && chunk && EVP_DigestInit_ex(context, kind, NULL)
-			  ? 0
-			  : -ENOMEM;
-
-	for (uint64_t at = 0; at < m->bytes && err == 0;) {
-		size_t now = MIN(m->bytes - at, (uint64_t)CHUNK_BYTES);
-
-		err = store_read(store, m->offset + at, chunk, now);
-		if (err == 0 && !EVP_DigestUpdate(context, chunk, now))
-			err = -EIO;
-		at += now;
-	}
-	if (err == 0 && !EVP_DigestFinal_ex(context, sum, &bytes))
-		err = -EIO;
-	for (unsigned i = 0; i < bytes; i++)
-		snprintf(ret_hex + 2 * i, 3, "%02x", sum[i]);
-	EVP_MD_CTX_free(context);
-	free(chunk);
-	return err;
-}
-
-/* Of one line that is about @disk. */
-static int check_digest(struct store *store, const struct tar_member *disk,
-			const EVP_MD *kind, const char *expected,
-			char **ret_error)
-{
-	char got[2 * EVP_MAX_MD_SIZE + 1] = "";
-	size_t length;
-	int err;
-
-	if (!kind)
-		return store_fail(
-			ret_error, -ENOTSUP,
-			"%s: the manifest has a digest of %s of a kind "
-			"that is not known",
-			store->name, disk->name);
-	err = digest(store, disk, kind, got);
-	if (err)
-		return fail(ret_error, store->name, err);
-	length = strlen(got);
-	if (strncasecmp(got, expected, length) == 0 &&
-	    strspn(expected, "0123456789abcdefABCDEF") == length)
-		return 0;
-	return store_fail(ret_error, -EBADMSG,
-			  "%s: %s is not what the manifest says: its digest is "
-			  "%s",
-			  store->name, disk->name, got);
-}
-
-static int check_manifest(struct store *store, const struct tar_member *disk,
-			  char *text, char **ret_error)
-{
-	char *rest = text;
-	int err = 0;
-
-	for (char *line; err == 0 && (line = strsep(&rest, "\r\n"));) {
-		const EVP_MD *kind;
-		const char *expected;
-
-		if (parse_line(line, disk->name, &kind, &expected))
-			err = check_digest(store, disk, kind, expected,
-					   ret_error);
-	}
-	return err;
-}
-
-static int read_manifest(struct store *store, const struct tar_member *m,
-			 char **ret_text, char **ret_error)
+int ova_read_text(struct store *store, const struct tar_member *m, size_t most,
+		  char **ret_text, char **ret_error)
 {
 	char *text;
 	int err;
 
-	if (m->bytes > MAX_MANIFEST_BYTES)
+	if (m->bytes > most)
 		return store_fail(ret_error, -EFBIG,
-				  "%s: the manifest has more than %u bytes",
-				  store->name, MAX_MANIFEST_BYTES);
+				  "%s: %s has more than %zu bytes", store->name,
+				  m->name, most);
 	text = calloc(1, m->bytes + 1);
 	if (!text)
 		return -ENOMEM;
@@ -279,23 +118,174 @@ static int read_manifest(struct store *store, const struct tar_member *m,
 	return err;
 }
 
-int ova_verify(const char *archive, const struct tar_member *disk,
-	       char **ret_error)
-{
-	struct search *s = calloc(1, sizeof(*s));
-	struct store *store = NULL;
-	char *text = NULL;
-	int err = s ? open_archive(archive, &store, ret_error) : -ENOMEM;
+/* --- The descriptor ----------------------------------------------------- */
 
-	if (err == 0) {
-		s->end = ".mf";
-		err = search(store, s, ret_error);
-	}
-	if (err == 0 && s->count)
-		err = read_manifest(store, &s->found, &text, ret_error);
-	if (err == 0 && text)
-		err = check_manifest(store, disk, text, ret_error);
+/* Of the archive's first file. */
+static int read_descriptor(struct store *store, const struct tar_member *first,
+			   struct ovf *ret, char **ret_error)
+{
+	char *text = NULL, *error = NULL;
+	int err;
+
+	if (!ends_with(first->name, ".ovf"))
+		return store_fail(ret_error, -EINVAL,
+				  "%s: it is no OVA: its first file is no OVF "
+				  "descriptor",
+				  store->name);
+	err = ova_read_text(store, first, OVF_MAX_BYTES, &text, ret_error);
+	if (err == 0)
+		err = ovf_parse(text, first->bytes, ret, &error);
+	if (error)
+		store_fail(ret_error, err, "%s: %s: %s", store->name,
+			   first->name, error);
+	free(error);
 	free(text);
+	return err;
+}
+
+/* The only one that lies in a file. */
+static int only_disk(struct store *store, const struct ovf *ovf,
+		     const struct ovf_disk **ret, char **ret_error)
+{
+	const struct ovf_disk *only = NULL;
+
+	for (size_t i = 0; i < ovf->count; i++) {
+		if (!ovf->disks[i].file)
+			continue;
+		if (only)
+			return store_fail(ret_error, -EINVAL,
+					  "%s: there are several disks in it; "
+					  "say which one: %s/%s",
+					  store->name, store->name, only->file);
+		only = &ovf->disks[i];
+	}
+	if (!only)
+		return store_fail(ret_error, -ENOENT,
+				  "%s: its descriptor knows of no disk in it; "
+				  "one that is there is named %s/FILE",
+				  store->name, store->name);
+	*ret = only;
+	return 0;
+}
+
+/* By its file's name, or its id; NULL: the descriptor does not know it. */
+static const struct ovf_disk *find_disk(const struct ovf *ovf,
+					const char *wanted)
+{
+	for (size_t i = 0; i < ovf->count; i++)
+		if (ovf->disks[i].file &&
+		    strcmp(without_dot(ovf->disks[i].file),
+			   without_dot(wanted)) == 0)
+			return &ovf->disks[i];
+	for (size_t i = 0; i < ovf->count; i++)
+		if (ovf->disks[i].file && strcmp(ovf->disks[i].id, wanted) == 0)
+			return &ovf->disks[i];
+	return NULL;
+}
+
+static int check_disk(struct store *store, const struct ovf_disk *disk,
+		      char **ret_error)
+{
+	if (disk->is_compressed)
+		return store_fail(ret_error, -ENOTSUP,
+				  "%s: its disk %s is compressed as a whole; "
+				  "take it out of the archive and unpack it",
+				  store->name, disk->file);
+	if (disk->is_chunked)
+		return store_fail(ret_error, -ENOTSUP,
+				  "%s: its disk %s lies in several files; take "
+				  "them out of the archive and join them",
+				  store->name, disk->file);
+	return 0;
+}
+
+/* @s->wanted becomes the name of its file; and what is known of its size. */
+static int choose_disk(struct store *store, const struct ovf *ovf,
+		       struct ova_search *s, uint64_t *ret_capacity,
+		       char **ret_error)
+{
+	const struct ovf_disk *disk = NULL;
+	int err = 0;
+
+	if (s->wanted)
+		disk = find_disk(ovf, s->wanted);
+	else
+		err = only_disk(store, ovf, &disk, ret_error);
+	if (err || !disk)
+		return err;
+	s->wanted = disk->file;
+	*ret_capacity = disk->capacity_bytes;
+	return check_disk(store, disk, ret_error);
+}
+
+/* --- The disk ----------------------------------------------------------- */
+
+static int check_found(struct store *store, const struct ova_search *s,
+		       char **ret_error)
+{
+	uint8_t magic[4] = {0};
+	int err = 0;
+
+	if (s->count == 0)
+		return store_fail(ret_error, -ENOENT,
+				  "%s: there is no disk %s in it", store->name,
+				  s->wanted);
+	if (s->count > 1)
+		return store_fail(ret_error, -EINVAL,
+				  "%s: there are two files %s in it",
+				  store->name, s->wanted);
+	if (s->found.bytes >= sizeof(magic))
+		err = store_read(store, s->found.offset, magic, sizeof(magic));
+	if (err == 0 && memcmp(magic, "KDMV", 4) != 0)
+		return store_fail(ret_error, -EINVAL,
+				  "%s: its disk %s is no sparse VMDK disk",
+				  store->name, s->found.name);
+	return err;
+}
+
+static int find(struct store *store, struct ova_search *s, struct ova_disk *ret,
+		char **ret_error)
+{
+	struct ovf ovf = {0};
+	uint64_t capacity = 0;
+	int err = ova_search(store, s, ret_error);
+
+	if (err == 0)
+		err = read_descriptor(store, &s->first, &ovf, ret_error);
+	if (err == 0)
+		err = choose_disk(store, &ovf, s, &capacity, ret_error);
+	s->count = 0;
+	if (err == 0)
+		err = ova_search(store, s, ret_error);
+	if (err == 0)
+		err = check_found(store, s, ret_error);
+	if (err == 0)
+		*ret = (struct ova_disk){
+			.member = s->found,
+			.capacity_bytes = capacity,
+		};
+	ovf_deinit(&ovf);
+	return err;
+}
+
+int ova_find(const char *path, char **ret_archive, struct ova_disk *ret,
+	     char **ret_error)
+{
+	struct ova_search *s = calloc(1, sizeof(*s));
+	struct store *store = NULL;
+	char *archive = NULL;
+	int err = -ENOMEM;
+
+	if (s)
+		archive = split(path, &s->wanted);
+	if (archive)
+		err = ova_open_archive(archive, &store, ret_error);
+	if (err == 0)
+		err = find(store, s, ret, ret_error);
+	if (err == 0)
+		*ret_archive = archive;
+	else
+		free(archive);
 	store_free(store);
 	free(s);
 	return err;

@@ -14,12 +14,19 @@
 /* The end of the name of a file that is looked into without being asked to. */
 bool ova_is_name(const char *path);
 
+struct ova_disk {
+	struct tar_member member;
+	uint64_t
+		capacity_bytes; /* as the descriptor has it; 0: it does not say */
+};
+
 /*
- * The disk in the archive @path, or in "ARCHIVE.ova/DISK" that disk; without it
- * there has to be one only. *@ret_archive is the archive's path, to be freed. 0,
- * or an error with *@ret_error.
+ * The disk in the archive @path, or in "ARCHIVE.ova/DISK" that disk, by the name of
+ * its file or the id that the descriptor gives it; without it the descriptor has
+ * to know one only. *@ret_archive is the archive's path, to be freed. 0, or an
+ * error with *@ret_error.
  */
-int ova_find(const char *path, char **ret_archive, struct tar_member *ret,
+int ova_find(const char *path, char **ret_archive, struct ova_disk *ret,
 	     char **ret_error);
 
 /*

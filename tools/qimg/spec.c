@@ -2,6 +2,7 @@
 #include "tools/qimg/spec.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -416,9 +417,10 @@ static const char *format_of(const struct image_options *options,
  * archive's manifest knows how it was.
  */
 static bool find_in_ova(struct image_open_request *request,
-			const struct qimg_open *open, char **ret_archive)
+			const struct qimg_open *open, char **ret_archive,
+			uint64_t *ret_capacity)
 {
-	struct tar_member disk;
+	struct ova_disk disk;
 	char *error = NULL;
 	int err;
 
@@ -427,7 +429,7 @@ static bool find_in_ova(struct image_open_request *request,
 				  open->name);
 	err = ova_find(request->path, ret_archive, &disk, &error);
 	if (err == 0 && open->verify_ova)
-		err = ova_verify(*ret_archive, &disk, &error);
+		err = ova_verify(*ret_archive, &disk.member, &error);
 	if (err)
 		cli_error("Could not open '%s': %s", open->name,
 			  error ? error : strerror(-err));
@@ -436,8 +438,11 @@ static bool find_in_ova(struct image_open_request *request,
 		return false;
 	request->path = *ret_archive;
 	request->format = "vmdk";
-	request->offset = disk.offset;
-	request->length = disk.bytes;
+	request->offset = disk.member.offset;
+	request->length = disk.member.bytes;
+	/* Nothing else is opened for it, whatever it names. */
+	request->allowed = NULL;
+	*ret_capacity = disk.capacity_bytes;
 	return true;
 }
 
@@ -450,6 +455,15 @@ static bool is_in_ova(const struct image_open_request *request)
 		!nbd_remote.is_address(request->path));
 }
 
+/* Who imports the archive makes a disk as large as the descriptor says. */
+static void warn_of_capacity(const char *name, uint64_t said, uint64_t has)
+{
+	cli_warning(
+		"%s: the archive's descriptor says that the disk has %" PRIu64
+		" bytes, and it has %" PRIu64,
+		name, said, has);
+}
+
 static struct image *open_place(struct image_open_request *request,
 				const struct image_options *options,
 				const struct spec_faults *faults,
@@ -458,11 +472,13 @@ static struct image *open_place(struct image_open_request *request,
 	char *place = place_of(options, open->name);
 	struct image *image = NULL;
 	char *archive = NULL;
+	uint64_t capacity = 0;
 
 	if (!place)
 		return NULL;
 	request->path = place;
-	if (is_in_ova(request) && !find_in_ova(request, open, &archive)) {
+	if (is_in_ova(request) &&
+	    !find_in_ova(request, open, &archive, &capacity)) {
 		free(archive);
 		free(place);
 		return NULL;
@@ -476,6 +492,8 @@ static struct image *open_place(struct image_open_request *request,
 		image = open_request(request, open);
 	if (image && faults->count)
 		store_arm_faults(request->store);
+	if (image && capacity && capacity != image->size_bytes)
+		warn_of_capacity(open->name, capacity, image->size_bytes);
 	free(archive);
 	free(place);
 	return image;
