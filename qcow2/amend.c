@@ -9,106 +9,11 @@
 
 #include "qcow2/create-options.h"
 #include "qcow2/crypt.h"
-#include "qcow2/fill.h"
-#include "qcow2/free.h"
 #include "qcow2/header-write.h"
 #include "qcow2/manage.h"
-#include "qcow2/offline.h"
 #include "qcow2/refcount-width.h"
-#include "qcow2/table.h"
-
-/* Zero flags on their way out: version 2 has none. */
-struct sweep {
-	const struct image_amend_request *request;
-	uint64_t cluster; /* of the guest */
-	uint64_t clusters;
-	bool fill; /* found one that has to be written */
-};
-
-static int clear_zero(struct qcow2 *q, struct sweep *s,
-		      struct image_extent *ret)
-{
-	struct metacache_block *refs[2];
-	struct qcow2_l2 l2;
-	uint64_t entry;
-	int err = qcow2_l2_own(q, s->cluster, ret, &l2);
-
-	if (err)
-		return err;
-	entry = qcow2_l2_get(&l2, 0);
-	metacache_pin(&q->cache, l2.slice);
-	if (!qcow2_has_room(q) || !qcow2_free_has_room(q, 2))
-		err = qcow2_answer_full(q, ret);
-	if (err == 0)
-		err = qcow2_free_prepare(q, entry, ret, refs);
-	if (err == 0) {
-		qcow2_free_entry(q, entry, refs);
-		qcow2_l2_set(q, l2.slice, l2.index, s->cluster, 0);
-	}
-	metacache_unpin(&q->cache, l2.slice);
-	return err;
-}
-
-/* Without a backing image nothing shows through a cluster that is not there. */
-static int sweep_step(struct qcow2 *q, void *opaque, struct image_extent *ret)
-{
-	struct sweep *s = opaque;
-
-	while (s->cluster < s->clusters && !s->fill) {
-		enum qcow2_cluster_kind kind;
-		struct qcow2_l2 l2;
-		int err = qcow2_l2_find(q, s->cluster, ret, &l2);
-
-		if (err)
-			return err;
-		if (!l2.slice) {
-			s->cluster += l2.count;
-			continue;
-		}
-		kind = qcow2_entry_kind(q, qcow2_l2_get(&l2, 0));
-		if (kind == QCOW2_CORRUPT_ENTRY)
-			return qcow2_corrupt_entry(q, s->cluster,
-						   qcow2_l2_get(&l2, 0));
-		if (kind == QCOW2_ZERO_PLAIN || kind == QCOW2_ZERO_ALLOCATED) {
-			s->fill = q->image.backing_name != NULL;
-			if (s->fill)
-				break;
-			err = clear_zero(q, s, ret);
-			if (err)
-				return err;
-		}
-		s->cluster++;
-	}
-	return 0;
-}
-
-static int remove_zero_flags(struct qcow2 *q,
-			     const struct image_amend_request *request)
-{
-	uint64_t cluster = qcow2_cluster_bytes(q);
-	struct sweep s = {
-		.request = request,
-		.clusters = div_round_up(q->image.size_bytes, cluster),
-	};
-	int err = 0;
-
-	while (err == 0 && s.cluster < s.clusters) {
-		err = qcow2_offline_run(q, sweep_step, &s);
-		if (err || !s.fill)
-			break;
-		err = qcow2_fill_zeroes(
-			q, s.cluster << q->cluster_bits,
-			MIN(cluster, q->image.size_bytes -
-					     (s.cluster << q->cluster_bits)),
-			false);
-		s.fill = false;
-		s.cluster++;
-		if (request->progress)
-			request->progress(request->opaque, s.cluster,
-					  s.clusters);
-	}
-	return err ? err : qcow2_settle(q);
-}
+#include "qcow2/snapshot-table.h"
+#include "qcow2/zero-flags.h"
 
 static const char no_lazy[] =
 	"Lazy refcounts only supported with compatibility level 1.1 and above "
@@ -119,6 +24,23 @@ static int refuse(struct qcow2 *q, const char *why)
 	return image_set_error(&q->image, -ENOTSUP, "%s", why);
 }
 
+/* Version 2 has no place for what these say. */
+static int check_snapshots(struct qcow2 *q)
+{
+	struct qcow2_snapshot_table table;
+	int err = qcow2_snapshot_table_read(q, &table);
+
+	if (err)
+		return err;
+	for (uint32_t i = 0; i < table.count && err == 0; i++)
+		if (table.all[i].size_bytes != q->header.size_bytes ||
+		    table.all[i].state_bytes > UINT32_MAX)
+			err = refuse(q, "Internal snapshots prevent downgrade "
+					"of image");
+	qcow2_snapshot_table_deinit(&table);
+	return err;
+}
+
 static int check_downgrade(struct qcow2 *q)
 {
 	const struct qcow2_header *h = &q->header;
@@ -127,9 +49,6 @@ static int check_downgrade(struct qcow2 *q)
 		return refuse(q, "compat=0.10 requires refcount_bits=16");
 	if (h->incompatible & QCOW2_INCOMPAT_DATA_FILE)
 		return refuse(q, "Cannot downgrade an image with a data file");
-	if (h->snapshot_count)
-		return refuse(q, "Internal snapshots prevent downgrade of "
-				 "image");
 	if (h->incompatible & ~QCOW2_INCOMPAT_DIRTY)
 		return image_set_error(&q->image, -ENOTSUP,
 				       "Cannot downgrade an image with "
@@ -139,7 +58,7 @@ static int check_downgrade(struct qcow2 *q)
 	if (h->bitmap_count)
 		return refuse(q, "version 2 (compat=0.10) has no bitmaps; "
 				 "remove them first");
-	return 0;
+	return check_snapshots(q);
 }
 
 static int change_header(struct qcow2 *q, const struct qcow2_header *wanted)
@@ -161,7 +80,7 @@ static int set_version(struct qcow2 *q, unsigned version,
 	if (version < 3)
 		err = check_downgrade(q);
 	if (err == 0 && version < 3)
-		err = remove_zero_flags(q, request);
+		err = qcow2_remove_zero_flags(q, request);
 	if (err)
 		return err;
 	wanted = q->header;

@@ -26,8 +26,11 @@ static int reserve_space(struct store *store)
 static int map_everything(struct qcow2 *q, enum image_preallocation how)
 {
 	struct store *store = q->image.store, *data = q->image.data_store;
-	int err = qcow2_fill_zeroes(q, 0, q->image.size_bytes,
-				    how == IMAGE_PREALLOCATION_FULL);
+	bool written = how == IMAGE_PREALLOCATION_FULL;
+	int err =
+		q->image.backing_name
+			? qcow2_fill_absent(q, written)
+			: qcow2_fill_zeroes(q, 0, q->image.size_bytes, written);
 
 	if (err == 0)
 		err = qcow2_settle(q);

@@ -100,10 +100,13 @@ static int check(const struct qcow2_create_options *o,
 		return store_fail(ret_error, -EINVAL,
 				  "Extended L2 entries are only supported with "
 				  "cluster sizes of at least 16384 bytes");
-	if (o->backing_name && preallocation != IMAGE_PREALLOCATION_OFF)
+	/* Room without content is what sub-clusters alone can say. */
+	if (o->backing_name && preallocation != IMAGE_PREALLOCATION_OFF &&
+	    !o->extended_l2)
 		return store_fail(ret_error, -EINVAL,
-				  "qcow2: what is preallocated would hide the "
-				  "backing file: one or the other");
+				  "Backing file and preallocation can only be "
+				  "used at the same time if extended_l2 is "
+				  "enabled");
 	if (o->backing_format && !o->backing_name)
 		return store_fail(ret_error, -EINVAL,
 				  "qcow2: a backing format without a backing "

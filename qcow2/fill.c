@@ -7,6 +7,9 @@
 #include "image/cipher.h"
 #include "image/executor.h"
 #include "image/open.h"
+#include "qcow2/alloc.h"
+#include "qcow2/offline.h"
+#include "qcow2/table.h"
 
 enum {
 	CHUNK_BYTES = 1 << 20,
@@ -99,6 +102,82 @@ static int fill_extent(struct qcow2 *q, const struct image_extent *e,
 	if (!allocate)
 		return err;
 	return image_commit(&q->image, e, err) ?: err;
+}
+
+/* --- Room without content ------------------------------------------------ */
+
+struct absent {
+	uint64_t cluster; /* the next guest cluster */
+	uint64_t end;
+	bool written;
+};
+
+static int take_room(struct qcow2 *q, const struct absent *a, uint32_t want,
+		     struct image_extent *ret, struct qcow2_run *ret_run)
+{
+	int err = 0;
+
+	if (q->data_file)
+		*ret_run =
+			(struct qcow2_run){.first = a->cluster, .count = want};
+	else
+		err = qcow2_alloc(q, QCOW2_ALLOC_DATA, want, ret, ret_run);
+	if (err == 0 && a->written)
+		err = write_through(
+			q->image.data_store, ret_run->first << q->cluster_bits,
+			(uint64_t)ret_run->count << q->cluster_bits);
+	return err;
+}
+
+static int absent_step(struct qcow2 *q, void *opaque, struct image_extent *ret)
+{
+	struct absent *a = opaque;
+	int err = 0;
+
+	while (a->cluster < a->end && err == 0) {
+		struct qcow2_run run;
+		struct qcow2_l2 l2;
+
+		err = qcow2_l2_own(q, a->cluster, ret, &l2);
+		if (err)
+			break;
+		metacache_pin(&q->cache, l2.slice);
+		err = take_room(q, a, MIN(a->end - a->cluster, l2.count), ret,
+				&run);
+		for (uint32_t i = 0; err == 0 && i < run.count; i++)
+			qcow2_l2_set_extended(
+				q, l2.slice, l2.index + i, a->cluster + i,
+				(run.first + i) << q->cluster_bits |
+					QCOW2_COPIED,
+				0);
+		metacache_unpin(&q->cache, l2.slice);
+		a->cluster += err ? 0 : run.count;
+	}
+	return err;
+}
+
+int qcow2_fill_absent(struct qcow2 *q, bool written)
+{
+	struct absent a = {
+		.end = div_round_up(q->image.size_bytes,
+				    qcow2_cluster_bytes(q)),
+		.written = written,
+	};
+
+	return qcow2_offline_run(q, absent_step, &a);
+}
+
+int qcow2_fill_host(struct qcow2 *q, uint64_t offset, uint64_t length)
+{
+	const struct image_extent e = {
+		.store = q->image.store,
+		.host_offset = offset,
+		.cipher = q->image.cipher,
+		.crypt_offset = offset,
+	};
+
+	return e.cipher ? write_encrypted(&e, length)
+			: write_zeroes(e.store, offset, length);
 }
 
 int qcow2_fill_zeroes(struct qcow2 *q, uint64_t offset, uint64_t length,

@@ -17,6 +17,20 @@ int qcow2_fill_zeroes(struct qcow2 *q, uint64_t offset, uint64_t length,
 		      bool written);
 
 /*
+ * All guest clusters of a new image with extended L2 entries get host clusters,
+ * and no sub-cluster in them: what is below shows as before. With @written the
+ * host clusters are written, too. As qcow2_fill_zeroes.
+ */
+int qcow2_fill_absent(struct qcow2 *q, bool written);
+
+/*
+ * Host bytes [offset, offset + length), whole clusters of the image's file that
+ * nothing names yet, get what a guest cluster of zeroes has: encrypted, where
+ * sectors are counted as they lie in the file.
+ */
+int qcow2_fill_host(struct qcow2 *q, uint64_t offset, uint64_t length);
+
+/*
  * Guest bytes of any alignment read as zeroes, in the way of a guest's request:
  * what else a cluster holds stays, wherever that has to come from.
  */

@@ -359,9 +359,8 @@ static int not_found(struct qcow2 *q, const char *name)
 			       "there is no snapshot called \"%s\"", name);
 }
 
-/* The L1 table of a snapshot, with room for @entries of them; heap. */
-static int read_l1(struct qcow2 *q, const struct qcow2_snapshot *s,
-		   uint64_t entries, uint8_t **ret_l1)
+int qcow2_snapshot_l1(struct qcow2 *q, const struct qcow2_snapshot *s,
+		      uint64_t entries, uint8_t **ret_l1)
 {
 	uint64_t bytes;
 	uint8_t *l1 = new_clusters(q, MAX(entries, (uint64_t)s->l1_entries) * 8,
@@ -425,7 +424,7 @@ int qcow2_snapshot_delete(struct image *image, const char *name)
 		s = qcow2_snapshot_find(&old, name, NULL);
 	err = s ? 0 : not_found(q, name);
 	if (err == 0)
-		err = read_l1(q, s, 0, &l1);
+		err = qcow2_snapshot_l1(q, s, 0, &l1);
 	if (err == 0) {
 		struct qcow2_tree tree = {l1, s->l1_entries};
 
@@ -467,7 +466,7 @@ static int make_l1(struct qcow2 *q, const struct qcow2_snapshot *s,
 	bytes = align_up(MAX(used, UINT64_C(1)) * 8, qcow2_cluster_bytes(q));
 	err = qcow2_memtable_init(&a->l1, bytes, UINT32_C(1) << q->slice_bits);
 	if (err == 0)
-		err = read_l1(q, s, used, &l1);
+		err = qcow2_snapshot_l1(q, s, used, &l1);
 	if (err)
 		return err;
 	memcpy(a->l1.data, l1, used * 8);

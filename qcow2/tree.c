@@ -16,6 +16,12 @@ enum visit {
 	VISIT_LOWER,
 };
 
+struct each {
+	int (*call)(struct qcow2 *q, void *opaque,
+		    const struct qcow2_tree_table *table);
+	void *opaque;
+};
+
 /* On the way through a tree. */
 struct walk {
 	struct qcow2 *q;
@@ -23,6 +29,7 @@ struct walk {
 	uint64_t left;	/* references to be visited at most */
 	uint64_t done;	/* visited */
 	uint8_t *table; /* one L2 table */
+	struct each each;
 	/* The step's: the next cluster of the next entry in @table. */
 	uint64_t entry;
 	uint64_t stop;
@@ -50,13 +57,11 @@ static uint64_t get_entry(const struct walk *w, uint64_t index)
 	return get_be64(w->table + index * entry_bytes(w->q));
 }
 
-static enum qcow2_cluster_kind kind_of(const struct walk *w, uint64_t index)
+static enum qcow2_cluster_kind kind_at(const struct qcow2 *q, const uint8_t *at)
 {
-	const uint8_t *at = w->table + index * entry_bytes(w->q);
-
-	return w->q->extended ? qcow2_extended_kind(w->q, get_be64(at),
-						    get_be64(at + 8))
-			      : qcow2_entry_kind(w->q, get_be64(at));
+	return q->extended
+		       ? qcow2_extended_kind(q, get_be64(at), get_be64(at + 8))
+		       : qcow2_entry_kind(q, get_be64(at));
 }
 
 static uint64_t most_references(const struct qcow2 *q)
@@ -181,7 +186,8 @@ static int check_table(struct walk *w, uint64_t first_guest)
 
 	for (uint64_t i = 0; i < table_entries(q); i++) {
 		uint64_t entry = get_entry(w, i);
-		enum qcow2_cluster_kind kind = kind_of(w, i);
+		enum qcow2_cluster_kind kind =
+			kind_at(q, w->table + i * entry_bytes(q));
 
 		if (kind == QCOW2_UNALLOCATED || kind == QCOW2_ZERO_PLAIN)
 			continue;
@@ -288,47 +294,60 @@ int qcow2_tree_lower(struct qcow2 *q, struct qcow2_tree tree)
 	return visit_all(q, tree, VISIT_LOWER, UINT64_MAX, &done);
 }
 
-/*
- * Writes a changed table where it lies. Entries change by a flag alone, so a
- * torn write leaves each as it was or as it shall be.
- */
-static int write_table(struct walk *w, uint64_t l1_entry)
+static int each_table(struct walk *w, uint64_t l1_entry, uint64_t first_guest)
 {
-	struct qcow2 *q = w->q;
-	uint64_t offset = l1_entry & QCOW2_OFFSET_MASK;
+	const struct qcow2_tree_table table = {
+		.offset = l1_entry & QCOW2_OFFSET_MASK,
+		.first_guest = first_guest,
+		.entries = w->table,
+	};
+	int err = read_table(w, l1_entry);
 
-	if (!qcow2_forget_cluster(q, qcow2_cluster_of(q, offset)))
+	return err ? err : w->each.call(w->q, w->each.opaque, &table);
+}
+
+int qcow2_tree_each(struct qcow2 *q, struct qcow2_tree tree,
+		    int (*call)(struct qcow2 *q, void *opaque,
+				const struct qcow2_tree_table *table),
+		    void *opaque)
+{
+	struct walk w = {.q = q, .each = {call, opaque}};
+
+	return for_tables(&w, tree, each_table);
+}
+
+int qcow2_tree_write(struct qcow2 *q, const struct qcow2_tree_table *table)
+{
+	if (!qcow2_forget_cluster(q, qcow2_cluster_of(q, table->offset)))
 		return qcow2_corrupt(q,
 				     "the L2 table at %llu is something "
 				     "else, too",
-				     (unsigned long long)offset);
+				     (unsigned long long)table->offset);
 	q->copy.state = QCOW2_COPY_IDLE;
-	return store_write(q->image.store, offset, w->table,
+	return store_write(q->image.store, table->offset, table->entries,
 			   qcow2_cluster_bytes(q));
 }
 
-static int unmark_table(struct walk *w, uint64_t l1_entry, uint64_t first_guest)
+static int unmark_table(struct qcow2 *q, void *opaque,
+			const struct qcow2_tree_table *table)
 {
-	struct qcow2 *q = w->q;
 	bool changed = false;
-	int err = read_table(w, l1_entry);
 
-	for (uint64_t i = 0; i < table_entries(q) && err == 0; i++) {
-		uint64_t entry = get_entry(w, i);
+	for (uint64_t i = 0; i < table_entries(q); i++) {
+		uint8_t *at = table->entries + i * entry_bytes(q);
+		uint64_t entry = get_be64(at);
 
 		if (!(entry & QCOW2_COPIED))
 			continue;
-		put_be64(w->table + i * entry_bytes(q), entry & ~QCOW2_COPIED);
+		put_be64(at, entry & ~QCOW2_COPIED);
 		changed = true;
 	}
-	return err == 0 && changed ? write_table(w, l1_entry) : err;
+	return changed ? qcow2_tree_write(q, table) : 0;
 }
 
 int qcow2_tree_unmark(struct qcow2 *q, struct qcow2_tree tree)
 {
-	struct walk w = {.q = q};
-
-	return for_tables(&w, tree, unmark_table);
+	return qcow2_tree_each(q, tree, unmark_table, NULL);
 }
 
 /* Whether an entry that uses @cluster alone says so. */
@@ -342,19 +361,16 @@ static int is_sole(struct qcow2 *q, uint64_t cluster, bool *ret_sole)
 	return err;
 }
 
-static int mark_table(struct walk *w, uint64_t l1_entry, uint64_t first_guest)
+static int mark_table(struct qcow2 *q, void *opaque,
+		      const struct qcow2_tree_table *table)
 {
-	struct qcow2 *q = w->q;
 	bool changed = false;
-	int err;
+	int err = 0;
 
-	/* What a data file has is never shared, and marked in its own way. */
-	if (q->data_file)
-		return 0;
-	err = read_table(w, l1_entry);
 	for (uint64_t i = 0; i < table_entries(q) && err == 0; i++) {
-		uint64_t entry = get_entry(w, i);
-		enum qcow2_cluster_kind kind = kind_of(w, i);
+		uint8_t *at = table->entries + i * entry_bytes(q);
+		enum qcow2_cluster_kind kind = kind_at(q, at);
+		uint64_t entry = get_be64(at);
 		uint64_t marked;
 		bool sole = false;
 
@@ -364,17 +380,19 @@ static int mark_table(struct walk *w, uint64_t l1_entry, uint64_t first_guest)
 			      &sole);
 		marked = (entry & ~QCOW2_COPIED) | (sole ? QCOW2_COPIED : 0);
 		changed |= marked != entry;
-		put_be64(w->table + i * entry_bytes(q), marked);
+		put_be64(at, marked);
 	}
-	return err == 0 && changed ? write_table(w, l1_entry) : err;
+	return err == 0 && changed ? qcow2_tree_write(q, table) : err;
 }
 
 int qcow2_tree_mark_active(struct qcow2 *q)
 {
 	struct qcow2_tree tree = {q->l1.data, q->header.l1_entries};
-	struct walk w = {.q = q};
-	int err = for_tables(&w, tree, mark_table);
+	int err = 0;
 
+	/* What a data file has is never shared, and marked in its own way. */
+	if (!q->data_file)
+		err = qcow2_tree_each(q, tree, mark_table, NULL);
 	for (uint32_t i = 0; i < q->header.l1_entries && err == 0; i++) {
 		uint64_t entry = qcow2_memtable_get(&q->l1, i);
 		uint64_t marked = entry & ~QCOW2_COPIED;

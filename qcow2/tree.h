@@ -19,6 +19,29 @@ struct qcow2_tree {
 	uint32_t entries;
 };
 
+/* One of its L2 tables, read where it lies: a cluster's bytes. */
+struct qcow2_tree_table {
+	uint64_t offset;      /* in the file */
+	uint64_t first_guest; /* cluster, of its first entry */
+	uint8_t *entries;     /* borrowed for the call */
+};
+
+/*
+ * @call for each L2 table there is, in order. Ends with the first answer that
+ * is not 0, and returns it. Nothing is checked but that the table has a place.
+ */
+int qcow2_tree_each(struct qcow2 *q, struct qcow2_tree tree,
+		    int (*call)(struct qcow2 *q, void *opaque,
+				const struct qcow2_tree_table *table),
+		    void *opaque);
+
+/*
+ * Writes a changed table where it lies; stable with the next flush of the
+ * store. A torn write leaves each entry as it was or as it shall be, so both
+ * have to be right.
+ */
+int qcow2_tree_write(struct qcow2 *q, const struct qcow2_tree_table *table);
+
 /* Every entry can be, and every refcount is more than zero. */
 int qcow2_tree_check(struct qcow2 *q, struct qcow2_tree tree);
 

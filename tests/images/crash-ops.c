@@ -7,6 +7,8 @@
 #include "image/manage.h"
 #include "image/open.h"
 #include "image/sync-io.h"
+#include "qcow2/offline.h"
+#include "qcow2/table.h"
 #include "tests/cmocka.h"
 #include "tests/images/crash-run.h"
 
@@ -318,6 +320,58 @@ static int amend(struct crash_run *run)
 	return err;
 }
 
+enum {
+	FLAGGED = 8, /* clusters: their entries lie in one sector */
+};
+
+/* What QEMU makes of zeroes in room that is kept, and we do not. */
+static int flag_step(struct qcow2 *q, void *opaque, struct image_extent *ret)
+{
+	const struct crash_run *run = opaque;
+	uint64_t first = (uint64_t)run->number * FLAGGED;
+	struct qcow2_l2 l2;
+	int err = qcow2_l2_own(q, first, ret, &l2);
+
+	for (unsigned i = 0; err == 0 && i < MIN((unsigned)FLAGGED, l2.count);
+	     i++) {
+		uint64_t entry = qcow2_l2_get(&l2, i);
+
+		/* A compressed cluster has no room to keep. */
+		if (qcow2_entry_kind(q, entry) == QCOW2_IS_COMPRESSED)
+			continue;
+		qcow2_l2_set(q, l2.slice, l2.index + i, first + i,
+			     entry | QCOW2_ZERO);
+	}
+	return err;
+}
+
+static bool choose_clusters(struct crash_run *run, const struct picture *before)
+{
+	const struct qcow2 *q = qcow2_of(run->image);
+
+	run->number = crash_pick(run, before->disk.size_bytes / FLAGGED >>
+					      q->cluster_bits);
+	return q->header.version >= 3 && before->disk.sectors;
+}
+
+static int flag(struct crash_run *run)
+{
+	int err = qcow2_offline_run(qcow2_of(run->image), flag_step, run);
+
+	return err ? err : image_flush_sync(run->image);
+}
+
+/* The disk is what it is now: nothing but zeroes has come to it. */
+static void flagged(struct crash_run *run, struct picture *picture)
+{
+	struct picture *now = crash_picture(run, picture);
+
+	for (uint64_t i = 0; i < picture->disk.sectors; i++)
+		if (now->disk.stamps[i] == 0)
+			picture->disk.stamps[i] = 0;
+	picture_free(now);
+}
+
 const struct crash_op crash_ops[] = {
 	{"reopen", 4, CRASH_REOPENS, 0, always, reopen, NULL, false},
 	{"snapshot create", 4, CRASH_SNAPSHOTS, 0, choose_new_snapshot,
@@ -347,6 +401,7 @@ const struct crash_op crash_ops[] = {
 	{"compressed write", 4, CRASH_COMPRESSES, 0, always, write_packed, NULL,
 	 true},
 	{"amend", 4, CRASH_AMENDS, 0, choose_amendment, amend, NULL, false},
+	{"flag", 12, CRASH_FLAGS, 0, choose_clusters, flag, flagged, false},
 };
 
 const size_t crash_op_count = ARRAY_SIZE(crash_ops);

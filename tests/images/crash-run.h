@@ -31,6 +31,7 @@ enum {
 	CRASH_HEADERS = 1 << 5, /* a backing file's name comes and goes */
 	CRASH_AMENDS = 1 << 6,
 	CRASH_EMPTIES = 1 << 7,
+	CRASH_FLAGS = 1 << 8, /* zero flags over room that is kept */
 };
 
 /* Under a sanitizer one position in so many is looked at, else each. */

@@ -136,6 +136,41 @@ static void what_is_preallocated_is_mapped(void **state)
 	}
 }
 
+/* With sub-clusters a cluster can be there and hide nothing. */
+static void room_without_content_shows_the_base(void **state)
+{
+	static const char *const how[] = {
+		"metadata",
+		"falloc",
+		"full",
+		"metadata,cluster_size=16k",
+		"full,data_file=e.raw",
+	};
+
+	scratch_must("rm -f base.qcow2 && "
+		     "qemu-img create -q -f qcow2 base.qcow2 4M && "
+		     "qemu-io -f qcow2 -c 'write -P 5 100k 3M' base.qcow2");
+	for (size_t i = 0; i < ARRAY_SIZE(how); i++) {
+		char text[128];
+
+		snprintf(text, sizeof(text),
+			 "extended_l2=on,backing_file=base.qcow2,"
+			 "backing_fmt=qcow2,preallocation=%s",
+			 how[i]);
+		must_create("e.qcow2", text, (5 << 20) + 512);
+		reference_clean("e.qcow2");
+		scratch_must("qemu-img check e.qcow2 | grep '100.00%% alloc'");
+		scratch_must("qemu-img compare e.qcow2 base.qcow2");
+		if (strncmp(how[i], "metadata", 8) != 0)
+			scratch_must("[ $(du -B1 --apparent-size %s | cut -f1) "
+				     "-ge 5242880 ] && "
+				     "[ $(du -B1 %s | cut -f1) -ge 5242880 ]",
+				     strchr(how[i], '=') ? "e.raw" : "e.qcow2",
+				     strchr(how[i], '=') ? "e.raw" : "e.qcow2");
+		reference_work_on("e.qcow2", NULL, i);
+	}
+}
+
 static void what_does_not_go_together_is_said(void **state)
 {
 	static const struct {
@@ -150,7 +185,7 @@ static void what_does_not_go_together_is_said(void **state)
 		{"compat=0.10,refcount_bits=8", "refcount widths"},
 		{"compat=0.10,lazy_refcounts=on", "Lazy refcounts"},
 		{"compat=0.10,compression_type=zstd", "compression_type"},
-		{"backing_file=b,preallocation=metadata", "backing file"},
+		{"backing_file=b,preallocation=metadata", "extended_l2"},
 		{"backing_fmt=raw", "backing format"},
 		{"comapt=1.1", "compat"},
 		{"extended_l2=on,compat=0.10", "extended_l2"},
@@ -370,6 +405,97 @@ static void amending_keeps_content_and_structure(void **state)
 	}
 }
 
+/*
+ * Zeroes of every kind in tables that the image shares with none, one or two
+ * snapshots: absent clusters, clusters kept under a flag, alone and shared.
+ */
+static void make_snapshots_of_zeroes(const char *z)
+{
+	scratch_must("qemu-io -c 'write -P 1 0 1M' -c 'write -z 64k 64k' "
+		     "-c 'write -z -u 256k 64k' -c 'write -z 2M 192k' %s",
+		     z);
+	scratch_must("qemu-img snapshot -c a %s && qemu-img snapshot -c b %s",
+		     z, z);
+	scratch_must("qemu-io -c 'write -z 128k 64k' -c 'write -P 3 64k 4k' "
+		     "-c 'write -z -u 0 4k' -c 'write -z 3M 64k' %s && "
+		     "qemu-img snapshot -c c %s",
+		     z, z);
+	scratch_must("qemu-io -c 'write -z 3M 64k' -c 'write -z 512k 64k' "
+		     "-c 'write -P 4 2M 4k' %s",
+		     z);
+}
+
+/* Each snapshot's content, and the image's, as NAME.@when. */
+static void keep_content(const char *z, const char *when)
+{
+	scratch_must("for s in a b c; do qemu-img convert -l $s -O raw "
+		     "%s $s.%s || exit 1; done",
+		     z, when);
+	scratch_must("qemu-img convert -O raw %s z.%s", z, when);
+}
+
+static void snapshots_lose_their_zero_flags(void **state)
+{
+	static const struct {
+		const char *made;
+		bool encrypted;
+	} all[] = {
+		{"cluster_size=64k", false},
+		{"cluster_size=512", false},
+		{"cluster_size=64k -b base.qcow2 -F qcow2", false},
+		{"cluster_size=4k -b base.qcow2 -F qcow2", false},
+		{"encrypt.format=luks,encrypt.key-secret=s,"
+		 "encrypt.iter-time=10 -b base.qcow2 -F qcow2",
+		 true},
+	};
+
+	scratch_must("rm -f base.qcow2 && "
+		     "qemu-img create -q -f qcow2 base.qcow2 4M && "
+		     "qemu-io -f qcow2 -c 'write -P 5 0 4M' base.qcow2");
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+		const char *z = all[i].encrypted ? REFERENCE_ENCRYPTED "z.qcow2"
+						 : "z.qcow2";
+
+		scratch_must("rm -f z.qcow2 && qemu-img create -q -f qcow2 "
+			     "--object secret,id=s,data=" REFERENCE_PASSPHRASE
+			     " -o %s z.qcow2 4M",
+			     all[i].made);
+		make_snapshots_of_zeroes(z);
+		keep_content(z, "before");
+		assert_int_equal(amend("z.qcow2", "compat=0.10"), 0);
+		scratch_must("qemu-img info z.qcow2 | grep 'compat: 0.10' && "
+			     "qemu-img check %s",
+			     z);
+		keep_content(z, "after");
+		scratch_must("for s in a b c z; do "
+			     "cmp $s.before $s.after || exit 1; done");
+		/* Nothing that is written shows in another. */
+		scratch_must("qemu-io -c 'write -P 6 0 320k' "
+			     "-c 'write -P 6 512k 64k' -c 'write -P 6 2M 192k' "
+			     "-c 'write -P 6 3M 64k' %s",
+			     z);
+		keep_content(z, "after");
+		scratch_must("for s in a b c; do "
+			     "cmp $s.before $s.after || exit 1; done");
+		for (char c = 'a'; c <= 'c'; c++) {
+			scratch_must("qemu-img snapshot -d %c %s && "
+				     "qemu-img check %s",
+				     c, z, z);
+		}
+	}
+}
+
+static void snapshots_of_another_size_keep_the_version(void **state)
+{
+	scratch_must("rm -f z.qcow2 && "
+		     "qemu-img create -q -f qcow2 z.qcow2 4M && "
+		     "qemu-img snapshot -c a z.qcow2 && "
+		     "qemu-img resize -q z.qcow2 5M");
+	assert_int_equal(amend("z.qcow2", "compat=0.10"), -ENOTSUP);
+	scratch_must("qemu-img info z.qcow2 | grep 'compat: 1.1'");
+	reference_clean("z.qcow2");
+}
+
 static void a_raw_data_file_becomes_one_that_is_not(void **state)
 {
 	char *error;
@@ -441,7 +567,6 @@ static void what_version_2_cannot_say_is_not_amended_away(void **state)
 		scratch_must("qemu-img compare r.qcow2 before.raw");
 	}
 	make_rich("compat=1.1", true);
-	assert_int_equal(amend("r.qcow2", "compat=0.10"), -ENOTSUP);
 	assert_int_equal(amend("r.qcow2", "cluster_size=4k"), -EINVAL);
 	reference_clean("r.qcow2");
 }
@@ -451,12 +576,15 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_made_is_what_qemu_makes),
 		cmocka_unit_test(what_is_preallocated_is_mapped),
+		cmocka_unit_test(room_without_content_shows_the_base),
 		cmocka_unit_test(what_does_not_go_together_is_said),
 		cmocka_unit_test(measures_are_qemus),
 		cmocka_unit_test(
 			an_emptied_image_shows_its_base_and_leaks_nothing),
 		cmocka_unit_test(a_backing_file_is_named_anew_and_left_alone),
 		cmocka_unit_test(amending_keeps_content_and_structure),
+		cmocka_unit_test(snapshots_lose_their_zero_flags),
+		cmocka_unit_test(snapshots_of_another_size_keep_the_version),
 		cmocka_unit_test(a_raw_data_file_becomes_one_that_is_not),
 		cmocka_unit_test(
 			refcounts_of_any_width_become_those_of_any_other),
