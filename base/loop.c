@@ -270,13 +270,21 @@ int loop_wait(struct loop *loop, uint64_t timeout_ns)
 
 void loop_post(struct loop *loop, struct loop_message *message)
 {
+	bool first;
+
 	message->next = NULL;
 	pthread_mutex_lock(&loop->messages_lock);
+	first = !loop->messages;
 	*loop->messages_tail = message;
 	loop->messages_tail = &message->next;
 	pthread_mutex_unlock(&loop->messages_lock);
-	/* Fails only when the counter is full, when a wake-up is due anyway. */
-	(void)eventfd_write(loop->wake_fd, 1);
+	/*
+	 * Whoever posted the first one wakes the loop, which takes all that are
+	 * there then. Fails only when the counter is full, when a wake-up is
+	 * due anyway.
+	 */
+	if (first)
+		(void)eventfd_write(loop->wake_fd, 1);
 }
 
 static void watch_arm(struct loop_watch *watch)
