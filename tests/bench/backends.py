@@ -89,7 +89,7 @@ def run(argv):
 def make_image(kind, folder, size_mib):
     """The path of an image of one kind, made the same way for everyone.
 
-    raw, qcow2: every block written. empty-qcow2: nothing allocated; made anew
+    raw, qcow2, vmdk (monolithicSparse): every block written. empty-qcow2: nothing allocated; made anew
     at each call, since a run spends it.
     """
     path = os.path.join(folder, kind)
@@ -105,5 +105,5 @@ def make_image(kind, folder, size_mib):
             for _ in range(size_mib):
                 out.write(block)
     if not os.path.exists(path):
-        run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", full, path])
+        run(["qemu-img", "convert", "-f", "raw", "-O", kind, full, path])
     return path
