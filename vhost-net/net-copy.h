@@ -22,8 +22,7 @@ size_t net_copy(struct iov_cursor *to, struct iov_cursor *from, size_t bytes,
 		struct net_sum *sum);
 
 /*
- * The first @bytes of a frame, at most NET_COPY_BYTES, between two single
- * pieces. Frames are mostly either small or larger than what is copied of
+ * The first @bytes of a frame between two single pieces. Frames are mostly either small or larger than what is copied of
  * them, and copies of a known size take no call. Where two of them meet the
  * later one counts, for us as for the receiver.
  */
@@ -36,10 +35,11 @@ static inline void net_copy_head(uint8_t *to, const uint8_t *from,
 
 	if (bytes == NET_COPY_BYTES) {
 		memcpy(to, from, NET_COPY_BYTES);
-	} else if (bytes >= HALF) {
+	} else if (bytes >= HALF && bytes < NET_COPY_BYTES) {
 		memcpy(to, from, HALF);
 		memcpy(to + bytes - HALF, from + bytes - HALF, HALF);
 	} else {
+		/* Small, or with a tag that a switch put in. */
 		memcpy(to, from, bytes);
 	}
 }
