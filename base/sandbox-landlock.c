@@ -52,7 +52,7 @@ static int allow_sockets(int ruleset, const char *folder_name)
 	return 0;
 }
 
-int sandbox_paths(const char *sockets_folder)
+int sandbox_paths(const char *const *sockets_folders)
 {
 	struct landlock_ruleset_attr attr = {0};
 	autoclose int ruleset = -1;
@@ -67,8 +67,8 @@ int sandbox_paths(const char *sockets_folder)
 			  sizeof(attr.handled_access_fs), 0);
 	if (ruleset < 0)
 		return -errno;
-	if (sockets_folder) {
-		err = allow_sockets(ruleset, sockets_folder);
+	for (; sockets_folders && *sockets_folders; sockets_folders++) {
+		err = allow_sockets(ruleset, *sockets_folders);
 		if (err < 0)
 			return err;
 	}

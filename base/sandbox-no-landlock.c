@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/sandbox.h"
 
-int sandbox_paths(const char *sockets_folder)
+int sandbox_paths(const char *const *sockets_folders)
 {
 	return SANDBOX_E_ABSENT;
 }

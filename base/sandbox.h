@@ -26,10 +26,10 @@ enum sandbox_outcome {
 
 /*
  * No file can be opened by its name, nor made, linked or removed, but for
- * sockets made and removed in @sockets_folder, if that is not NULL. 0, a
- * negative errno if the kernel refused, or SANDBOX_E_ABSENT.
+ * sockets made and removed in @sockets_folders, which end with NULL; or NULL.
+ * 0, a negative errno if the kernel refused, or SANDBOX_E_ABSENT.
  */
-int sandbox_paths(const char *sockets_folder);
+int sandbox_paths(const char *const *sockets_folders);
 
 /*
  * Capabilities are given up but for CAP_DAC_OVERRIDE: root's folders are not

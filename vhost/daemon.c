@@ -200,6 +200,14 @@ int daemon_give_up_paths(const struct daemon *daemon)
 			 vhost_sandbox_paths(daemon->options->socket_path));
 }
 
+int daemon_give_up_paths_but(const struct daemon *daemon,
+			     const char *const *sockets_folders)
+{
+	if (!daemon->options->sandbox)
+		return 0;
+	return sandboxed("file names", sandbox_paths(sockets_folders));
+}
+
 int daemon_give_up_system_calls(const struct daemon *daemon,
 				const char *const *names,
 				const unsigned long *ioctls, size_t ioctl_count)

@@ -63,6 +63,9 @@ int daemon_open_endpoint(struct daemon *daemon, struct vhost_device *device);
 
 int daemon_give_up_capabilities(const struct daemon *daemon);
 int daemon_give_up_paths(const struct daemon *daemon);
+/* As sandbox_paths, for a daemon of several sockets. */
+int daemon_give_up_paths_but(const struct daemon *daemon,
+			     const char *const *sockets_folders);
 /* As vhost_sandbox_system_calls. */
 int daemon_give_up_system_calls(const struct daemon *daemon,
 				const char *const *names,

@@ -50,12 +50,13 @@ static const char *const vhost_names[] = {
 int vhost_sandbox_paths(const char *socket_path)
 {
 	char copy[PATH_MAX];
+	const char *folders[2] = {NULL};
 
 	if (socket_path && strlen(socket_path) >= sizeof(copy))
 		return -ENAMETOOLONG;
 	if (socket_path)
-		strcpy(copy, socket_path);
-	return sandbox_paths(socket_path ? dirname(copy) : NULL);
+		folders[0] = dirname(strcpy(copy, socket_path));
+	return sandbox_paths(folders);
 }
 
 int vhost_sandbox_system_calls(const char *const *names,

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "tests/frame.h"
 #include "tests/frontend/net-driver.h"
 #include "tests/namespace.h"
 #include "tests/process.h"
@@ -60,21 +61,6 @@ void wire_send(const struct fixture *f, const struct virtio_net_hdr *header,
  */
 size_t wire_receive(const struct fixture *f, int timeout_ms,
 		    struct virtio_net_hdr *ret_header, void *ret_frame);
-
-/* A frame of the local experimental type, whose bytes follow from @seed. */
-void frame_make(uint8_t *frame, size_t bytes, uint32_t seed);
-uint32_t frame_seed(const uint8_t *frame);
-
-/* A TCP segment of @payload bytes with the sum of its pseudo header only, and
- * the header by which it asks for the rest. */
-size_t frame_make_tso(uint8_t *frame, size_t payload,
-		      struct virtio_net_hdr_v1 *ret_header);
-/* Whether IPv4 and TCP checksums are whole; payload as of frame_make_tso. */
-void frame_assert_tcp(const uint8_t *frame, size_t bytes, size_t payload_at);
-
-enum {
-	FRAME_TCP_HEADERS = 14 + 20 + 20,
-};
 
 #define DAEMON_TEST(name)                                            \
 	cmocka_unit_test_setup_teardown(name, fixture_setup_running, \

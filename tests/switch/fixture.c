@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/switch/fixture.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+
+enum {
+	TEST_TYPE = 0x88b5, /* IEEE 802: local experimental */
+	AT_SEED = 14,
+	AT_PAYLOAD = 18,
+	TAG_AT = 12,
+	TAG_BYTES = 4,
+	YAML_BYTES = 8192,
+	FENCE_BYTES = 77,
+};
+
+static uint8_t got[FIXTURE_FRAME_BYTES];
+
+int fixture_setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	assert_non_null(f);
+	process_init(&f->process, "VSWITCH");
+	snprintf(f->config, sizeof(f->config), "%s/config", f->process.folder);
+	*state = f;
+	return 0;
+}
+
+int fixture_teardown(void **state)
+{
+	struct fixture *f = *state;
+	char path[128];
+	int died;
+
+	for (unsigned i = 0; i < FIXTURE_MAX_GUESTS; i++) {
+		net_driver_free(f->guests[i]);
+		fixture_socket(f, i, path);
+		unlink(path);
+	}
+	unlink(f->config);
+	died = process_deinit(&f->process);
+	free(f);
+	return died;
+}
+
+void fixture_socket(const struct fixture *f, unsigned port,
+		    char ret_path[static 128])
+{
+	snprintf(ret_path, 128, "%s/p%u", f->process.folder, port);
+}
+
+pid_t fixture_spawn(struct fixture *f, const char *yaml,
+		    const char *const *options)
+{
+	char config[128];
+	const char *args[PROCESS_MAX_ARGS + 1] = {config};
+	FILE *file = fopen(f->config, "we");
+
+	assert_non_null(file);
+	assert_true(fputs(yaml, file) >= 0);
+	assert_int_equal(fclose(file), 0);
+	snprintf(config, sizeof(config), "--config=%s", f->config);
+	for (unsigned i = 1; options && *options; i++)
+		args[i] = *options++;
+	return process_spawn(&f->process, args);
+}
+
+static void wait_for_socket(const struct fixture *f, const char *path)
+{
+	while (access(path, F_OK) < 0) {
+		process_assert_alive(&f->process);
+		usleep(1000);
+	}
+}
+
+void fixture_start(struct fixture *f, const char *head,
+		   const char *const *ports)
+{
+	char yaml[YAML_BYTES], path[128] = "";
+	int at = snprintf(yaml, sizeof(yaml), "%s\nports:\n", head);
+
+	for (unsigned i = 0; ports[i]; i++) {
+		fixture_socket(f, i, path);
+		at += snprintf(yaml + at, sizeof(yaml) - at,
+			       "  - {name: p%u, kind: vhost-user, "
+			       "socket-path: %s%s%s}\n",
+			       i, path, ports[i][0] ? ", " : "", ports[i]);
+		assert_true((size_t)at < sizeof(yaml));
+	}
+	f->process.pid = fixture_spawn(f, yaml, NULL);
+	wait_for_socket(f, path);
+}
+
+void fixture_join(struct fixture *f, unsigned port,
+		  const struct net_options *options)
+{
+	const struct net_options none = {0};
+	char path[128];
+	int err;
+
+	fixture_socket(f, port, path);
+	err = net_driver_open(path, options ? options : &none,
+			      &f->guests[port]);
+	if (err < 0) {
+		process_assert_alive(&f->process);
+		process_show_log(&f->process);
+		fail_msg("guest %u cannot start: %s", port, strerror(-err));
+	}
+}
+
+void fixture_join_all(struct fixture *f, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		fixture_join(f, i, NULL);
+}
+
+void fixture_leave(struct fixture *f, unsigned port)
+{
+	net_driver_free(f->guests[port]);
+	f->guests[port] = NULL;
+}
+
+void fixture_count(const struct fixture *f)
+{
+	assert_int_equal(truncate(f->process.log, 0), 0);
+	assert_int_equal(kill(f->process.pid, SIGUSR1), 0);
+	process_wait_log(&f->process, "all ports were counted");
+}
+
+uint64_t fixture_counted(const struct fixture *f, const char *words)
+{
+	fixture_count(f);
+	return process_log_number(&f->process, words);
+}
+
+static void make_address(uint8_t *mac, unsigned guest)
+{
+	if (guest == FIXTURE_BROADCAST)
+		memset(mac, 0xff, 6);
+	else
+		memcpy(mac, (uint8_t[]){2, 0, 0, 0, 0, guest}, 6);
+}
+
+void fixture_frame(uint8_t *frame, unsigned to, unsigned from, size_t bytes,
+		   uint32_t seed)
+{
+	make_address(frame, to);
+	make_address(frame + 6, from);
+	put_be16(frame + 12, TEST_TYPE);
+	put_be32(frame + AT_SEED, seed);
+	for (size_t i = AT_PAYLOAD; i < bytes; i++)
+		frame[i] = (seed + i) * 31 >> 3;
+}
+
+uint32_t fixture_seed(const uint8_t *frame)
+{
+	return get_be32(frame + AT_SEED);
+}
+
+void fixture_tag(uint8_t *frame, size_t bytes, uint16_t tpid, uint16_t tci)
+{
+	memmove(frame + TAG_AT + TAG_BYTES, frame + TAG_AT, bytes - TAG_AT);
+	put_be16(frame + TAG_AT, tpid);
+	put_be16(frame + TAG_AT + 2, tci);
+}
+
+void fixture_send(struct fixture *f, unsigned from, const uint8_t *frame,
+		  size_t bytes)
+{
+	struct net_driver *guest = f->guests[from];
+
+	assert_int_equal(net_send(guest, 0, NULL, frame, bytes, NULL), 0);
+	assert_int_equal(net_send_wait(guest, 0), 0);
+}
+
+void fixture_expect(struct fixture *f, unsigned port, const uint8_t *frame,
+		    size_t bytes)
+{
+	int length = net_receive(f->guests[port], 0, NULL, got, sizeof(got));
+
+	assert_int_equal(length, bytes);
+	assert_memory_equal(got, frame, bytes);
+}
+
+void fixture_expect_nothing(struct fixture *f, unsigned port, unsigned from)
+{
+	static uint32_t seed = 1000000;
+	uint8_t fence[FENCE_BYTES];
+
+	fixture_frame(fence, port, from, sizeof(fence), ++seed);
+	fixture_send(f, from, fence, sizeof(fence));
+	fixture_expect(f, port, fence, sizeof(fence));
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A real vswitch (named by VSWITCH) with vhost-user ports, and a guest on each.
+ * Guest n is on the port "p<n>" and has the address 02:00:00:00:00:<n>.
+ *
+ * Everything is checked with cmocka's asserts: a function that returns has
+ * succeeded.
+ */
+#ifndef TESTS_SWITCH_FIXTURE_H
+#define TESTS_SWITCH_FIXTURE_H
+
+#include "tests/frontend/net-driver.h"
+#include "tests/process.h"
+
+enum {
+	FIXTURE_MAX_GUESTS = 8,
+	FIXTURE_FRAME_BYTES = 68 << 10,
+	FIXTURE_BROADCAST = 0xff, /* as who a frame is for */
+	FIXTURE_HEAD_BYTES = 14,  /* of a frame without a tag */
+};
+
+struct fixture {
+	struct process process;
+	char config[96]; /* the file's path */
+	struct net_driver *guests[FIXTURE_MAX_GUESTS];
+};
+
+int fixture_setup(void **state);
+int fixture_teardown(void **state);
+
+/*
+ * Starts the switch: @head is YAML before the ports, each of @ports (ended by
+ * NULL) what its port has beside name, kind and socket: "vlan: 7, group: x".
+ */
+void fixture_start(struct fixture *f, const char *head,
+		   const char *const *ports);
+/* Any file. Returns the process, which is not waited for. */
+pid_t fixture_spawn(struct fixture *f, const char *yaml,
+		    const char *const *options);
+void fixture_socket(const struct fixture *f, unsigned port,
+		    char ret_path[static 128]);
+
+/* The guest of @port starts, with its driver's @options or NULL. */
+void fixture_join(struct fixture *f, unsigned port,
+		  const struct net_options *options);
+/* Guests 0 to @count - 1. */
+void fixture_join_all(struct fixture *f, unsigned count);
+/* It hangs up. */
+void fixture_leave(struct fixture *f, unsigned port);
+
+/* Has the switch log its counters, and waits for that. */
+void fixture_count(const struct fixture *f);
+/* What stands behind @words in the log then. */
+uint64_t fixture_counted(const struct fixture *f, const char *words);
+
+/* --- frames ------------------------------------------------------------------ */
+
+/* A frame of @bytes whose payload follows from @seed; @type: 0x88b5. */
+void fixture_frame(uint8_t *frame, unsigned to, unsigned from, size_t bytes,
+		   uint32_t seed);
+uint32_t fixture_seed(const uint8_t *frame);
+/* Puts a tag behind the addresses: the frame has 4 bytes more. */
+void fixture_tag(uint8_t *frame, size_t bytes, uint16_t tpid, uint16_t tci);
+
+/* Sends a frame, and waits until the guest has its buffers back. */
+void fixture_send(struct fixture *f, unsigned from, const uint8_t *frame,
+		  size_t bytes);
+/* The next frame of @port is this one, byte by byte. */
+void fixture_expect(struct fixture *f, unsigned port, const uint8_t *frame,
+		    size_t bytes);
+/*
+ * Nothing has come for @port: a frame that @from sends it now, which reaches
+ * it, is the first.
+ */
+void fixture_expect_nothing(struct fixture *f, unsigned port, unsigned from);
+
+#define SWITCH_TEST(name) \
+	cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+
+#endif

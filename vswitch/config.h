@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the switch is told: the file of --config, or one port over the control
+ * socket. Strings and sequences belong to the structure they were read into.
+ *
+ * Control thread.
+ */
+#ifndef VSWITCH_CONFIG_H
+#define VSWITCH_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "control/config-file.h"
+
+enum {
+	CONFIG_NAME_MAX = 31,
+	CONFIG_MAX_PORTS = 256,
+	CONFIG_MAX_LCORES = 64,
+	CONFIG_MAX_QUEUES = 64,
+	CONFIG_MAX_STATIONS = 1024, /* that a port is given */
+};
+
+enum port_kind {
+	PORT_VHOST_USER,
+	PORT_TAP,
+	PORT_INTERNAL, /* a TAP for the host itself */
+};
+
+/* A rate of 0 is none. */
+struct config_rate {
+	uint64_t rate;	/* a second */
+	uint64_t burst; /* 0: a tenth of a second's */
+};
+
+struct port_config {
+	char *name;
+	int kind; /* enum port_kind */
+	/* vhost-user */
+	char *socket_path;
+	bool connect;
+	char *mac; /* that the guest is told; or NULL */
+	/* TAP */
+	char *tap;	 /* NULL: called as the port is */
+	char *bridge;	 /* to be joined; or NULL */
+	uint16_t queues; /* pairs; 1 */
+	uint16_t mtu;	 /* 0: as it is */
+	int vlan_mode;	 /* enum vlan_mode */
+	uint16_t vlan;	 /* access, tunnel: the VLAN; trunk: the native one */
+	char **vlans;	 /* "10", "20-30", "all" */
+	unsigned vlans_count;
+	bool tags_native;
+	bool service_tags; /* trunk: 802.1ad */
+	char *group;	   /* of ports that do not reach each other */
+	bool locked;	   /* only its stations may send */
+	char **stations;   /* static ones */
+	unsigned stations_count;
+	uint32_t max_stations; /* to be learned; 0: any number */
+	struct config_rate frames, bytes;
+	struct config_rate broadcast, multicast, unknown;
+};
+
+struct config {
+	uint16_t lcores;       /* 1 */
+	uint32_t fdb_capacity; /* of stations; 65,536 */
+	uint32_t fdb_age;      /* seconds; 300 */
+	struct port_config *ports;
+	unsigned ports_count;
+};
+
+/*
+ * Reads and checks a file. -EINVAL, or another negative errno if it cannot be
+ * read, with a sentence that names file, line and key.
+ */
+int config_read(const char *path, struct config **ret_config,
+		char ret_error[static CONFIG_FILE_ERROR_BYTES]);
+void config_free(struct config *config); /* accepts NULL */
+
+/* One port, from text that is YAML or JSON. */
+int port_config_read(const char *text, size_t length,
+		     struct port_config **ret_config,
+		     char ret_error[static CONFIG_FILE_ERROR_BYTES]);
+void port_config_free(struct port_config *config); /* accepts NULL */
+
+/* The key of @a under which both ports have the same, or NULL: they can be in
+ * one switch. */
+const char *port_config_clash(const struct port_config *a,
+			      const struct port_config *b);
+
+/* --- what a checked port says ------------------------------------------------ */
+
+struct vlan_port;
+struct forward_port;
+
+const char *config_kind_name(enum port_kind kind);
+const char *config_vlan_mode_name(unsigned mode);
+void config_vlan(const struct port_config *config, struct vlan_port *ret_vlan);
+/* -EINVAL if @text is no address of one station. */
+int config_mac(const char *text, uint8_t ret_mac[static 6]);
+/* The limits of a port that nobody uses yet. */
+void config_limits(const struct port_config *config, struct forward_port *port);
+
+#endif

@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vswitch/forward.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/barrier.h"
+#include "base/bytes.h"
+#include "base/clock.h"
+
+/* Beside the numbers of ports. */
+enum {
+	NOWHERE = UINT16_MAX,
+	EVERYWHERE = UINT16_MAX - 1,
+};
+
+static_assert((int)FDB_BURST >= (int)NET_BURST, "a burst is looked up at once");
+static_assert((int)NET_BURST < UINT8_MAX, "bucket_of has bytes");
+
+/* A burst and what is done with it. */
+struct burst {
+	struct forward *f;
+	struct forward_port *in;
+	struct net_rx_frame *frames;
+	uint64_t now_ns;
+	uint64_t *drops;
+};
+
+const char *forward_drop_name(enum forward_drop drop)
+{
+	static const char *const names[] = {
+		[FORWARD_PASS] = "pass",
+		[FORWARD_TAGGED] = "tagged",
+		[FORWARD_UNTAGGED] = "untagged",
+		[FORWARD_VLAN] = "vlan",
+		[FORWARD_SOURCE] = "source",
+		[FORWARD_SPOOFED] = "spoofed",
+		[FORWARD_RESERVED] = "reserved",
+		[FORWARD_LIMIT] = "limit",
+		[FORWARD_STORM] = "storm",
+		[FORWARD_SAME_PORT] = "same-port",
+		[FORWARD_ISOLATED] = "isolated",
+		[FORWARD_OVERSIZE] = "oversize",
+	};
+
+	return names[drop];
+}
+
+void forward_init(struct forward *forward, struct fdb *fdb,
+		  const struct forward_table *table)
+{
+	memset(forward, 0, sizeof(*forward));
+	forward->fdb = fdb;
+	forward->table = table;
+}
+
+static void drop(struct burst *b, unsigned i, enum forward_drop why)
+{
+	b->drops[why]++;
+	b->f->egress[i] = NOWHERE;
+}
+
+/* --- the first pass --------------------------------------------------------- */
+
+static enum forward_drop enter_vlan(const struct forward_port *in,
+				    const struct net_rx_frame *frame,
+				    struct vlan_frame *ret)
+{
+	static const enum forward_drop drops[] = {
+		[VLAN_PASS] = FORWARD_PASS,
+		[VLAN_DROP_TAGGED] = FORWARD_TAGGED,
+		[VLAN_DROP_UNTAGGED] = FORWARD_UNTAGGED,
+		[VLAN_DROP_MEMBER] = FORWARD_VLAN,
+	};
+
+	return drops[vlan_ingress(&in->vlan, frame, ret)];
+}
+
+/* 01-80-C2-00-00-00 to -0F. */
+static bool is_reserved(const uint8_t *mac)
+{
+	static const uint8_t prefix[] = {0x01, 0x80, 0xc2, 0, 0};
+
+	return memcmp(mac, prefix, sizeof(prefix)) == 0 && mac[5] < 0x10;
+}
+
+static bool is_within_limits(struct forward_port *in, uint32_t bytes,
+			     uint64_t now_ns)
+{
+	return limit_take(&in->frames, 1, now_ns) &&
+	       limit_take(&in->bytes, bytes, now_ns);
+}
+
+static enum forward_drop enter(struct burst *b, unsigned i)
+{
+	const struct net_rx_frame *frame = &b->frames[i];
+	struct vlan_frame *vlan = &b->f->vlans[i];
+	enum forward_drop why = enter_vlan(b->in, frame, vlan);
+
+	if (why)
+		return why;
+	b->f->to[i] = fdb_key_of(frame->head, vlan->vlan);
+	b->f->from[i] = fdb_key_of(frame->head + 6, vlan->vlan);
+	if (fdb_key_is_group(b->f->from[i]))
+		return FORWARD_SOURCE;
+	if (fdb_key_is_group(b->f->to[i]) && is_reserved(frame->head))
+		return FORWARD_RESERVED;
+	if (!is_within_limits(b->in, frame->bytes, b->now_ns))
+		return FORWARD_LIMIT;
+	return FORWARD_PASS;
+}
+
+static void enter_all(struct burst *b)
+{
+	for (unsigned i = 0; i < b->f->count; i++) {
+		enum forward_drop why = enter(b, i);
+
+		b->f->egress[i] = EVERYWHERE;
+		if (why)
+			drop(b, i, why);
+	}
+}
+
+static bool is_going(const struct forward *f, unsigned i)
+{
+	return f->egress[i] != NOWHERE;
+}
+
+/* Places of the keys of all that goes somewhere; a key that follows itself, as
+ * most do, is looked up once. */
+static void look_up(struct forward *f, const fdb_key *keys)
+{
+	fdb_key asked[NET_BURST];
+	int32_t found[NET_BURST];
+	uint8_t answer[NET_BURST];
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < f->count; i++) {
+		if (!is_going(f, i))
+			continue;
+		if (count == 0 || asked[count - 1] != keys[i])
+			asked[count++] = keys[i];
+		answer[i] = count - 1;
+	}
+	if (count == 0)
+		return;
+	fdb_look_up(f->fdb, asked, count, found);
+	for (unsigned i = 0; i < f->count; i++)
+		if (is_going(f, i))
+			f->places[i] = found[answer[i]];
+}
+
+/* The station is not known at this port. */
+static bool may_send(struct burst *b, unsigned i, uint32_t now)
+{
+	if (b->in->is_locked)
+		return false;
+	return fdb_learn(b->f->fdb, b->f->from[i], b->in->number, now) !=
+	       FDB_STATIC;
+}
+
+static void learn_all(struct burst *b)
+{
+	const uint32_t now = b->now_ns / NS_PER_SECOND;
+	struct forward *f = b->f;
+
+	look_up(f, f->from);
+	for (unsigned i = 0; i < f->count; i++) {
+		if (!is_going(f, i))
+			continue;
+		if (i > 0 && f->from[i] == f->from[i - 1] && is_going(f, i - 1))
+			continue;
+		if (!fdb_refresh(f->fdb, f->places[i], b->in->number, now) &&
+		    !may_send(b, i, now))
+			drop(b, i, FORWARD_SPOOFED);
+	}
+}
+
+static enum forward_storm storm_of(fdb_key to)
+{
+	if (!fdb_key_is_group(to))
+		return FORWARD_UNKNOWN;
+	return to >> 16 == UINT64_C(0xffffffffffff) ? FORWARD_BROADCAST
+						    : FORWARD_MULTICAST;
+}
+
+static void decide(struct burst *b, unsigned i)
+{
+	struct forward *f = b->f;
+	uint16_t port = fdb_key_is_group(f->to[i])
+				? FDB_NO_PORT
+				: fdb_port(f->fdb, f->places[i]);
+
+	if (port != FDB_NO_PORT)
+		f->egress[i] = port;
+	else if (limit_take(&b->in->storms[storm_of(f->to[i])], 1, b->now_ns))
+		f->floods++;
+	else
+		drop(b, i, FORWARD_STORM);
+}
+
+static void decide_all(struct burst *b)
+{
+	struct forward *f = b->f;
+
+	look_up(f, f->to);
+	f->floods = 0;
+	for (unsigned i = 0; i < f->count; i++)
+		if (is_going(f, i))
+			decide(b, i);
+}
+
+/* --- the second pass -------------------------------------------------------- */
+
+static enum forward_drop may_leave(const struct burst *b,
+				   const struct forward_port *out, unsigned i,
+				   struct vlan_edit *ret_edit)
+{
+	if (out == b->in)
+		return FORWARD_SAME_PORT;
+	if (out->group && out->group == b->in->group)
+		return FORWARD_ISOLATED;
+	if (!vlan_egress(&out->vlan, &b->f->vlans[i], ret_edit))
+		return FORWARD_VLAN;
+	return FORWARD_PASS;
+}
+
+static struct forward_bucket *bucket_for(struct forward *f,
+					 struct forward_port *out)
+{
+	uint8_t *of = &f->bucket_of[out->number];
+
+	if (*of == 0) {
+		f->buckets[f->bucket_count].port = out;
+		f->buckets[f->bucket_count].count = 0;
+		*of = ++f->bucket_count;
+	}
+	return &f->buckets[*of - 1];
+}
+
+/* For one port: its head is changed where it is. */
+static void sort_one(struct burst *b, unsigned i)
+{
+	struct forward_port *out =
+		load_acquire(&b->f->table->ports[b->f->egress[i]]);
+	struct forward_bucket *bucket;
+	enum forward_drop why;
+	struct vlan_edit edit;
+
+	/* The port is just being removed, and its stations with it. */
+	why = out ? may_leave(b, out, i, &edit) : FORWARD_VLAN;
+	if (!why && !vlan_apply(&b->frames[i], &edit))
+		why = FORWARD_OVERSIZE;
+	if (why) {
+		b->drops[why]++;
+		return;
+	}
+	bucket = bucket_for(b->f, out);
+	bucket->frames[bucket->count++] = &b->frames[i];
+}
+
+static void sort_all(struct burst *b)
+{
+	struct forward *f = b->f;
+
+	f->bucket_count = 0;
+	for (unsigned i = 0; i < f->count; i++)
+		if (is_going(f, i) && f->egress[i] != EVERYWHERE)
+			sort_one(b, i);
+}
+
+static void send_buckets(struct forward *f)
+{
+	for (unsigned i = 0; i < f->bucket_count; i++) {
+		struct forward_bucket *bucket = &f->buckets[i];
+
+		f->bucket_of[bucket->port->number] = 0;
+		bucket->port->send(bucket->port, bucket->frames, bucket->count);
+	}
+}
+
+/* A frame for many ports, as this one wants it; NULL: it gets none. */
+static const struct net_rx_frame *
+for_port(struct burst *b, const struct forward_port *out, unsigned i)
+{
+	struct net_rx_frame *copy = &b->f->copies[i];
+	struct vlan_edit edit;
+
+	if (may_leave(b, out, i, &edit))
+		return NULL;
+	if (edit.what == VLAN_KEEP)
+		return &b->frames[i];
+	*copy = b->frames[i];
+	if (vlan_apply(copy, &edit))
+		return copy;
+	b->drops[FORWARD_OVERSIZE]++;
+	return NULL;
+}
+
+static void flood_to(struct burst *b, struct forward_port *out)
+{
+	struct forward_bucket *flood = &b->f->flood;
+	const struct net_rx_frame *frame;
+
+	flood->count = 0;
+	for (unsigned i = 0; i < b->f->count; i++) {
+		if (b->f->egress[i] != EVERYWHERE)
+			continue;
+		frame = for_port(b, out, i);
+		if (frame)
+			flood->frames[flood->count++] = frame;
+	}
+	if (flood->count > 0)
+		out->send(out, flood->frames, flood->count);
+}
+
+static void flood_all(struct burst *b)
+{
+	const struct forward_table *table = b->f->table;
+	const unsigned end = load_acquire(&table->end);
+
+	for (unsigned i = 0; i < end; i++) {
+		struct forward_port *out = load_acquire(&table->ports[i]);
+
+		if (out && out != b->in)
+			flood_to(b, out);
+	}
+}
+
+void forward_burst(struct forward *forward, struct forward_port *in,
+		   struct net_rx_frame *frames, unsigned count, uint64_t now_ns,
+		   uint64_t drops[static FORWARD_DROPS])
+{
+	struct burst burst = {
+		.f = forward,
+		.in = in,
+		.frames = frames,
+		.now_ns = now_ns,
+		.drops = drops,
+	};
+
+	forward->count = count;
+	enter_all(&burst);
+	learn_all(&burst);
+	decide_all(&burst);
+	if (forward->floods > 0)
+		flood_all(&burst);
+	sort_all(&burst);
+	send_buckets(forward);
+}

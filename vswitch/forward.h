@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What becomes of a burst of frames that came in at a port. IEEE 802.1Q, 8.6
+ * "The Forwarding Process".
+ *
+ * The first pass judges every frame by its private head: VLAN, source (which
+ * the forwarding database learns), destination, limits. The second goes from
+ * egress to egress and hands each all that it gets at once. Frames for several
+ * ports are lent to one after the other; where a port wants another tag, a copy
+ * of the head is changed.
+ *
+ * A frame goes to a port once. Frames of one source, destination and VLAN stay
+ * in order: they are judged alike within a burst.
+ *
+ * No allocation, no lock but the database's for what it did not know. The
+ * thread that serves the ingress, which is a reader of the database's RCU.
+ */
+#ifndef VSWITCH_FORWARD_H
+#define VSWITCH_FORWARD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vhost-net/net-rx.h"
+#include "vswitch/fdb.h"
+#include "vswitch/limit.h"
+#include "vswitch/vlan.h"
+
+/* Why a frame went nowhere, or not to some port. */
+enum forward_drop {
+	FORWARD_PASS,
+	FORWARD_TAGGED,	   /* VLAN_DROP_TAGGED, … */
+	FORWARD_UNTAGGED,  /* … */
+	FORWARD_VLAN,	   /* … or the egress is not in the VLAN */
+	FORWARD_SOURCE,	   /* from a group's address */
+	FORWARD_SPOOFED,   /* from another port's station */
+	FORWARD_RESERVED,  /* to an address that bridges keep (8.6.3) */
+	FORWARD_LIMIT,	   /* more than the port may send */
+	FORWARD_STORM,	   /* more than it may send to many */
+	FORWARD_SAME_PORT, /* the station is where it came from */
+	FORWARD_ISOLATED,  /* a port of the same group */
+	FORWARD_OVERSIZE,  /* with one more tag */
+	FORWARD_DROPS,
+};
+
+/* As metrics call it: "same-port". */
+const char *forward_drop_name(enum forward_drop drop);
+
+/* Frames that may go to many ports. */
+enum forward_storm {
+	FORWARD_BROADCAST,
+	FORWARD_MULTICAST,
+	FORWARD_UNKNOWN, /* nobody was heard with this address */
+	FORWARD_STORMS,
+};
+
+/* A port, as forwarding sees it. What is not a limit does not change while the
+ * port is in the table. */
+struct forward_port {
+	uint16_t number; /* its place in the table */
+	/* Ports of one group do not reach each other; 0: no group. */
+	uint16_t group;
+	/* Only the stations that it was given (fdb_set_static) may send. */
+	bool is_locked;
+	struct vlan_port vlan;
+	struct limit frames, bytes; /* that it may send */
+	struct limit storms[FORWARD_STORMS];
+	/*
+	 * Delivers @count frames, at most NET_BURST, which are the caller's
+	 * again afterwards. Any serving thread.
+	 */
+	void (*send)(struct forward_port *port,
+		     const struct net_rx_frame *const *frames, unsigned count);
+};
+
+/*
+ * All ports by number. Places are set and cleared by the control thread, which
+ * waits for a turn of every serving thread before it frees a port.
+ */
+struct forward_table {
+	struct forward_port *ports[FDB_PORTS]; /* NULL: none */
+	unsigned end; /* from here on there are none; never falls */
+};
+
+struct forward_bucket {
+	struct forward_port *port;
+	unsigned count;
+	const struct net_rx_frame *frames[NET_BURST];
+};
+
+/* One for each serving thread. */
+struct forward {
+	struct fdb *fdb;		   /* borrowed */
+	const struct forward_table *table; /* borrowed */
+
+	/* Of the burst at hand. */
+	unsigned count;
+	struct vlan_frame vlans[NET_BURST];
+	fdb_key from[NET_BURST], to[NET_BURST];
+	int32_t places[NET_BURST];
+	uint16_t egress[NET_BURST]; /* a port's number, or one of forward.c */
+	unsigned floods;
+	unsigned bucket_count;
+	uint8_t bucket_of[FDB_PORTS]; /* 1 more than its index; 0: none yet */
+	struct forward_bucket buckets[NET_BURST];
+	struct forward_bucket flood;
+	struct net_rx_frame copies[NET_BURST];
+};
+
+void forward_init(struct forward *forward, struct fdb *fdb,
+		  const struct forward_table *table);
+
+/*
+ * Forwards the @count frames, at most NET_BURST, that came in at @in; their
+ * heads may be changed. Counts in @drops, by enum forward_drop.
+ */
+void forward_burst(struct forward *forward, struct forward_port *in,
+		   struct net_rx_frame *frames, unsigned count, uint64_t now_ns,
+		   uint64_t drops[static FORWARD_DROPS]);
+
+#endif

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vswitch/lcore.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <rte_rcu_qsbr.h>
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/loop-call.h"
+#include "base/worker.h"
+
+enum {
+	LOOP_ENTRIES = 256,
+	/* How often a source without a descriptor is looked at. */
+	NOFD_NS = 1000 * 1000,
+};
+
+struct lcore {
+	struct worker worker;
+	struct lcore_config config;
+	struct source *sources;
+	struct forward forward;
+};
+
+/* Something that the control thread has done here, and awaits. */
+struct call {
+	struct loop_call call;
+	struct lcore *lcore;
+	struct source *source;
+	void (*run)(void *arg);
+	void *arg;
+};
+
+static struct lcore *from_worker(struct worker *worker)
+{
+	return container_of(worker, struct lcore, worker);
+}
+
+static struct call *from_loop(struct loop_call *call)
+{
+	return container_of(call, struct call, call);
+}
+
+static int call_and_wait(struct call *call)
+{
+	return loop_call(call->lcore->worker.loop, &call->call);
+}
+
+/* That the loop woke may be all that is needed. */
+static void source_ready(void *arg, int revents)
+{
+	struct source *source = arg;
+
+	if (source->ops->ready)
+		source->ops->ready(source);
+	if (revents >= 0)
+		return;
+	loop_watch_free(source->watch);
+	source->watch = NULL;
+}
+
+static int attach(struct lcore *lcore, struct source *source)
+{
+	int err = 0;
+
+	source->watch = NULL;
+	if (source->fd >= 0)
+		err = loop_watch_new(lcore->worker.loop, source->fd, POLLIN,
+				     source_ready, source, &source->watch);
+	if (err < 0)
+		return err;
+	source->next = lcore->sources;
+	lcore->sources = source;
+	return 0;
+}
+
+static void run_attach(struct loop_call *posted)
+{
+	struct call *call = from_loop(posted);
+
+	loop_call_end(posted, attach(call->lcore, call->source));
+}
+
+static void run_detach(struct loop_call *posted)
+{
+	struct call *call = from_loop(posted);
+	struct source **at = &call->lcore->sources;
+
+	while (*at != call->source)
+		at = &(*at)->next;
+	*at = call->source->next;
+	loop_watch_free(call->source->watch);
+	call->source->watch = NULL;
+	loop_call_end(posted, 0);
+}
+
+static void run_function(struct loop_call *posted)
+{
+	struct call *call = from_loop(posted);
+
+	if (call->run)
+		call->run(call->arg);
+	loop_call_end(posted, 0);
+}
+
+static unsigned serve_source(struct lcore *lcore, struct source *source)
+{
+	struct net_rx_frame *frames;
+	unsigned count = source->ops->receive(source, &frames);
+
+	if (count > 0)
+		forward_burst(&lcore->forward, source->port, frames, count,
+			      clock_ns(), source->drops);
+	source->ops->done(source);
+	return count;
+}
+
+/* Messages come between two rounds, when no frame is under way. */
+static bool serve(struct worker *worker)
+{
+	struct lcore *lcore = from_worker(worker);
+	unsigned work = 0;
+
+	for (struct source *s = lcore->sources; s; s = s->next)
+		work += serve_source(lcore, s);
+	rte_rcu_qsbr_quiescent(lcore->config.rcu, lcore->config.number);
+	loop_submit(worker->loop);
+	work += loop_reap(worker->loop);
+	return work > 0;
+}
+
+static bool may_spin(struct worker *worker)
+{
+	return from_worker(worker)->sources;
+}
+
+static bool prepare_sleep(struct worker *worker, uint64_t *timeout_ns)
+{
+	struct lcore *lcore = from_worker(worker);
+	bool again = false;
+
+	for (struct source *s = lcore->sources; s; s = s->next) {
+		if (s->ops->sleep)
+			again |= s->ops->sleep(s);
+		if (!s->watch)
+			*timeout_ns = MIN(*timeout_ns, (uint64_t)NOFD_NS);
+	}
+	rte_rcu_qsbr_thread_offline(lcore->config.rcu, lcore->config.number);
+	return again;
+}
+
+static void awake(struct worker *worker)
+{
+	struct lcore *lcore = from_worker(worker);
+
+	rte_rcu_qsbr_thread_online(lcore->config.rcu, lcore->config.number);
+	for (struct source *s = lcore->sources; s; s = s->next)
+		if (s->ops->awake)
+			s->ops->awake(s);
+}
+
+static int open_reader(struct worker *worker)
+{
+	const struct lcore_config *config = &from_worker(worker)->config;
+
+	if (rte_rcu_qsbr_thread_register(config->rcu, config->number))
+		return -EINVAL;
+	rte_rcu_qsbr_thread_online(config->rcu, config->number);
+	return 0;
+}
+
+static void close_reader(struct worker *worker)
+{
+	const struct lcore_config *config = &from_worker(worker)->config;
+
+	rte_rcu_qsbr_thread_offline(config->rcu, config->number);
+	rte_rcu_qsbr_thread_unregister(config->rcu, config->number);
+}
+
+static const struct worker_ops ops = {
+	.open = open_reader,
+	.close = close_reader,
+	.serve = serve,
+	.may_spin = may_spin,
+	.prepare_sleep = prepare_sleep,
+	.awake = awake,
+};
+
+int lcore_new(const struct lcore_config *config, struct lcore **ret_lcore)
+{
+	const struct worker_config worker = {
+		.ops = &ops,
+		.name = "lcore",
+		.number = config->number,
+		.loop_entries = LOOP_ENTRIES,
+		.poll = config->poll,
+	};
+	struct lcore *lcore = calloc(1, sizeof(*lcore));
+	int err;
+
+	if (!lcore)
+		return -ENOMEM;
+	lcore->config = *config;
+	forward_init(&lcore->forward, config->fdb, config->table);
+	err = worker_start(&lcore->worker, &worker);
+	if (err < 0) {
+		free(lcore);
+		return err;
+	}
+	*ret_lcore = lcore;
+	return 0;
+}
+
+void lcore_free(struct lcore *lcore)
+{
+	if (!lcore)
+		return;
+	worker_stop(&lcore->worker);
+	free(lcore);
+}
+
+int lcore_attach(struct lcore *lcore, struct source *source)
+{
+	struct call call = {
+		.lcore = lcore,
+		.call.run = run_attach,
+		.source = source,
+	};
+
+	return call_and_wait(&call);
+}
+
+void lcore_detach(struct lcore *lcore, struct source *source)
+{
+	struct call call = {
+		.lcore = lcore,
+		.call.run = run_detach,
+		.source = source,
+	};
+
+	call_and_wait(&call);
+}
+
+void lcore_run(struct lcore *lcore, void (*run)(void *arg), void *arg)
+{
+	struct call call = {
+		.lcore = lcore,
+		.call.run = run_function,
+		.run = run,
+		.arg = arg,
+	};
+
+	call_and_wait(&call);
+}
+
+struct injection {
+	struct lcore *lcore;
+	struct forward_port *in;
+	struct net_rx_frame *frame;
+};
+
+/* Between two rounds a sleeper is no reader: it has to become one. */
+static void inject(void *arg)
+{
+	struct injection *injection = arg;
+	struct lcore *lcore = injection->lcore;
+	uint64_t drops[FORWARD_DROPS] = {0};
+
+	rte_rcu_qsbr_thread_online(lcore->config.rcu, lcore->config.number);
+	forward_burst(&lcore->forward, injection->in, injection->frame, 1,
+		      clock_ns(), drops);
+}
+
+void lcore_inject(struct lcore *lcore, struct forward_port *in,
+		  struct net_rx_frame *frame)
+{
+	struct injection injection = {
+		.lcore = lcore,
+		.in = in,
+		.frame = frame,
+	};
+
+	lcore_run(lcore, inject, &injection);
+}

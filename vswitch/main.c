@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vswitch: switches frames between virtual machines and TAPs. Reads what to
+ * switch, opens what needs rights, gives them up, and runs the control loop
+ * until it is told to end.
+ */
+#include <errno.h>
+#include <libgen.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/log.h"
+#include "vhost-net/net-tap.h"
+#include "vhost/daemon.h"
+#include "vswitch/eal.h"
+#include "vswitch/switch-options.h"
+#include "vswitch/vswitch.h"
+
+struct server {
+	struct daemon daemon;
+	struct switch_options options;
+	struct config *config;
+	struct vswitch *vswitch;
+};
+
+/* Beside what serving a socket takes: sockets of ports that come later. */
+static const char *const system_calls[] = {
+	"epoll_wait", /* EAL's own thread */
+	"bind",	      "listen", "lstat", "timerfd_create", NULL,
+};
+
+static void log_faults(const char *name, const char *direction,
+		       const uint64_t *faults)
+{
+	for (unsigned i = 1; i < NET_FAULTS; i++)
+		if (faults[i])
+			log_info("%s: %s dropped: %s %llu", name, direction,
+				 net_fault_name(i),
+				 (unsigned long long)faults[i]);
+}
+
+/* As who is behind the port sees it, as vhost-net does. */
+static void log_port(struct server *server, const struct port *port)
+{
+	const char *name = port->config->name;
+	struct port_counters c;
+
+	vswitch_count(server->vswitch, port, &c);
+	log_faults(name, "received", c.net.rx_faults);
+	log_faults(name, "sent", c.net.tx_faults);
+	for (unsigned i = 1; i < FORWARD_DROPS; i++)
+		if (c.drops[i])
+			log_info("%s: not forwarded: %s %llu", name,
+				 forward_drop_name(i),
+				 (unsigned long long)c.drops[i]);
+	log_info("%s: sent frames %llu bytes %llu", name,
+		 (unsigned long long)c.net.tx_frames,
+		 (unsigned long long)c.net.tx_bytes);
+	log_info("%s: received frames %llu bytes %llu unreachable %llu", name,
+		 (unsigned long long)c.net.rx_frames,
+		 (unsigned long long)c.net.rx_bytes,
+		 (unsigned long long)c.unreachable);
+}
+
+static void log_counters(void *arg)
+{
+	struct server *server = arg;
+
+	for (unsigned i = 0; i < CONFIG_MAX_PORTS; i++) {
+		const struct port *port = vswitch_port(server->vswitch, i);
+
+		if (port)
+			log_port(server, port);
+	}
+	log_info("all ports were counted");
+}
+
+static int read_config(struct server *server)
+{
+	char error[CONFIG_FILE_ERROR_BYTES];
+	int err = config_read(server->options.config, &server->config, error);
+
+	if (err < 0)
+		log_error("%s", error);
+	return err;
+}
+
+static int start_eal(struct server *server)
+{
+	int err = eal_start(server->config->fdb_capacity);
+
+	if (err < 0)
+		log_error("DPDK's EAL does not start: %s", strerror(-err));
+	return err;
+}
+
+static int open_loop(struct server *server)
+{
+	return daemon_open_loop(&server->daemon);
+}
+
+static int open_switch(struct server *server)
+{
+	const struct vswitch_config config = {
+		.config = server->config,
+		.control = server->daemon.loop,
+		.poll = server->options.daemon.poll,
+	};
+	char error[PORT_ERROR_BYTES];
+	int err = vswitch_new(&config, &server->vswitch, error);
+
+	if (err < 0)
+		log_error("%s", error);
+	return err;
+}
+
+/* Of all ports' sockets: where those of later ports have to be, too. */
+static int give_up_paths(struct server *server)
+{
+	const struct config *config = server->config;
+	const char *folders[CONFIG_MAX_PORTS + 1] = {NULL};
+	char *copies[CONFIG_MAX_PORTS] = {NULL};
+	unsigned count = 0;
+	int err = 0;
+
+	for (unsigned i = 0; i < config->ports_count; i++) {
+		if (!config->ports[i].socket_path)
+			continue;
+		copies[count] = strdup(config->ports[i].socket_path);
+		if (!copies[count])
+			err = -ENOMEM;
+		else
+			folders[count] = dirname(copies[count]);
+		count++;
+	}
+	if (err == 0)
+		err = daemon_give_up_paths_but(&server->daemon, folders);
+	for (unsigned i = 0; i < count; i++)
+		free(copies[i]);
+	return err;
+}
+
+/* Threads inherit both; see base/sandbox.h for the order. */
+static int give_up_privileges(struct server *server)
+{
+	int err = daemon_give_up_capabilities(&server->daemon);
+
+	return err < 0 ? err : give_up_paths(server);
+}
+
+static int start_switch(struct server *server)
+{
+	char error[PORT_ERROR_BYTES];
+	int err = vswitch_start(server->vswitch, error);
+
+	if (err < 0)
+		log_error("%s", error);
+	return err;
+}
+
+static int give_up_system_calls(struct server *server)
+{
+	return daemon_give_up_system_calls(&server->daemon, system_calls,
+					   net_tap_ioctls, net_tap_ioctl_count);
+}
+
+static int server_open(struct server *server)
+{
+	static int (*const steps[])(struct server *) = {
+		read_config,
+		open_loop, /* EAL's thread, too, shall take no signal */
+		start_eal,
+		open_switch,
+		give_up_privileges,
+		start_switch,
+		give_up_system_calls,
+	};
+	int err = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(steps) && err == 0; i++)
+		err = steps[i](server);
+	return err;
+}
+
+/* Also of one that was opened half-way. */
+static void server_close(struct server *server)
+{
+	vswitch_free(server->vswitch);
+	daemon_close(&server->daemon);
+	config_free(server->config);
+}
+
+static int serve(struct server *server)
+{
+	int err = server_open(server);
+
+	if (err == 0)
+		err = daemon_run(&server->daemon);
+	server_close(server);
+	return err == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static const struct daemon_program program = {
+	.name = "vswitch",
+	.capabilities = "{\n"
+			"  \"type\": \"net\",\n"
+			"  \"features\": []\n"
+			"}",
+	.print_help = switch_options_print_help,
+};
+
+int main(int argc, char **argv)
+{
+	struct server server = {
+		.daemon.options = &server.options.daemon,
+		.daemon.name = "vswitch",
+		.daemon.report = log_counters,
+		.daemon.arg = &server,
+	};
+	char error[OPTIONS_ERROR_BYTES];
+	int outcome = switch_options_parse(argc, argv, &server.options, error);
+	int status;
+
+	if (!daemon_begins(&program, outcome, argv[0], error,
+			   &server.options.daemon, &status))
+		return status;
+	return serve(&server);
+}

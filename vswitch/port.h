@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A port of the switch: what is common to all kinds, and how each kind is
+ * opened, counted and closed. vswitch/vhost-port.c, vswitch/tap-port.c.
+ *
+ * Control thread only, but for what forwarding calls.
+ */
+#ifndef VSWITCH_PORT_H
+#define VSWITCH_PORT_H
+
+#include "base/log.h"
+#include "base/loop.h"
+#include "vhost-net/netdev.h"
+#include "vswitch/config.h"
+#include "vswitch/forward.h"
+#include "vswitch/lcore.h"
+
+enum {
+	PORT_ERROR_BYTES = 512,
+	PORT_NAME_BYTES = CONFIG_NAME_MAX + 1,
+};
+
+struct port;
+
+/* Of the switch, for its ports. */
+struct port_owner {
+	struct loop *control;
+	struct lcore *const *lcores;
+	unsigned lcore_count;
+};
+
+/* What a port has counted, as whoever is behind it sees it. */
+struct port_counters {
+	struct netdev_counters net; /* rx is what went out of the switch */
+	uint64_t drops[FORWARD_DROPS];
+	uint64_t unreachable; /* nobody was there to receive */
+};
+
+struct port_ops {
+	/*
+	 * What needs rights or paths, before they are given up; may be NULL.
+	 * And the rest: frames may come and go. With a sentence in @ret_error.
+	 */
+	int (*open)(struct port *port, char *ret_error);
+	int (*start)(struct port *port, char *ret_error);
+	/* No source is attached any more, nor is any frame received; frames
+	 * may still be sent to the port. Also if it was not started. */
+	void (*stop)(struct port *port);
+	/* Nobody knows of the port any more. */
+	void (*free)(struct port *port);
+	void (*count)(struct port *port, struct port_counters *counters);
+	bool (*is_up)(const struct port *port);
+};
+
+struct port {
+	struct forward_port forward; /* first */
+	const struct port_ops *ops;
+	const struct port_owner *owner;
+	const struct port_config *config; /* borrowed until it is freed */
+	struct log_limit log_limit;
+};
+
+/* By the kind that the configuration says. -ENOMEM. */
+int port_new(const struct port_config *config, const struct port_owner *owner,
+	     uint16_t number, struct port **ret_port);
+
+int vhost_port_new(struct port **ret_port);
+int tap_port_new(struct port **ret_port);
+
+static inline struct port *port_of(struct forward_port *forward)
+{
+	return (struct port *)forward;
+}
+
+/* The thread that serves pair @pair of the port. */
+static inline struct lcore *port_lcore(const struct port *port, unsigned pair)
+{
+	const struct port_owner *owner = port->owner;
+
+	return owner
+		->lcores[(port->forward.number + pair) % owner->lcore_count];
+}
+
+/* Every serving thread has begun a new round. */
+void port_sync(const struct port_owner *owner);
+
+/* Something from outside that a person may want to know. */
+void port_complain(struct port *port, const char *what);
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where frames come from: one queue of a port, which one serving thread asks
+ * in turn with others (vswitch/lcore.h). What a source has counted is read on
+ * that thread.
+ */
+#ifndef VSWITCH_SOURCE_H
+#define VSWITCH_SOURCE_H
+
+#include "vswitch/forward.h"
+
+struct source;
+
+/* On the serving thread. */
+struct source_ops {
+	/* A burst of at most NET_BURST frames, lent until done. */
+	unsigned (*receive)(struct source *source,
+			    struct net_rx_frame **ret_frames);
+	/* After each receive. */
+	void (*done)(struct source *source);
+	/* source->fd became readable; may be NULL. */
+	void (*ready)(struct source *source);
+	/* Asks to be told of new frames through fd: true if there are some
+	 * already. And no more. Both may be NULL. */
+	bool (*sleep)(struct source *source);
+	void (*awake)(struct source *source);
+};
+
+struct source {
+	const struct source_ops *ops;
+	struct forward_port *port;
+	int fd; /* to be watched; -1: look now and then */
+	uint64_t drops[FORWARD_DROPS];
+
+	/* The serving thread's. */
+	struct source *next;
+	struct loop_watch *watch;
+};
+
+#endif

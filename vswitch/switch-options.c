@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vswitch/switch-options.h"
+
+#include <stdio.h>
+
+#include "base/bytes.h"
+
+static struct switch_options *of(struct options_parser *parser)
+{
+	return parser->options;
+}
+
+static int set_config(struct options_parser *parser)
+{
+	of(parser)->config = parser->value;
+	return 0;
+}
+
+static const struct options_row rows[] = {
+	{"config", "FILE", set_config, "what to switch between, in YAML"},
+	DAEMON_ROWS,
+};
+
+void switch_options_print_help(const char *program)
+{
+	printf("Usage: %s --config=FILE [OPTION]...\n"
+	       "Switches Ethernet frames between virtual machines and TAPs.\n\n",
+	       program);
+	options_print(rows, ARRAY_SIZE(rows));
+}
+
+int switch_options_parse(int argc, char **argv,
+			 struct switch_options *ret_options,
+			 char ret_error[static OPTIONS_ERROR_BYTES])
+{
+	struct options_parser parser = {.options = ret_options,
+					.error = ret_error};
+	int err;
+
+	*ret_options = (struct switch_options){.daemon = DAEMON_OPTIONS_INIT};
+	err = options_parse(&parser, rows, ARRAY_SIZE(rows), argc, argv);
+	if (err == 0 && !ret_options->config)
+		err = options_fail(&parser, "--config is missing: name a file "
+					    "that says what to switch");
+	return err;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The switch: ports, what is known of stations, and the threads that forward.
+ *
+ * Control thread only.
+ */
+#ifndef VSWITCH_VSWITCH_H
+#define VSWITCH_VSWITCH_H
+
+#include "base/loop.h"
+#include "base/spin.h"
+#include "vswitch/config.h"
+#include "vswitch/fdb.h"
+#include "vswitch/port.h"
+
+struct vswitch;
+
+struct vswitch_config {
+	const struct config *config; /* borrowed until the switch is freed */
+	struct loop *control;	     /* borrowed */
+	enum spin_mode poll;
+};
+
+/*
+ * Makes the switch and opens of its ports what needs rights (TAPs). EAL has to
+ * be initialised. A negative errno with a sentence.
+ */
+int vswitch_new(const struct vswitch_config *config,
+		struct vswitch **ret_vswitch,
+		char ret_error[static PORT_ERROR_BYTES]);
+
+/* Makes the threads, and starts all ports. */
+int vswitch_start(struct vswitch *vswitch,
+		  char ret_error[static PORT_ERROR_BYTES]);
+
+/* Also if it was not started. Accepts NULL. */
+void vswitch_free(struct vswitch *vswitch);
+
+/*
+ * One more port, while frames pass. Takes @config on success. -EEXIST if
+ * another port has its name, socket or TAP; -ENOSPC.
+ */
+int vswitch_add_port(struct vswitch *vswitch, struct port_config *config,
+		     char ret_error[static PORT_ERROR_BYTES]);
+/* -ENOENT. */
+int vswitch_remove_port(struct vswitch *vswitch, const char *name);
+
+/* In the order of their numbers; NULL: no port has @number. */
+const struct port *vswitch_port(const struct vswitch *vswitch, unsigned number);
+/* -ENOENT */
+int vswitch_find_port(const struct vswitch *vswitch, const char *name,
+		      uint16_t *ret_number);
+void vswitch_count(const struct vswitch *vswitch, const struct port *port,
+		   struct port_counters *ret_counters);
+
+struct fdb *vswitch_fdb(struct vswitch *vswitch);
+
+#endif
