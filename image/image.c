@@ -9,6 +9,7 @@
 
 #include "base/barrier.h"
 #include "base/bytes.h"
+#include "base/printable.h"
 #include "image/cipher.h"
 #include "image/journal.h"
 
@@ -80,11 +81,14 @@ int image_sync_stores(struct image *image)
 
 int image_set_error(struct image *image, int outcome, const char *format, ...)
 {
+	char text[sizeof(image->error)];
 	va_list args;
 
 	va_start(args, format);
-	vsnprintf(image->error, sizeof(image->error), format, args);
+	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
+	/* Names in it may be the image's own. */
+	printable_put(image->error, sizeof(image->error), text);
 	return outcome;
 }
 

@@ -238,6 +238,18 @@ static const struct image_option *find_option(const struct image_option *table,
 	return NULL;
 }
 
+/* QEMU's two lines: store_fail would make one of them. */
+static int only_for_creation(const char *typed, char **ret_error)
+{
+	if (ret_error && !*ret_error &&
+	    asprintf(ret_error,
+		     "Invalid parameter '%s'\nThis option is only supported "
+		     "for image creation",
+		     typed) < 0)
+		*ret_error = NULL;
+	return -EINVAL;
+}
+
 static int unknown(const struct image_option *table, unsigned uses,
 		   const char *typed, char **ret_error)
 {
@@ -252,10 +264,7 @@ static int unknown(const struct image_option *table, unsigned uses,
 	names[count] = NULL;
 	nearest = image_nearest_name(typed, names);
 	if (find_option(all, UINT_MAX, typed))
-		return store_fail(ret_error, -EINVAL,
-				  "Invalid parameter '%s'\nThis option is "
-				  "only supported for image creation",
-				  typed);
+		return only_for_creation(typed, ret_error);
 	if (nearest)
 		return store_fail(ret_error, -EINVAL,
 				  "Invalid parameter '%s': did you mean "

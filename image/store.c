@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/barrier.h"
+#include "base/printable.h"
 
 void store_free(struct store *store)
 {
@@ -47,12 +49,16 @@ bool store_is_same(const struct store *a, const struct store *b)
 int store_fail(char **ret_error, int err, const char *format, ...)
 {
 	va_list args;
+	char *text;
 
 	if (!ret_error || *ret_error)
 		return err;
 	va_start(args, format);
-	if (vasprintf(ret_error, format, args) < 0)
-		*ret_error = NULL;
+	if (vasprintf(&text, format, args) < 0)
+		text = NULL;
 	va_end(args);
+	/* Names and lines in it may be an image's. */
+	*ret_error = text ? printable_copy(text) : NULL;
+	free(text);
 	return err;
 }

@@ -230,8 +230,9 @@ static inline const char *store_reason(struct store *store)
 bool store_is_same(const struct store *a, const struct store *b);
 
 /*
- * Writes the sentence to *@ret_error, unless that is NULL or holds one
- * already, and returns @err. For stores, formats and image_open alike.
+ * Writes the sentence to *@ret_error, printable (base/printable.h), unless that is
+ * NULL or holds one already, and returns @err. For stores, formats and image_open
+ * alike.
  */
 int store_fail(char **ret_error, int err, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -186,6 +186,18 @@ static void broken_extents_are_refused_by_what_is_wrong(void **state)
 		refuse_line(11, cases[i].line, IMAGE_E_CORRUPT, cases[i].words);
 }
 
+/* Sequences that a terminal would obey. */
+static void what_is_shown_of_a_line_is_printable(void **state)
+{
+	refuse_line(4, "CID=\x1b[2J", IMAGE_E_CORRUPT, "\"\\x1b[2J\"");
+	refuse_line(2, "version=\x9b", IMAGE_E_CORRUPT, "\"\\x9b\"");
+	refuse_line(8, "\xe2\x80\xae\rno\x07", IMAGE_E_CORRUPT,
+		    "\"\\xe2\\x80\\xae\\x0dno\\x07\"");
+	/* A letter that the message's limit cuts in two. */
+	refuse_line(8, "123456789012345678901234567890123456789\xc3\xbc",
+		    IMAGE_E_CORRUPT, "6789\\xc3\"");
+}
+
 static void what_is_missing_is_named(void **state)
 {
 	expect_refusal("", IMAGE_E_CORRUPT, "no CID");
@@ -283,6 +295,7 @@ int main(void)
 		cmocka_unit_test(other_ends_of_lines_and_blanks_are_read_alike),
 		cmocka_unit_test(what_cannot_be_is_refused_by_its_line),
 		cmocka_unit_test(broken_extents_are_refused_by_what_is_wrong),
+		cmocka_unit_test(what_is_shown_of_a_line_is_printable),
 		cmocka_unit_test(what_is_missing_is_named),
 		cmocka_unit_test(counts_have_a_limit),
 		cmocka_unit_test(a_rewrite_keeps_all_that_was_not_changed),

@@ -112,14 +112,15 @@ static void print_backing(const struct report *r)
 {
 	char *path = backing_path(r);
 
-	printf("backing file: %s", r->image->backing_name);
+	output_text("backing file: ", r->image->backing_name, "");
 	if (!path)
 		printf(" (cannot determine actual path)");
 	else if (strcmp(path, r->image->backing_name) != 0)
-		printf(" (actual path: %s)", path);
+		output_text(" (actual path: ", path, ")");
 	printf("\n");
 	if (r->image->backing_format)
-		printf("backing file format: %s\n", r->image->backing_format);
+		output_text("backing file format: ", r->image->backing_format,
+			    "\n");
 	free(path);
 }
 

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/printable.h"
 #include "base/sandbox.h"
 #include "image/manage.h"
 #include "image/open.h"
@@ -109,7 +110,7 @@ static void put_number(struct child *c, json_t *into, const char *name,
 static void put_text(struct child *c, json_t *into, const char *name,
 		     const char *text)
 {
-	char *printable = inspect_text(text ? text : "");
+	char *printable = printable_copy(text ? text : "");
 
 	put(c, into, name, printable ? json_string(printable) : NULL);
 	free(printable);
@@ -193,7 +194,7 @@ static void describe_facts(struct child *c, struct image *image)
 		put_error(c, "facts", err, image_error(image));
 	/* Values come from the file. */
 	for (size_t i = 0; i < facts.count; i++) {
-		char *printable = inspect_text(facts.facts[i].value);
+		char *printable = printable_copy(facts.facts[i].value);
 
 		c->failed |= printable == NULL;
 		free(facts.facts[i].value);
@@ -296,7 +297,7 @@ static void found(void *opaque, const char *finding, bool fixed)
 
 	if (++c->finding_count > INSPECT_MAX_FINDINGS)
 		return;
-	printable = inspect_text(finding);
+	printable = printable_copy(finding);
 	append(c, c->findings, printable ? json_string(printable) : NULL);
 	free(printable);
 }

@@ -12,18 +12,10 @@
 #include "tools/qimg/inspect.h"
 #include "tools/qimg/output.h"
 
-static void print_text(const char *before, const char *text, const char *after)
-{
-	char *printable = inspect_text(text);
-
-	printf("%s%s%s", before, printable ? printable : "?", after);
-	free(printable);
-}
-
 static void print_member(const char *before, const json_t *object,
 			 const char *name, const char *after)
 {
-	print_text(before, inspect_string(object, name), after);
+	output_text(before, inspect_string(object, name), after);
 }
 
 static void print_size(const char *what, uint64_t bytes, const char *after)
@@ -153,7 +145,7 @@ static void print_check(const json_t *report)
 	{
 		const char *text = json_string_value(finding);
 
-		print_text("    ", text ? text : "", "\n");
+		output_text("    ", text ? text : "", "\n");
 	}
 	if (count > i)
 		printf("    ... and %" PRIu64 " more\n", count - i);
@@ -173,7 +165,7 @@ static void print_list(const json_t *report, const char *name,
 	{
 		const char *text = json_string_value(line);
 
-		print_text(before, text ? text : "", "\n");
+		output_text(before, text ? text : "", "\n");
 	}
 }
 

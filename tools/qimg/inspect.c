@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/printable.h"
 #include "image/open.h"
 #include "image/option.h"
 #include "tools/qimg/commands.h"
@@ -103,7 +104,7 @@ static int open_stores(struct inspect_request *r, bool share)
 /* What is known of the file without reading it. */
 static void add_file(json_t *report, const struct inspect_request *r)
 {
-	char *name = inspect_text(r->name);
+	char *name = printable_copy(r->name);
 	struct stat st;
 
 	json_object_set_new(report, "filename", json_string(name ? name : ""));

@@ -107,13 +107,7 @@ void inspect_print(const json_t *report);
 
 /* --- inspect-text.c --- */
 
-/*
- * @text, which may hold any bytes, as UTF-8 that a terminal only shows: what is
- * no letter or other mark becomes "\xNN". To be freed; NULL without memory.
- */
-char *inspect_text(const char *text);
-
-/* @text as one word of a shell's command line; the same. */
+/* @text as one word of a shell's command line, to be freed; or NULL. */
 char *inspect_quote(const char *text);
 
 /* Members of what may be no such thing; "" and 0. */

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/printable.h"
 #include "tools/qimg/spec.h"
 
 const char *output_size(uint64_t bytes, char ret[OUTPUT_SIZE_CHARS])
@@ -136,6 +137,14 @@ void output_json(json_t *value)
 }
 
 /* How many dots lead to the fact: its groups. */
+void output_text(const char *before, const char *text, const char *after)
+{
+	char *printable = printable_copy(text);
+
+	printf("%s%s%s", before, printable ? printable : "?", after);
+	free(printable);
+}
+
 static int depth_of(const struct image_fact *fact)
 {
 	int depth = 0;
@@ -167,7 +176,7 @@ static void print_line(const char *name, size_t index, const json_t *value,
 		printf("\n");
 		print_lines(value, depth + 1);
 	} else if (json_is_string(value)) {
-		printf(" %s\n", json_string_value(value));
+		output_text(" ", json_string_value(value), "\n");
 	} else if (json_is_integer(value)) {
 		printf(" %lld\n", (long long)json_integer_value(value));
 	} else {
@@ -198,11 +207,23 @@ void output_facts(const struct image_facts *facts)
 	json_decref(object);
 }
 
+/* JSON has no bytes that are no letters. */
+static json_t *text_value(const char *text)
+{
+	json_t *value = json_string(text);
+	char *printable = value ? NULL : printable_copy(text);
+
+	if (printable)
+		value = json_string(printable);
+	free(printable);
+	return value;
+}
+
 static json_t *fact_value(const struct image_fact *fact)
 {
 	switch (fact->kind) {
 	case IMAGE_FACT_STRING:
-		return json_string(fact->value);
+		return text_value(fact->value);
 	case IMAGE_FACT_BOOL:
 		return json_boolean(strcmp(fact->value, "true") == 0);
 	case IMAGE_FACT_NUMBER:

@@ -20,6 +20,9 @@ enum {
 /* "64 MiB", three significant digits; returns @ret. */
 const char *output_size(uint64_t bytes, char ret[OUTPUT_SIZE_CHARS]);
 
+/* An image's own text, made printable, between two of ours. */
+void output_text(const char *before, const char *text, const char *after);
+
 /* --output: 0 human, 1 JSON, -1 neither (a message was printed). */
 int output_format(const struct cli *cli);
 
