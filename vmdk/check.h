@@ -11,6 +11,11 @@
 
 enum vmdk_item_kind {
 	VMDK_ITEM_HEADER,
+	VMDK_ITEM_STATE, /* SE: the second header, and what is VMware's */
+	VMDK_ITEM_JOURNAL_HEADER,
+	VMDK_ITEM_JOURNAL,
+	VMDK_ITEM_FREE_BITMAP,
+	VMDK_ITEM_BACK_MAP,
 	VMDK_ITEM_DESCRIPTOR,
 	VMDK_ITEM_DIRECTORY,
 	VMDK_ITEM_TABLE,
@@ -50,6 +55,9 @@ void vmdk_survey_deinit(struct vmdk_survey *survey);
 /* Whether an item lies in [place, place + bytes), or a part of one. */
 bool vmdk_survey_has(const struct vmdk_survey *survey, uint64_t place,
 		     uint64_t bytes);
+
+/* Where the last item ends: what is free in the file lies past that. */
+uint64_t vmdk_survey_end(const struct vmdk_survey *survey);
 
 /* The item that begins at @place, or NULL. */
 struct vmdk_item *vmdk_survey_at(const struct vmdk_survey *survey,

@@ -61,9 +61,11 @@ struct vmdk_part {
 	uint64_t *gd_dirty;   /* bit per sector of the directories */
 	uint64_t *gd_writing; /* the same, while a plan is out */
 	uint32_t gd_dirty_count;
-	uint64_t end;	 /* where the next grain goes, in the file */
-	uint64_t longer; /* how long the file was made, at least */
-	uint64_t fresh;	 /* what lies past this was never written */
+	uint64_t end;	   /* where the next grain goes, in the file */
+	uint64_t old_end;  /* where it went at first: what is past it is ours */
+	uint64_t longer;   /* how long the file was made, at least */
+	uint64_t fresh;	   /* what lies past this was never written */
+	uint64_t free_out; /* what a plan writes of s.free_offset; or 0 */
 };
 
 /* Room that was given out (IMAGE_ALLOCATE) and waits for its commit. */

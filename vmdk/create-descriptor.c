@@ -8,7 +8,6 @@
 
 #include "vmdk/core.h"
 #include "vmdk/create.h"
-#include "vmdk/geometry.h"
 #include "vmdk/vmdk.h"
 
 typedef unsigned long long number;
@@ -73,6 +72,8 @@ static int find_parent(const struct image_create_request *request,
 
 /* --- Options ------------------------------------------------------------ */
 
+#define IDE "ide"
+
 /* As if it were not said. */
 #define UNDEFINED "undefined"
 
@@ -97,12 +98,18 @@ int vmdk_check_options(const struct image_create_request *request,
 		return store_fail(ret_error, -EINVAL,
 				  "compat6 cannot be enabled with hwversion "
 				  "set");
-	if (f->flat && request->backing_name)
+	if (vmdk_extent_is_flat(f->extent) && request->backing_name)
 		return store_fail(ret_error, -ENOTSUP,
 				  "Flat image can't have backing file");
-	if (f->flat && image_options_bool(o, "zeroed_grain", false))
+	if (vmdk_extent_is_flat(f->extent) &&
+	    image_options_bool(o, "zeroed_grain", false))
 		return store_fail(ret_error, -ENOTSUP,
 				  "Flat image can't enable zeroed grain");
+	if (f->extent == VMDK_VMFSSPARSE &&
+	    image_options_bool(o, "zeroed_grain", false))
+		return store_fail(ret_error, -ENOTSUP,
+				  "vmdk: a vmfsSparse disk cannot mark grains "
+				  "as zeroes (zeroed_grain)");
 	if (!vmdk_can_be_quoted(hardware_version(o)) ||
 	    !vmdk_can_be_quoted(image_options_string(o, "toolsversion", "")))
 		return store_fail(ret_error, -EINVAL,
@@ -127,7 +134,7 @@ static uint32_t new_cid(void)
 /* -EINVAL: a name that cannot be said; -ENOMEM. */
 static int print_extents(FILE *out, const struct image_create_request *request)
 {
-	bool flat = vmdk_subformat(request->options)->flat;
+	enum vmdk_extent_type type = vmdk_subformat(request->options)->extent;
 
 	for (uint64_t i = 0; i < vmdk_extent_count(request); i++) {
 		char *name = vmdk_extent_name(request, i);
@@ -138,20 +145,29 @@ static int print_extents(FILE *out, const struct image_create_request *request)
 		}
 		fprintf(out, "RW %llu %s \"%s\"%s\n",
 			(number)vmdk_extent_sectors(request, i),
-			flat ? "FLAT" : "SPARSE", name, flat ? " 0" : "");
+			vmdk_extent_type_name(type), name,
+			type == VMDK_FLAT ? " 0" : "");
 		free(name);
 	}
 	return 0;
+}
+
+struct vmdk_geometry
+vmdk_disk_geometry(const struct image_create_request *request)
+{
+	const char *adapter =
+		image_options_string(request->options, "adapter_type", IDE);
+
+	return vmdk_geometry(request->size_bytes >> VMDK_SECTOR_BITS,
+			     strcmp(adapter, IDE) == 0);
 }
 
 static void print_database(FILE *out,
 			   const struct image_create_request *request)
 {
 	const struct image_options *o = request->options;
-	const char *adapter = image_options_string(o, "adapter_type", "ide");
-	struct vmdk_geometry g =
-		vmdk_geometry(request->size_bytes >> VMDK_SECTOR_BITS,
-			      strcmp(adapter, "ide") == 0);
+	const char *adapter = image_options_string(o, "adapter_type", IDE);
+	struct vmdk_geometry g = vmdk_disk_geometry(request);
 
 	fprintf(out, "\n# The Disk Data Base\n#DDB\n\n");
 	fprintf(out, "ddb.virtualHWVersion = \"%s\"\n", hardware_version(o));

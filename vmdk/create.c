@@ -16,11 +16,13 @@
 #define TWO_GIB_SECTORS (UINT64_C(1) << 22)
 
 static const struct vmdk_subformat subformats[] = {
-	{.name = "monolithicSparse"},
-	{.name = "monolithicFlat", .flat = true},
-	{.name = "twoGbMaxExtentSparse", .split = true},
-	{.name = "twoGbMaxExtentFlat", .flat = true, .split = true},
-	{.name = "streamOptimized", .stream = true},
+	{.name = "monolithicSparse", .extent = VMDK_SPARSE},
+	{.name = "monolithicFlat", .extent = VMDK_FLAT},
+	{.name = "twoGbMaxExtentSparse", .extent = VMDK_SPARSE, .split = true},
+	{.name = "twoGbMaxExtentFlat", .extent = VMDK_FLAT, .split = true},
+	{.name = "streamOptimized", .extent = VMDK_SPARSE, .stream = true},
+	{.name = "vmfs", .extent = VMDK_VMFS},
+	{.name = "vmfsSparse", .extent = VMDK_VMFSSPARSE},
 };
 
 const struct vmdk_subformat *vmdk_subformat(const struct image_options *options)
@@ -58,7 +60,10 @@ uint64_t vmdk_extent_sectors(const struct image_create_request *request,
 	return MIN(sectors - index * TWO_GIB_SECTORS, TWO_GIB_SECTORS);
 }
 
-/* "disk.vmdk" has "disk-flat.vmdk", or "disk-s001.vmdk", "disk-f001.vmdk". */
+/*
+ * "disk.vmdk" has "disk-flat.vmdk" or "disk-delta.vmdk", or "disk-s001.vmdk",
+ * "disk-f001.vmdk".
+ */
 char *vmdk_extent_name(const struct image_create_request *request,
 		       uint64_t index)
 {
@@ -75,11 +80,13 @@ char *vmdk_extent_name(const struct image_create_request *request,
 	if (vmdk_is_monolithic(f))
 		return strdup(name);
 	if (f->split)
-		length =
-			asprintf(&made, "%.*s-%c%03u%s", stem, name,
-				 f->flat ? 'f' : 's', (unsigned)index + 1, end);
+		length = asprintf(&made, "%.*s-%c%03u%s", stem, name,
+				  vmdk_extent_is_flat(f->extent) ? 'f' : 's',
+				  (unsigned)index + 1, end);
 	else
-		length = asprintf(&made, "%.*s-flat%s", stem, name, end);
+		length = asprintf(
+			&made, "%.*s-%s%s", stem, name,
+			vmdk_extent_is_flat(f->extent) ? "flat" : "delta", end);
 	return length < 0 ? NULL : made;
 }
 
@@ -105,7 +112,9 @@ static int fill_extent(const struct image_create_request *request,
 	uint64_t sectors = vmdk_extent_sectors(request, index);
 	int err;
 
-	if (!f->flat)
+	if (f->extent == VMDK_VMFSSPARSE)
+		return vmdk_make_cowd(store, request);
+	if (!vmdk_extent_is_flat(f->extent))
 		return vmdk_make_sparse(store, f,
 					image_options_bool(request->options,
 							   "zeroed_grain",
@@ -150,6 +159,11 @@ static int check_size(const struct image_create_request *request,
 		return store_fail(ret_error, -EINVAL,
 				  "vmdk: a sparse disk of one extent has at "
 				  "most 64 TiB");
+	if (f->extent == VMDK_VMFSSPARSE &&
+	    disk_sectors(request) > VMDK_MAX_COWD_SECTORS)
+		return store_fail(ret_error, -EINVAL,
+				  "vmdk: a vmfsSparse disk has less than 2 "
+				  "TiB");
 	if (vmdk_extent_count(request) > VMDK_MAX_EXTENTS)
 		return store_fail(
 			ret_error, -EINVAL,

@@ -9,6 +9,7 @@
 #include "image/manage.h"
 #include "vmdk/descriptor.h"
 #include "vmdk/format.h"
+#include "vmdk/geometry.h"
 
 enum {
 	VMDK_GRAIN_SECTORS = 128,
@@ -24,11 +25,12 @@ enum {
  * one file no more than 2 TiB can be filled.
  */
 #define VMDK_MAX_SPARSE_SECTORS (UINT64_C(1) << 37)
+#define VMDK_MAX_COWD_SECTORS	((uint64_t)UINT32_MAX)
 
 /* An option's "subformat", which a descriptor calls createType. */
 struct vmdk_subformat {
 	const char *name;
-	bool flat;   /* extents are the guest's bytes */
+	enum vmdk_extent_type extent;
 	bool split;  /* into extents of 2 GiB */
 	bool stream; /* grains are compressed */
 };
@@ -40,8 +42,12 @@ vmdk_subformat(const struct image_options *options);
 /* Whether the disk has one file, in which its descriptor lies. */
 static inline bool vmdk_is_monolithic(const struct vmdk_subformat *f)
 {
-	return !f->flat && !f->split;
+	return f->extent == VMDK_SPARSE && !f->split;
 }
+
+/* The geometry of the disk, as its controller has it. */
+struct vmdk_geometry
+vmdk_disk_geometry(const struct image_create_request *request);
 
 /* Values that contradict each other, or the kind. 0 or -EINVAL, -ENOTSUP. */
 int vmdk_check_options(const struct image_create_request *request,
@@ -70,6 +76,10 @@ char *vmdk_extent_name(const struct image_create_request *request,
 /* The whole path of the file @name beside @request's; to be freed. */
 char *vmdk_path_beside(const struct image_create_request *request,
 		       const char *name);
+
+/* An empty COWD extent of the disk that @request asks for, the same. */
+int vmdk_make_cowd(struct store *store,
+		   const struct image_create_request *request);
 
 /*
  * An empty sparse extent of @sectors in @store, with @descriptor in it unless

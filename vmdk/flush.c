@@ -3,7 +3,8 @@
  * The plan that makes what happened so far stable:
  *
  *	1. another CID, if one is wanted: then nothing was changed yet; and
- *	   changed-block tracking is disowned				BARRIER
+ *	   changed-block tracking is disowned; where COWD's room is
+ *	   free								BARRIER
  *	2. grain tables, in both copies					BARRIER
  *	3. grain directories, in both copies				BARRIER
  *
@@ -16,6 +17,8 @@
 #include "base/bitmap.h"
 #include "image/plan.h"
 #include "vmdk/cid.h"
+#include "vmdk/free-sector.h"
+#include "vmdk/table.h"
 #include "vmdk/track.h"
 
 static uint32_t directory_sectors(const struct vmdk_part *part)
@@ -33,16 +36,36 @@ static size_t count_sectors(const struct vmdk *v)
 	return count;
 }
 
+/*
+ * How much of the piece at @offset is table @number's: where others made the file,
+ * something else may follow the last entry that the disk needs.
+ */
+static size_t piece_bytes(const struct vmdk_part *part, uint32_t number,
+			  uint64_t offset)
+{
+	uint64_t table = 0;
+	uint32_t entries = part->s.gt_entries;
+
+	(void)vmdk_table_offset(part, vmdk_directory_entry(part, number),
+				&table);
+	if (table < part->old_end)
+		entries = vmdk_table_entries(part, number);
+	return MIN(((uint64_t)entries << part->entry_bits) - (offset - table),
+		   (uint64_t)VMDK_PIECE_BYTES);
+}
+
 static void add_table(struct vmdk *v, struct plan_draft *draft,
 		      const struct metacache_block *block)
 {
 	struct vmdk_part *part = &v->parts[block->offset >> VMDK_FILE_BITS];
-	size_t number = v->table_numbers[block - v->cache.blocks];
-	size_t bytes = (size_t)part->s.gt_entries << part->entry_bits;
-	uint64_t second = part->rgd ? get_le32(part->rgd + number * 4) : 0;
+	uint32_t number = v->table_numbers[block - v->cache.blocks];
+	uint64_t offset = block->offset - part->cache_base;
+	size_t bytes = piece_bytes(part, number, offset);
+	uint64_t second =
+		part->rgd ? get_le32(part->rgd + (size_t)number * 4) : 0;
 
-	plan_add_write(draft, part->store, block->offset - part->cache_base,
-		       block->data, bytes);
+	plan_add_write(draft, part->store, offset, block->data, bytes);
+	/* Tables of which there are two consist of one piece. */
 	if (second)
 		plan_add_write(draft, part->store, second << VMDK_SECTOR_BITS,
 			       block->data, bytes);
@@ -95,17 +118,21 @@ int vmdk_flush_begin(struct image *image, struct image_plan *ret_plan)
 
 	if (v->plan_out)
 		return IMAGE_E_BUSY;
-	/* Each twice; the CID, and tracking; three barriers. */
+	/* Each twice; the CID, and tracking; free sectors; three barriers. */
 	err = plan_draft_init(
 		&draft,
-		2 * (v->cache.dirty_count + sectors) + 4 + VMDK_TRACK_STEPS,
+		2 * (v->cache.dirty_count + sectors) + 4 + VMDK_TRACK_STEPS +
+			v->part_count,
 		2 * ((size_t)v->cache.dirty_count * VMDK_PIECE_BYTES +
 		     sectors * VMDK_SECTOR_BYTES) +
-			VMDK_CID_DIGITS + VMDK_TRACK_STEP_BYTES);
+			VMDK_CID_DIGITS + VMDK_TRACK_STEP_BYTES +
+			v->part_count * VMDK_FREE_SECTOR_BYTES);
 	if (err)
 		return err;
 	v->plan_out = true;
 	vmdk_cid_add(v, &draft);
+	for (size_t i = 0; i < v->part_count; i++)
+		vmdk_free_sector_add(&v->parts[i], &draft);
 	plan_add_barrier(&draft, true);
 	metacache_start_writing(&v->cache);
 	add_tables(v, &draft);
@@ -140,8 +167,10 @@ void vmdk_flush_end(struct image *image, struct image_plan *plan, int result)
 
 	v->plan_out = false;
 	metacache_end_writing(&v->cache, result != 0);
-	for (size_t i = 0; i < v->part_count; i++)
+	for (size_t i = 0; i < v->part_count; i++) {
 		directory_written(&v->parts[i], result != 0);
+		vmdk_free_sector_planned(&v->parts[i], result);
+	}
 	vmdk_cid_planned(v, result);
 	plan_free(plan);
 }

@@ -105,19 +105,28 @@ static_assert(sizeof(struct vmdk_wire_footer) == 1536, "footer");
 struct vmdk_wire_cowd {
 	uint32_t magic;
 	uint32_t version;
-	uint32_t flags;
+	uint32_t flags; /* VMDK_COWD_FLAGS */
 	uint32_t capacity;
 	uint32_t grain_size;
 	uint32_t gd_offset;
 	uint32_t gd_entries;
-	uint32_t next_free;
-	uint8_t names[1616]; /* geometry or parent, generations, description */
+	uint32_t next_free; /* the sector that VMware takes next */
+	uint32_t cylinders; /* these three only where there is no parent */
+	uint32_t heads;
+	uint32_t sectors;
+	uint8_t names[1604]; /* parent, generations, description */
 	uint32_t unclean;
 	uint8_t padding[396];
 };
 
 static_assert(sizeof(struct vmdk_wire_cowd) == 2048, "COWD header");
+static_assert(offsetof(struct vmdk_wire_cowd, next_free) == 28, "");
 static_assert(offsetof(struct vmdk_wire_cowd, unclean) == 1648, "");
+
+enum {
+	VMDK_COWD_VERSION = 1,
+	VMDK_COWD_FLAGS = 3, /* always, and nobody says what they mean */
+};
 
 /* seSparse: where a part of the file lies. */
 struct vmdk_wire_se_part {

@@ -142,7 +142,7 @@ static int judge_places(const struct vmdk_wire_sparse *w, uint64_t file_bytes,
 			       "it ends within its %llu sectors of "
 			       "metadata: it was cut off",
 			       (number)overhead);
-	s->overhead_bytes = overhead << VMDK_SECTOR_BITS;
+	s->overhead_bytes = MAX(overhead << VMDK_SECTOR_BITS, s->header_bytes);
 	if (!(le32toh(w->flags) & VMDK_FLAG_REDUNDANT) || rgd == 0)
 		return 0;
 	err = judge_directory(s, "second grain directory", rgd,
@@ -170,7 +170,10 @@ int vmdk_header_parse_sparse(const void *head, uint64_t file_bytes,
 			     struct vmdk_sparse *ret, char **ret_error)
 {
 	struct vmdk_wire_sparse w;
-	struct vmdk_sparse s = {.kind = VMDK_KIND_KDMV};
+	struct vmdk_sparse s = {
+		.kind = VMDK_KIND_KDMV,
+		.header_bytes = sizeof(w),
+	};
 	uint32_t flags;
 	int err;
 
@@ -239,6 +242,8 @@ int vmdk_header_parse_cowd(const void *head, uint64_t file_bytes,
 	struct vmdk_wire_cowd w;
 	struct vmdk_sparse s = {
 		.kind = VMDK_KIND_COWD,
+		.header_bytes = sizeof(w),
+		.overhead_bytes = sizeof(w),
 		.gt_entries = VMDK_COWD_GTES,
 	};
 	uint64_t gd;
@@ -248,13 +253,14 @@ int vmdk_header_parse_cowd(const void *head, uint64_t file_bytes,
 	if (le32toh(w.magic) != VMDK_COWD_MAGIC)
 		return corrupt(ret_error, "it does not begin as a COWD extent");
 	s.version = le32toh(w.version);
-	if (s.version != 1)
+	if (s.version != VMDK_COWD_VERSION)
 		return unsupported(ret_error,
 				   "it has version %u, and only 1 "
 				   "is known",
 				   s.version);
 	s.capacity_sectors = le32toh(w.capacity);
 	s.grain_sectors = le32toh(w.grain_size);
+	s.free_offset = (uint64_t)le32toh(w.next_free) << VMDK_SECTOR_BITS;
 	s.unclean = w.unclean;
 	if (s.capacity_sectors == 0)
 		return corrupt(ret_error, "it has no capacity");
@@ -272,8 +278,33 @@ int vmdk_header_parse_cowd(const void *head, uint64_t file_bytes,
 	if (err)
 		return err;
 	s.gd_offset = gd << VMDK_SECTOR_BITS;
+	if (s.gd_offset < s.header_bytes)
+		return corrupt(ret_error,
+			       "the grain directory at sector %llu lies within "
+			       "the header",
+			       (number)gd);
+	/* It is elsewhere in none that was seen. */
+	if (s.gd_offset == s.header_bytes)
+		s.overhead_bytes += align_up(s.gd_entries * sizeof(uint32_t),
+					     VMDK_SECTOR_BYTES);
 	*ret = s;
 	return 0;
+}
+
+static struct vmdk_region take_region(const struct vmdk_wire_se_part *part)
+{
+	return (struct vmdk_region){
+		.offset = le64toh(part->offset),
+		.size = le64toh(part->size),
+	};
+}
+
+static void take_reserved(const struct vmdk_wire_se *w, struct vmdk_sparse *s)
+{
+	s->reserved[VMDK_SE_JOURNAL_HEADER] = take_region(&w->journal_header);
+	s->reserved[VMDK_SE_JOURNAL] = take_region(&w->journal);
+	s->reserved[VMDK_SE_FREE_BITMAP] = take_region(&w->free_bitmap);
+	s->reserved[VMDK_SE_BACK_MAP] = take_region(&w->back_map);
 }
 
 /* Parts whose place does not depend on what the guest wrote. */
@@ -317,6 +348,7 @@ int vmdk_header_parse_se(const void *head, uint64_t file_bytes,
 	struct vmdk_wire_se w;
 	struct vmdk_sparse s = {
 		.kind = VMDK_KIND_SE,
+		.header_bytes = sizeof(w),
 		.gt_entries = VMDK_SE_GTES,
 		.zero_grains = true,
 	};
@@ -350,6 +382,8 @@ int vmdk_header_parse_se(const void *head, uint64_t file_bytes,
 	if (s.capacity_sectors == 0)
 		return corrupt(ret_error, "it has no capacity");
 	err = judge_geometry(&s, ret_error);
+	if (err == 0)
+		take_reserved(&w, &s);
 	if (err == 0)
 		err = judge_se_parts(&w, file_bytes, &s, ret_error);
 	if (err == 0)

@@ -17,6 +17,21 @@ enum vmdk_sparse_kind {
 	VMDK_KIND_SE,
 };
 
+/* What VMware keeps in a seSparse file for itself. */
+enum vmdk_se_reserved {
+	VMDK_SE_JOURNAL_HEADER,
+	VMDK_SE_JOURNAL,
+	VMDK_SE_FREE_BITMAP,
+	VMDK_SE_BACK_MAP,
+	VMDK_SE_RESERVED,
+};
+
+/* In sectors, as the header says it: not judged. */
+struct vmdk_region {
+	uint64_t offset;
+	uint64_t size;
+};
+
 /* Offsets and lengths of the file in bytes. */
 struct vmdk_sparse {
 	enum vmdk_sparse_kind kind;
@@ -27,6 +42,7 @@ struct vmdk_sparse {
 	uint64_t gd_offset;
 	uint64_t gd_entries; /* that the capacity needs */
 	uint64_t rgd_offset; /* of the second directory; 0: none */
+	uint64_t header_bytes;
 	uint64_t overhead_bytes;
 	uint64_t descriptor_offset; /* 0: none in it */
 	uint64_t descriptor_bytes;
@@ -35,7 +51,10 @@ struct vmdk_sparse {
 	bool zero_grains;
 	bool unclean;
 	bool at_end; /* nothing of the directory is set: see the footer */
+	uint64_t
+		free_offset; /* COWD: where the header says that room is free */
 	/* SE: */
+	struct vmdk_region reserved[VMDK_SE_RESERVED]; /* 0 bytes: none */
 	uint64_t state_offset;
 	uint64_t tables_offset;
 	uint64_t tables_bytes;

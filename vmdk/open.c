@@ -154,13 +154,15 @@ static int check_writable(const struct vmdk *v, char **ret_error)
 	const char *name = v->image.store->name;
 
 	for (size_t i = 0; i < v->part_count; i++)
-		if (v->parts[i].type == VMDK_VMFSSPARSE ||
-		    v->parts[i].type == VMDK_SESPARSE)
+		if (v->parts[i].type == VMDK_SESPARSE)
 			return store_fail(
 				ret_error, -EROFS,
-				"%s: vmdk: extents of type %s can only be "
-				"opened read-only; convert the image first",
-				name, vmdk_extent_type_name(v->parts[i].type));
+				"%s: vmdk: a seSparse disk is only read: how "
+				"VMware accounts for its room in the file is "
+				"not published; write to a delta of it "
+				"(qimg create -f vmdk -b), or to a copy in "
+				"another format",
+				name);
 	/* Whoever made a delta of the disk would not see that it changed. */
 	if (!v->d.create_type && !v->text_damage)
 		return store_fail(ret_error, -EROFS,

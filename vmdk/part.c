@@ -104,7 +104,7 @@ static int read_directory(struct vmdk_part *part)
 			: -ENOMEM;
 }
 
-/* Only sparse extents of the hosted kind are written. */
+/* Grains that are neither compressed nor VMware's to account for. */
 static int prepare_writes(const struct vmdk *v, struct vmdk_part *part,
 			  char **ret_error)
 {
@@ -112,11 +112,7 @@ static int prepare_writes(const struct vmdk *v, struct vmdk_part *part,
 		return store_fail(ret_error, -EROFS,
 				  "a compressed extent can only be opened "
 				  "read-only; convert it first");
-	if (part->s.kind != VMDK_KIND_KDMV)
-		return store_fail(ret_error, -EROFS,
-				  "an extent of type %s can only be opened "
-				  "read-only; convert it first",
-				  vmdk_extent_type_name(part->type));
+	assert(part->s.kind != VMDK_KIND_SE);
 	return vmdk_room_init(part, v->check, ret_error);
 }
 

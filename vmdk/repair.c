@@ -7,6 +7,9 @@
  * place get one each. Entries that are wrong in both copies stay as they are: a
  * grain that cannot be read is not turned into zeroes.
  *
+ * A COWD extent has them once: of it, grains that share a place get one each, and
+ * its header says where the file is free.
+ *
  * What is written anew is stable before anything points at it.
  */
 #include <errno.h>
@@ -14,6 +17,7 @@
 #include <stdlib.h>
 
 #include "vmdk/check.h"
+#include "vmdk/free-sector.h"
 #include "vmdk/room.h"
 
 typedef unsigned long long number;
@@ -253,6 +257,8 @@ static int give_own_place(struct repair *r, const struct vmdk_item *item)
 		err = write_stably(part, place, data, bytes);
 	free(data);
 	if (err == 0)
+		err = vmdk_free_sector_write(part);
+	if (err == 0)
 		err = point_at(r, part->rgd, item->number, place);
 	if (err == 0)
 		err = point_at(r, part->gd, item->number, place);
@@ -285,7 +291,23 @@ static int repair_grains(struct repair *r)
 	return err;
 }
 
-/* --- Both --------------------------------------------------------------- */
+/* --- All ---------------------------------------------------------------- */
+
+static int repair_free_sector(struct repair *r)
+{
+	const struct vmdk_sparse *h = &r->part->s;
+	int err;
+
+	if (h->kind != VMDK_KIND_COWD ||
+	    h->free_offset >= vmdk_survey_end(&r->survey))
+		return 0;
+	err = vmdk_free_sector_write(r->part);
+	if (err == 0)
+		VMDK_SAY(r->fixed, r->opaque,
+			 "the header: the file is free from sector %llu on",
+			 (number)(h->free_offset >> VMDK_SECTOR_BITS));
+	return err;
+}
 
 static int survey_again(struct repair *r)
 {
@@ -309,6 +331,8 @@ int vmdk_repair(struct vmdk_part *part,
 		err = repair_tables(&r);
 	if (err == 0)
 		err = survey_again(&r);
+	if (err == 0)
+		err = repair_free_sector(&r);
 	if (err == 0)
 		err = repair_grains(&r);
 	vmdk_survey_deinit(&r.survey);

@@ -18,6 +18,7 @@
 
 enum {
 	MAX_TRIES = 1000,
+	MAX_TABLE_BYTES = VMDK_COWD_GTES * 4,
 };
 
 struct change {
@@ -213,14 +214,16 @@ static const struct change *find_user(const struct replay *r,
 }
 
 static int search_table(const struct replay *r, struct vmdk_part *part,
-			uint64_t offset, uint8_t *data)
+			uint64_t index, uint64_t offset, uint8_t *data)
 {
-	uint64_t bytes = (uint64_t)part->s.gt_entries * 4;
-	const struct change *c = find_user(r, part, offset, bytes);
-	int err = c ? lie(r, c, "names room of a table")
-		    : store_read(part->store, offset, data, bytes);
+	uint32_t entries = vmdk_table_entries(part, index);
+	const struct change *c =
+		find_user(r, part, offset, (uint64_t)part->s.gt_entries * 4);
+	int err =
+		c ? lie(r, c, "names room of a table")
+		  : store_read(part->store, offset, data, (size_t)entries * 4);
 
-	for (uint64_t i = 0; i < part->s.gt_entries && err == 0; i++) {
+	for (uint32_t i = 0; i < entries && err == 0; i++) {
 		uint32_t entry = get_le32(data + i * 4);
 
 		if (entry == VMDK_GTE_ABSENT ||
@@ -236,7 +239,7 @@ static int search_table(const struct replay *r, struct vmdk_part *part,
 
 static int search_part(const struct replay *r, struct vmdk_part *part)
 {
-	uint8_t data[VMDK_MAX_GTES * 4];
+	uint8_t data[MAX_TABLE_BYTES];
 	int err = 0;
 
 	for (uint64_t i = 0; i < part->s.gd_entries && err == 0; i++) {
@@ -245,8 +248,8 @@ static int search_part(const struct replay *r, struct vmdk_part *part)
 		const struct change *c;
 
 		if (first)
-			err = search_table(r, part, first << VMDK_SECTOR_BITS,
-					   data);
+			err = search_table(r, part, i,
+					   first << VMDK_SECTOR_BITS, data);
 		if (err || !second)
 			continue;
 		c = find_user(r, part, second << VMDK_SECTOR_BITS,

@@ -10,6 +10,10 @@
 /* Past this a place cannot be said. */
 #define MAX_FILE_BYTES ((uint64_t)UINT32_MAX << VMDK_SECTOR_BITS)
 
+enum {
+	MAX_PIECES = VMDK_COWD_GTES * 4 / VMDK_PIECE_BYTES,
+};
+
 /* So far ahead of what is taken the file is made longer, or as far as it goes. */
 #define AHEAD_BYTES (UINT64_C(1) << 20)
 
@@ -31,15 +35,16 @@ static bool overlaps(uint64_t offset, uint64_t bytes, uint64_t from,
 	return length && ranges_overlap(offset, bytes, from, length);
 }
 
-/* Whether a table at sector @entry can be written without harm to others. */
-static bool is_sound(const struct vmdk_part *part, uint32_t entry)
+/* Whether table @index, at sector @entry, can be written without harm to others. */
+static bool is_sound(const struct vmdk_part *part, uint64_t index,
+		     uint32_t entry)
 {
 	const struct vmdk_sparse *s = &part->s;
 	uint64_t offset = (uint64_t)entry << VMDK_SECTOR_BITS;
-	uint64_t bytes = (uint64_t)s->gt_entries * 4;
+	uint64_t bytes = (uint64_t)vmdk_table_entries(part, index) * 4;
 	uint64_t directory = s->gd_entries * 4;
 
-	return offset >= VMDK_SECTOR_BYTES && offset < part->file_bytes &&
+	return offset >= s->header_bytes && offset < part->file_bytes &&
 	       !overlaps(offset, bytes, s->descriptor_offset,
 			 s->descriptor_bytes) &&
 	       !overlaps(offset, bytes, s->gd_offset, directory) &&
@@ -54,8 +59,8 @@ static int check_directories(const struct vmdk_part *part, char **ret_error)
 		uint32_t first = get_le32(part->gd + i * 4);
 		uint32_t second = part->rgd ? get_le32(part->rgd + i * 4) : 0;
 
-		if ((first && !is_sound(part, first)) ||
-		    (second && (second == first || !is_sound(part, second))))
+		if ((first && !is_sound(part, i, first)) ||
+		    (second && (second == first || !is_sound(part, i, second))))
 			return store_fail(
 				ret_error, IMAGE_E_CORRUPT,
 				"entry %llu of the grain directories is 0x%x "
@@ -64,6 +69,31 @@ static int check_directories(const struct vmdk_part *part, char **ret_error)
 				(unsigned long long)i, first, second);
 	}
 	return 0;
+}
+
+/* The file may end within one, which may be the last; 0: there is none. */
+static uint64_t end_of_table(const struct vmdk_part *part,
+			     const uint8_t *directory, uint64_t index)
+{
+	uint64_t offset = 0;
+
+	if (directory)
+		offset = (uint64_t)get_le32(directory + index * 4)
+			 << VMDK_SECTOR_BITS;
+	return offset == 0 || offset >= part->file_bytes
+		       ? 0
+		       : offset + (uint64_t)part->s.gt_entries * 4;
+}
+
+static uint64_t used_bytes(const struct vmdk_part *part)
+{
+	uint64_t used = MAX(part->file_bytes, part->s.overhead_bytes);
+
+	for (uint64_t i = 0; i < part->s.gd_entries; i++) {
+		used = MAX(used, end_of_table(part, part->gd, i));
+		used = MAX(used, end_of_table(part, part->rgd, i));
+	}
+	return used;
 }
 
 int vmdk_room_init(struct vmdk_part *part, bool check, char **ret_error)
@@ -81,8 +111,8 @@ int vmdk_room_init(struct vmdk_part *part, bool check, char **ret_error)
 	part->gd_writing = calloc(words, sizeof(*part->gd_writing));
 	if (!part->gd_dirty || !part->gd_writing)
 		return -ENOMEM;
-	part->end = align_up(MAX(part->file_bytes, part->s.overhead_bytes),
-			     UINT64_C(1) << part->grain_bits);
+	part->end = align_up(used_bytes(part), UINT64_C(1) << part->grain_bits);
+	part->old_end = part->end;
 	part->fresh = part->end;
 	part->longer = part->file_bytes;
 	return 0;
@@ -198,26 +228,44 @@ static void set_directory(struct vmdk_part *part, uint64_t index,
 	part->gd_dirty_count++;
 }
 
+/* Blocks for all pieces of a table, loading; false: for none. */
+static bool take_pieces(struct vmdk *v, uint64_t offset, unsigned count,
+			struct metacache_block **ret)
+{
+	for (unsigned i = 0; i < count; i++) {
+		ret[i] = metacache_insert(
+			&v->cache, offset + (uint64_t)i * VMDK_PIECE_BYTES, 0);
+		if (ret[i])
+			continue;
+		while (i-- > 0)
+			metacache_drop(&v->cache, ret[i]);
+		return false;
+	}
+	return true;
+}
+
 int vmdk_room_make_table(struct vmdk *v, struct vmdk_part *part, uint64_t grain)
 {
+	struct metacache_block *pieces[MAX_PIECES];
 	uint64_t bytes =
 		align_up((uint64_t)part->s.gt_entries * 4, VMDK_SECTOR_BYTES);
-	struct metacache_block *block;
+	unsigned count = (unsigned)div_round_up(bytes, VMDK_PIECE_BYTES);
 	uint64_t offset;
 	int err = vmdk_room_take_end(part, part->rgd ? 2 * bytes : bytes,
 				     &offset);
 
 	if (err)
 		return err;
-	block = metacache_insert(&v->cache, part->cache_base + offset, 0);
-	if (!block) {
+	if (!take_pieces(v, part->cache_base + offset, count, pieces)) {
 		part->end = offset;
 		return -EBUSY;
 	}
-	memset(block->data, 0, VMDK_PIECE_BYTES);
-	metacache_loaded(&v->cache, block);
 	set_directory(part, grain / part->s.gt_entries, offset, offset + bytes);
-	vmdk_table_set(v, part, grain, block, 0, VMDK_GTE_ABSENT);
+	for (unsigned i = 0; i < count; i++) {
+		memset(pieces[i]->data, 0, VMDK_PIECE_BYTES);
+		metacache_loaded(&v->cache, pieces[i]);
+		vmdk_table_set(v, part, grain, pieces[i], 0, VMDK_GTE_ABSENT);
+	}
 	return 0;
 }
 

@@ -13,16 +13,6 @@ static size_t table_bytes(const struct vmdk_part *part)
 	return (size_t)part->s.gt_entries << part->entry_bits;
 }
 
-/* Of table @index: the last one may be shorter than the others. */
-static uint32_t entries_of(const struct vmdk_part *part, uint64_t index)
-{
-	uint64_t grains =
-		div_round_up(part->s.capacity_sectors, part->s.grain_sectors);
-
-	return (uint32_t)MIN(grains - index * part->s.gt_entries,
-			     (uint64_t)part->s.gt_entries);
-}
-
 static uint64_t entry_of(const struct vmdk_part *part, const uint8_t *from,
 			 uint64_t index)
 {
@@ -110,6 +100,11 @@ static void name_item(const struct vmdk_item *item, char ret[64])
 {
 	static const char *const names[] = {
 		[VMDK_ITEM_HEADER] = "the header",
+		[VMDK_ITEM_STATE] = "the second header",
+		[VMDK_ITEM_JOURNAL_HEADER] = "the journal's header",
+		[VMDK_ITEM_JOURNAL] = "the journal",
+		[VMDK_ITEM_FREE_BITMAP] = "the free bitmap",
+		[VMDK_ITEM_BACK_MAP] = "the back map",
 		[VMDK_ITEM_DESCRIPTOR] = "the descriptor",
 		[VMDK_ITEM_DIRECTORY] = "grain directory",
 		[VMDK_ITEM_TABLE] = "grain table",
@@ -151,6 +146,28 @@ static void find_shared(struct vmdk_survey *s)
 	}
 }
 
+uint64_t vmdk_survey_end(const struct vmdk_survey *s)
+{
+	uint64_t end = 0;
+
+	for (size_t i = 0; i < s->count; i++)
+		end = MAX(end, s->items[i].place + s->items[i].bytes);
+	return end;
+}
+
+/* COWD: VMware would write the next grain there. */
+static void judge_free_sector(struct vmdk_survey *s)
+{
+	const struct vmdk_sparse *h = &s->part->s;
+
+	if (h->kind == VMDK_KIND_COWD && h->free_offset < vmdk_survey_end(s))
+		VMDK_SAY(s->found, s->opaque,
+			 "ERROR: the header says that the file is free from "
+			 "sector %llu on, and it is in use up to sector %llu",
+			 (number)(h->free_offset >> VMDK_SECTOR_BITS),
+			 (number)(vmdk_survey_end(s) >> VMDK_SECTOR_BITS));
+}
+
 /* --- Looking ------------------------------------------------------------ */
 
 static bool is_table_place(const struct vmdk_part *part, uint64_t entry,
@@ -186,7 +203,7 @@ static int add_table(struct vmdk_survey *s, uint64_t index, bool second)
 	uint64_t entry = entry_of(part, second ? s->rgd : part->gd, index);
 	struct vmdk_item item = {
 		.number = index,
-		.bytes = entries_of(part, index) << part->entry_bits,
+		.bytes = vmdk_table_entries(part, index) << part->entry_bits,
 		.kind = VMDK_ITEM_TABLE,
 		.second = second,
 	};
@@ -300,7 +317,7 @@ static int read_table(struct vmdk_survey *s, uint64_t index, bool second,
 static int look_at_tables(struct vmdk_survey *s, uint64_t index)
 {
 	const struct vmdk_part *part = s->part;
-	uint32_t entries = entries_of(part, index);
+	uint32_t entries = vmdk_table_entries(part, index);
 	int err;
 
 	if (entry_of(part, part->gd, index) == 0 &&
@@ -321,6 +338,13 @@ static int look_at_tables(struct vmdk_survey *s, uint64_t index)
 	return err;
 }
 
+static const uint8_t reserved_kinds[] = {
+	[VMDK_SE_JOURNAL_HEADER] = VMDK_ITEM_JOURNAL_HEADER,
+	[VMDK_SE_JOURNAL] = VMDK_ITEM_JOURNAL,
+	[VMDK_SE_FREE_BITMAP] = VMDK_ITEM_FREE_BITMAP,
+	[VMDK_SE_BACK_MAP] = VMDK_ITEM_BACK_MAP,
+};
+
 static int add_fixed(struct vmdk_survey *s, enum vmdk_item_kind kind,
 		     uint64_t place, uint64_t bytes, bool second)
 {
@@ -334,12 +358,45 @@ static int add_fixed(struct vmdk_survey *s, enum vmdk_item_kind kind,
 				   });
 }
 
+/* What only a seSparse extent has. */
+static int look_at_reserved(struct vmdk_survey *s)
+{
+	const struct vmdk_sparse *h = &s->part->s;
+	int err = 0;
+
+	if (h->kind != VMDK_KIND_SE)
+		return 0;
+	err = add_fixed(s, VMDK_ITEM_STATE, h->state_offset, VMDK_SECTOR_BYTES,
+			false);
+	for (unsigned i = 0; i < VMDK_SE_RESERVED && err == 0; i++) {
+		const struct vmdk_region *region = &h->reserved[i];
+		struct vmdk_item item = {.kind = reserved_kinds[i]};
+		char name[64];
+
+		if (range_fits(region->offset, region->size,
+			       s->part->file_bytes >> VMDK_SECTOR_BITS)) {
+			err = add_fixed(s, item.kind,
+					region->offset << VMDK_SECTOR_BITS,
+					region->size << VMDK_SECTOR_BITS,
+					false);
+			continue;
+		}
+		name_item(&item, name);
+		VMDK_SAY(s->found, s->opaque,
+			 "ERROR: %s lies outside of the file (sector %llu)",
+			 name, (number)region->offset);
+	}
+	return err;
+}
+
 static int look_at_header(struct vmdk_survey *s)
 {
 	const struct vmdk_sparse *h = &s->part->s;
 	uint64_t directory = h->gd_entries << s->part->entry_bits;
-	int err = add_fixed(s, VMDK_ITEM_HEADER, 0, VMDK_SECTOR_BYTES, false);
+	int err = add_fixed(s, VMDK_ITEM_HEADER, 0, h->header_bytes, false);
 
+	if (err == 0)
+		err = look_at_reserved(s);
 	if (err == 0)
 		err = add_fixed(s, VMDK_ITEM_DESCRIPTOR, h->descriptor_offset,
 				h->descriptor_bytes, false);
@@ -392,6 +449,7 @@ int vmdk_survey(struct vmdk_part *part,
 		return err;
 	qsort(ret->items, ret->count, sizeof(*ret->items), by_place);
 	find_shared(ret);
+	judge_free_sector(ret);
 	return 0;
 }
 

@@ -104,9 +104,16 @@ enum vmdk_grain_kind vmdk_grain_judge(const struct vmdk_part *part,
 	if (entry == VMDK_GTE_ZEROES && part->s.zero_grains)
 		return VMDK_GRAIN_ZEROES;
 	*ret_offset = entry << VMDK_SECTOR_BITS;
+	if (*ret_offset >= part->file_bytes)
+		return VMDK_GRAIN_CORRUPT;
 	/* Streams have been seen whose metadata ends elsewhere. */
-	if (*ret_offset >= part->file_bytes ||
-	    (!part->s.compressed && *ret_offset < part->s.overhead_bytes))
+	if (part->s.compressed)
+		return VMDK_GRAIN_DATA;
+	if (*ret_offset < part->s.overhead_bytes)
+		return VMDK_GRAIN_CORRUPT;
+	/* Where the next grain goes, none may reach into. */
+	if (part->end &&
+	    *ret_offset + (UINT64_C(1) << part->grain_bits) > part->end)
 		return VMDK_GRAIN_CORRUPT;
 	return VMDK_GRAIN_DATA;
 }

@@ -37,8 +37,19 @@ enum vmdk_table_state vmdk_table_find(struct vmdk *v,
 bool vmdk_table_offset(const struct vmdk_part *part, uint64_t entry,
 		       uint64_t *ret_offset);
 
-/* What a directory's entry says: 0 is none. For messages. */
+/* What a directory's entry says: 0 is none. */
 uint64_t vmdk_directory_entry(const struct vmdk_part *part, uint64_t index);
+
+/* Of table @index: the last one may be shorter than the others. */
+static inline uint32_t vmdk_table_entries(const struct vmdk_part *part,
+					  uint64_t index)
+{
+	uint64_t grains =
+		div_round_up(part->s.capacity_sectors, part->s.grain_sectors);
+
+	return (uint32_t)MIN(grains - index * part->s.gt_entries,
+			     (uint64_t)part->s.gt_entries);
+}
 
 static inline uint64_t vmdk_table_entry(const struct vmdk_part *part,
 					const struct vmdk_table *table,

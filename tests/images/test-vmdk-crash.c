@@ -22,30 +22,18 @@
 #include "image/sync-io.h"
 #include "tests/cmocka.h"
 #include "tests/images/crash-run.h"
+#include "tests/images/vmdk-crash-image.h"
 #include "tests/images/workload.h"
 #include "vmdk/core.h"
 #include "vmdk/vmdk.h"
 
 enum {
-	GRAIN_SECTORS = 8,
-	GTES = 16,
-	TABLES = 3,
-	/* The last table and the last grain are not full. */
-	SECTORS = GRAIN_SECTORS * GTES * (TABLES - 1) + 77,
-	TABLE_SECTORS = 1,
-	DESCRIPTOR_SECTORS = 2,
-	SECOND = 1 + DESCRIPTOR_SECTORS,
-	FIRST = SECOND + 1 + TABLES * TABLE_SECTORS,
-	OVERHEAD = (FIRST + 1 + TABLES * TABLE_SECTORS + GRAIN_SECTORS - 1) /
-		   GRAIN_SECTORS * GRAIN_SECTORS,
-
 	REQUESTS = 60,
 	TORN = 3,
 	REUSED_STATES = 61,
 	REUSING_REQUESTS = 20,
 	FEWEST_STATES = 500 / CRASH_STRIDE,
 	ORDINARY_RUNS = 3, /* of each kind */
-	OLD_CID = 0x1badcafe,
 
 	JOURNAL_RECORDS = 64,
 	AREA_BYTES = JOURNAL_HEAD_BYTES +
@@ -55,18 +43,12 @@ enum {
 	LIFE_REQUESTS = 20,
 };
 
-struct kind {
-	const char *name;
-	bool tables; /* there from the beginning */
-	bool second; /* directory */
-	bool zeroes; /* grains may be marked as such */
-};
-
-static const struct kind kinds[] = {
-	{"tables_in_two_copies", true, true, false},
-	{"tables_that_come_later", false, true, true},
-	{"one_copy_that_comes_later", false, false, false},
-	{"one_copy_with_zeroed_grains", true, false, true},
+static const struct vmdk_crash_kind kinds[] = {
+	{"tables_in_two_copies", false, true, true, false},
+	{"tables_that_come_later", false, false, true, true},
+	{"one_copy_that_comes_later", false, false, false, false},
+	{"one_copy_with_zeroed_grains", false, true, false, true},
+	{.name = "cowd", .cowd = true},
 };
 
 static unsigned long all_states, wanted_states;
@@ -74,45 +56,39 @@ static uint64_t first_seed = 5;
 
 /* --- An image ----------------------------------------------------------- */
 
-static void put_directory(uint8_t *image, unsigned at)
+/* Its files are recorded, or a state of recorded ones. */
+struct files {
+	struct store *store[CRASH_FILES];
+	unsigned count;
+};
+
+/* A new disk. */
+static struct files record(const struct vmdk_crash_kind *kind,
+			   struct crash_log *log)
 {
-	for (unsigned i = 0; i < TABLES; i++)
-		put_le32(image + at * 512 + i * 4, at + 1 + i * TABLE_SECTORS);
+	static uint8_t start[CRASH_FILES][VMDK_CRASH_BYTES];
+	size_t bytes[CRASH_FILES];
+	struct files f = {.count = vmdk_crash_build(kind, start, bytes)};
+
+	f.store[0] = crash_log_record(log, start[0], bytes[0]);
+	if (f.count > 1)
+		f.store[1] = crash_log_record_more(log, start[1], bytes[1]);
+	return f;
 }
 
-static void build(const struct kind *kind, uint8_t *image)
+static void release(struct files *f)
 {
-	struct vmdk_wire_sparse header = {
-		.magic = VMDK_SPARSE_MAGIC,
-		.version = kind->zeroes ? 2 : 1,
-		.flags = VMDK_FLAG_LINE_ENDS |
-			 (kind->second ? VMDK_FLAG_REDUNDANT : 0) |
-			 (kind->zeroes ? VMDK_FLAG_ZERO_GRAINS : 0),
-		.capacity = SECTORS,
-		.grain_size = GRAIN_SECTORS,
-		.descriptor_offset = 1,
-		.descriptor_size = DESCRIPTOR_SECTORS,
-		.gtes_per_gt = GTES,
-		.rgd_offset = kind->second ? SECOND : 0,
-		.gd_offset = FIRST,
-		.overhead = OVERHEAD,
-	};
-
-	memcpy(header.line_ends, VMDK_LINE_ENDS, 4);
-	memset(image, 0, OVERHEAD * 512);
-	memcpy(image, &header, sizeof(header));
-	snprintf((char *)image + 512, DESCRIPTOR_SECTORS * 512,
-		 VMDK_DESCRIPTOR_MAGIC
-		 "\nversion=1\nCID=%08x\nparentCID=ffffffff\n"
-		 "createType=\"monolithicSparse\"\nRW %d SPARSE \"x.vmdk\"\n",
-		 OLD_CID, SECTORS);
-	if (kind->tables && kind->second)
-		put_directory(image, SECOND);
-	if (kind->tables)
-		put_directory(image, FIRST);
+	for (unsigned i = 0; i < f->count; i++)
+		crash_log_release(f->store[i]);
 }
 
-static struct image *open_store(struct store *store, bool read_only)
+static void open_failed(int err, const char *error)
+{
+	if (err)
+		fail_msg("does not open: %d: %s", err, error ? error : "");
+}
+
+static struct image *open_files(const struct files *f, bool read_only)
 {
 	const struct image_open_options options = {
 		.read_only = read_only,
@@ -120,76 +96,39 @@ static struct image *open_store(struct store *store, bool read_only)
 	};
 	struct image *image;
 	char *error = NULL;
-	int err = vmdk_format.open(store, &options, &image, &error);
 
-	if (err)
-		fail_msg("does not open: %d: %s", err, error ? error : "");
+	open_failed(vmdk_format.open(f->store[0], &options, &image, &error),
+		    error);
+	if (f->count > 1)
+		open_failed(image_attach(image, 0, f->store[1], &error), error);
 	return image;
 }
 
 /* --- Judging ------------------------------------------------------------ */
 
 struct look {
+	const struct vmdk_crash_kind *kind;
 	struct guest guest;
 	struct crash_state state;
 	size_t position;
 	uint64_t promised;
-	uint8_t *uses; /* of each grain's room in the file */
-	uint64_t rooms;
 };
 
-static void use(struct look *l, uint64_t sector, uint64_t sectors)
+static void walk(const struct look *l)
 {
-	for (uint64_t at = sector / GRAIN_SECTORS;
-	     at < div_round_up(sector + sectors, (uint64_t)GRAIN_SECTORS); at++)
-		if (at >= l->rooms)
-			fail_msg("sector %llu is outside the file",
-				 (unsigned long long)sector);
-		else if (at >= OVERHEAD / GRAIN_SECTORS && l->uses[at]++)
-			fail_msg("position %zu: room %llu is used twice",
-				 l->position, (unsigned long long)at);
+	const struct crash_file *extent = &l->state.file[l->kind->cowd];
+
+	vmdk_crash_walk(l->kind, extent->data, extent->store.size_bytes,
+			l->position);
 }
 
-static void walk_table(struct look *l, const uint8_t *data, uint32_t sector,
-		       bool zeroes)
+static struct files files_of(struct look *l)
 {
-	for (unsigned i = 0; i < GTES; i++) {
-		uint32_t entry =
-			get_le32(data + (uint64_t)sector * 512 + i * 4);
+	struct files f = {.count = l->state.log->files};
 
-		if (entry == 0 || (entry == 1 && zeroes))
-			continue;
-		if (entry < OVERHEAD || entry % GRAIN_SECTORS)
-			fail_msg("position %zu: a grain at sector %u",
-				 l->position, entry);
-		use(l, entry, 1);
-	}
-}
-
-/* Both tables of a grain that was made later lie in one room. */
-static void walk(struct look *l, const struct kind *kind)
-{
-	const struct crash_file *file = &l->state.file[0];
-	const uint8_t *data = file->data;
-
-	l->rooms = div_round_up(file->store.size_bytes,
-				(uint64_t)GRAIN_SECTORS * 512) +
-		   1;
-	l->uses = calloc(l->rooms, 1);
-	assert_non_null(l->uses);
-	for (unsigned i = 0; i < TABLES; i++) {
-		uint32_t first = get_le32(data + FIRST * 512 + i * 4);
-		uint32_t second = get_le32(data + SECOND * 512 + i * 4);
-
-		if (first) {
-			use(l, first, 1);
-			walk_table(l, data, first, kind->zeroes);
-		}
-		if (kind->second && first && second && !kind->tables &&
-		    second != first + TABLE_SECTORS)
-			fail_msg("the second table is elsewhere");
-	}
-	free(l->uses);
+	for (unsigned i = 0; i < f.count; i++)
+		f.store[i] = &l->state.file[i].store;
+	return f;
 }
 
 static void check_content(struct look *l, struct image *image)
@@ -206,51 +145,59 @@ static void check_content(struct look *l, struct image *image)
 				 l->position, (unsigned long long)i,
 				 (unsigned long long)disk.stamps[i]);
 	}
-	if (changed && vmdk_of(image)->d.cid == OLD_CID)
+	if (changed && vmdk_of(image)->d.cid == VMDK_CRASH_CID)
 		fail_msg("position %zu: changed, and the CID is the old one",
 			 l->position);
 	free(disk.stamps);
 }
 
-static void go_on(struct look *l, const struct kind *kind)
+static void go_on(struct look *l)
 {
+	struct files f = files_of(l);
 	struct workload work;
 
-	workload_init(&work, open_store(&l->state.file[0].store, false),
-		      l->position + 1);
+	workload_init(&work, open_files(&f, false), l->position + 1);
 	workload_run(&work, REUSING_REQUESTS);
 	workload_check(&work);
 	assert_int_equal(image_close(work.image), 0);
 	workload_deinit(&work);
-	walk(l, kind);
+	walk(l);
 }
 
-static void look(struct look *l, const struct kind *kind)
+static void look(struct look *l)
 {
+	struct files f = files_of(l);
 	struct image *image;
 
-	walk(l, kind);
-	image = open_store(&l->state.file[0].store, true);
+	walk(l);
+	image = open_files(&f, true);
 	check_content(l, image);
 	assert_int_equal(image_close(image), 0);
 	if (++all_states % REUSED_STATES == 0)
-		go_on(l, kind);
+		go_on(l);
 }
 
 /* --- Killing the process ------------------------------------------------ */
 
 static struct life {
-	const struct kind *kind;
+	const struct vmdk_crash_kind *kind;
 	struct guest guest;
-	struct store *store;
+	struct files files;
 	_Alignas(8) uint8_t area[AREA_BYTES];
 	unsigned moments, replayed, forged, refused;
 } life;
 
-static struct store *copy_of(struct crash_log *log)
+static struct files copy_files(struct crash_log *log)
 {
-	return crash_log_record(log, crash_log_data(life.store),
-				life.store->size_bytes);
+	struct files copy = life.files;
+
+	for (unsigned i = 0; i < copy.count; i++) {
+		struct store *from = life.files.store[i];
+
+		copy.store[i] = (i ? crash_log_record_more : crash_log_record)(
+			log, crash_log_data(from), from->size_bytes);
+	}
+	return copy;
 }
 
 static void check_replayed(struct image *image)
@@ -267,13 +214,12 @@ static void check_replayed(struct image *image)
 	free(disk.stamps);
 }
 
-static void check_rooms(struct store *store)
+static void check_rooms(const struct files *f)
 {
-	struct look l = {.position = life.moments};
+	struct store *extent = f->store[life.kind->cowd];
 
-	l.state.file[0].data = crash_log_data(store);
-	l.state.file[0].store.size_bytes = store->size_bytes;
-	walk(&l, life.kind);
+	vmdk_crash_walk(life.kind, crash_log_data(extent), extent->size_bytes,
+			life.moments);
 }
 
 /* A new process goes on with a copy; whether it took the journal. */
@@ -281,8 +227,8 @@ static bool replay(const uint8_t *area, bool honest)
 {
 	_Alignas(8) uint8_t copy[AREA_BYTES];
 	struct crash_log log;
-	struct store *store = copy_of(&log);
-	struct image *image = open_store(store, false);
+	struct files files = copy_files(&log);
+	struct image *image = open_files(&files, false);
 	int err;
 
 	memcpy(copy, area, AREA_BYTES);
@@ -295,8 +241,8 @@ static bool replay(const uint8_t *area, bool honest)
 	if (err == 0)
 		assert_int_equal(image_journal_detach(image), 0);
 	assert_int_equal(image_close(image), 0);
-	check_rooms(store);
-	crash_log_release(store);
+	check_rooms(&files);
+	release(&files);
 	crash_log_deinit(&log);
 	return err == 0;
 }
@@ -305,6 +251,7 @@ static void forge(uint8_t *area)
 {
 	struct journal_head *head = (struct journal_head *)area;
 	uint64_t count = MAX(head->end - head->first, UINT64_C(1));
+	uint64_t grain = vmdk_crash_grain_sectors(life.kind);
 	struct journal_record *r =
 		(struct journal_record *)(area + JOURNAL_HEAD_BYTES) +
 		(head->first + guest_pick(&life.guest, count)) %
@@ -312,13 +259,14 @@ static void forge(uint8_t *area)
 
 	switch (guest_pick(&life.guest, 7)) {
 	case 0:
-		r->entry = guest_pick(&life.guest, 100) * GRAIN_SECTORS;
+		r->entry = guest_pick(&life.guest, 100) * grain;
 		break;
 	case 1:
 		r->entry ^= UINT64_C(1) << guest_pick(&life.guest, 64);
 		break;
 	case 2:
-		r->cluster = guest_pick(&life.guest, SECTORS / GRAIN_SECTORS);
+		r->cluster = guest_pick(&life.guest,
+					vmdk_crash_sectors(life.kind) / grain);
 		break;
 	case 3:
 		r->cluster ^= UINT64_C(1) << guest_pick(&life.guest, 64);
@@ -366,14 +314,12 @@ static void killed_before_commit(void)
 /* On a new image: soon each grain has its room, and nothing is recorded. */
 static void live(uint64_t seed)
 {
-	static uint8_t start[OVERHEAD * 512];
 	struct crash_log log = {0};
 
-	build(life.kind, start);
-	life.store = crash_log_record(&log, start, sizeof(start));
+	life.files = record(life.kind, &log);
 	memset(life.area, 0, sizeof(life.area));
-	guest_init(&life.guest, open_store(life.store, false), SECTORS, NULL,
-		   seed);
+	guest_init(&life.guest, open_files(&life.files, false),
+		   vmdk_crash_sectors(life.kind), NULL, seed);
 	assert_int_equal(
 		image_journal_attach(life.guest.image, life.area, AREA_BYTES),
 		0);
@@ -391,7 +337,7 @@ static void live(uint64_t seed)
 	assert_int_equal(image_journal_detach(life.guest.image), 0);
 	assert_int_equal(image_close(life.guest.image), 0);
 	guest_deinit(&life.guest);
-	crash_log_release(life.store);
+	release(&life.files);
 	crash_log_deinit(&log);
 }
 
@@ -409,10 +355,10 @@ static void any_kill_loses_nothing(void **state)
 
 /* --- Recording ---------------------------------------------------------- */
 
-static void work(struct guest *guest, struct store *store, size_t *position)
+static void work(struct guest *guest, const struct files *f)
 {
 	for (int opened = 0; opened < 2; opened++) {
-		guest->image = open_store(store, false);
+		guest->image = open_files(f, false);
 		guest_interrupt(guest);
 		for (unsigned i = 0; i < REQUESTS; i++) {
 			guest_request(guest,
@@ -428,32 +374,29 @@ static void work(struct guest *guest, struct store *store, size_t *position)
 	}
 }
 
-static void run(const struct kind *kind, uint64_t seed)
+static void run(const struct vmdk_crash_kind *kind, uint64_t seed)
 {
-	static uint8_t start[OVERHEAD * 512];
 	struct crash_log log = {0};
-	struct look l = {0};
-	struct store *store;
+	struct look l = {.kind = kind};
+	struct files files = record(kind, &log);
 	uint64_t random = seed * 2654435761u + 1;
 
-	build(kind, start);
-	store = crash_log_record(&log, start, sizeof(start));
-	guest_init(&l.guest, NULL, SECTORS, NULL, seed + 1);
+	guest_init(&l.guest, NULL, vmdk_crash_sectors(kind), NULL, seed + 1);
 	l.guest.position = &log.count;
-	work(&l.guest, store, &log.count);
+	work(&l.guest, &files);
 	crash_state_init(&l.state, &log);
 	for (size_t at = 0; at <= log.count; at += CRASH_STRIDE) {
 		l.position = at;
 		l.promised = guest_promised(&l.guest, at);
 		crash_state_set(&l.state, at, NULL);
-		look(&l, kind);
+		look(&l);
 		for (int i = 0; i < TORN; i++) {
 			crash_state_set(&l.state, at, &random);
-			look(&l, kind);
+			look(&l);
 		}
 	}
 	crash_state_deinit(&l.state);
-	crash_log_release(store);
+	release(&files);
 	crash_log_deinit(&log);
 	guest_deinit(&l.guest);
 }

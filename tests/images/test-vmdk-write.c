@@ -6,6 +6,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -19,6 +20,7 @@ enum {
 	SECTOR = 512,
 	MIB = 1 << 20,
 	WINDOW = 5 * MIB, /* of the disk, that is written to */
+	COWD_TABLE = 4096 * SECTOR,
 	TURNS = 8,
 	OPS = 25,
 	MAX_OP = 300 * 1024,
@@ -48,6 +50,12 @@ static const struct kind kinds[] = {
 	{"a_delta", "qemu-img", "-b base.vmdk -F vmdk", WINDOW, 0, true},
 	{"our_delta_with_zeroed_grains", NULL,
 	 "-b base.vmdk -F vmdk -o zeroed_grain=on", WINDOW, 0, true},
+	{"flat_on_vmfs", NULL, "-o subformat=vmfs", WINDOW - 7 * SECTOR, 0,
+	 false},
+	{"cowd", NULL, "-o subformat=vmfsSparse", WINDOW - 7 * SECTOR, 0,
+	 false},
+	{"a_cowd_delta", NULL, "-b base.vmdk -F vmdk -o subformat=vmfsSparse",
+	 WINDOW, 0, true},
 };
 
 static const char *qimg;
@@ -96,10 +104,28 @@ static struct image *open_ours(bool read_only)
 	return image;
 }
 
+/* QEMU makes no tables in such a disk: there is one before it writes. */
+static bool is_cowd(const struct kind *kind)
+{
+	return strstr(kind->options, "vmfsSparse") != NULL;
+}
+
+static void write_sectors(struct image *image, const struct kind *kind)
+{
+	for (uint64_t at = 0; at < window_of(kind); at += COWD_TABLE) {
+		memset(model + at, 8, SECTOR);
+		assert_int_equal(sync_io_write(image, kind->start + at,
+					       model + at, SECTOR),
+				 0);
+	}
+}
+
 static void our_turn(const struct kind *kind)
 {
 	struct image *image = open_ours(false);
 
+	if (is_cowd(kind))
+		write_sectors(image, kind);
 	for (int i = 0; i < OPS; i++) {
 		uint64_t length, at = pick_range(kind, &length);
 		unsigned what = pick(4);
@@ -195,6 +221,8 @@ static void both_write_in_turns(void **state)
 			our_turn(kind);
 		ours_reads_it(kind);
 		theirs_reads_it(kind);
+		if (turn % 2 == 0)
+			scratch_must("%s check -q -f vmdk t.vmdk", qimg);
 	}
 }
 
@@ -224,6 +252,11 @@ static void what_is_wrong_is_refused_by_name(void **state)
 		{"-f vmdk -o subformat=nonsense t.vmdk 1M", "subformat"},
 		{"-f vmdk -o adapter_type=x t.vmdk 1M", "adapter_type"},
 		{"-f vmdk -b src.raw -F raw t.vmdk 1M", "has to be a vmdk"},
+		{"-f vmdk -o subformat=vmfsSparse t.vmdk 2T", "less than 2"},
+		{"-f vmdk -o subformat=vmfsSparse,zeroed_grain=on t.vmdk 1M",
+		 "cannot mark grains"},
+		{"-f vmdk -o subformat=vmfs,zeroed_grain=on t.vmdk 1M", "Flat"},
+		{"-f vmdk -o subformat=seSparse t.vmdk 1M", "vmfsSparse"},
 		{"-f vmdk -o 'hwversion=\"' t.vmdk 1M", "cannot be said"},
 	};
 

@@ -194,7 +194,9 @@ void vmdk_build_cowd(const char *name, const uint8_t *data, uint64_t bytes)
 				put(file, data + (size_t)s * SECTOR, SECTOR);
 		next = at;
 	}
-	fseek(file, 4 * SECTOR, SEEK_SET);
+	header.next_free = htole32(next);
+	rewind(file);
+	put(file, &header, sizeof(header));
 	put(file, directory, gd_sectors * SECTOR);
 	finish(file);
 	free(directory);
