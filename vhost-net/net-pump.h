@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Frames of one pair of queues, between the guest's memory and one descriptor
- * of a TAP. Nothing is copied by us but headers: the kernel reads from the
- * guest's transmit buffers and writes into its receive buffers. Frames that
- * were sent are written in one batch of the loop; each frame that comes is
- * read by one call, into buffers that hold the largest there can be.
+ * of a TAP. Mostly nothing is copied by us but headers: the kernel reads from
+ * the guest's transmit buffers and writes into its receive buffers. Frames that
+ * were sent are written in one batch of the loop; each frame that comes is read
+ * by one call.
  *
- * Where that cannot be (buffers too short or too many, or a ring that is nearly
- * empty) a frame goes through a buffer of ours.
+ * Where that cannot be (buffers too many, a ring that is nearly empty, a frame
+ * longer than was to be expected) it goes through a buffer of ours.
  *
  * The serving thread, but for init and deinit.
  */

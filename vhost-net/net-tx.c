@@ -376,7 +376,7 @@ static bool room_may_grow(const struct net_tx *tx)
 
 enum net_fault net_tx_reserve(struct net_tx *tx, uint32_t frame_bytes,
 			      struct iovec *ret_iov, unsigned max,
-			      unsigned *ret_count)
+			      unsigned *ret_count, uint32_t *ret_bytes)
 {
 	const uint64_t wanted = (uint64_t)tx->header_bytes + frame_bytes;
 	struct net_tx_room *room = &tx->room;
@@ -386,14 +386,17 @@ enum net_fault net_tx_reserve(struct net_tx *tx, uint32_t frame_bytes,
 
 	while (room->bytes < wanted && room_may_grow(tx) && !err)
 		err = room_add(tx);
-	if (err == VIRTQ_E_EMPTY || err == VIRTQ_E_BROKEN)
-		return NET_FAULT_NO_BUFFER;
-	if (room->bytes < wanted)
-		return NET_FAULT_SMALL_BUFFER;
-	at = iov_cursor(tx->iov + room->segment, room->segments);
+	at.iov = tx->iov + room->segment;
+	at.count = room->segments;
+	at.skip = 0;
 	iov_skip(&at, tx->header_bytes);
 	*ret_count = iov_slice(&at, frame_bytes, ret_iov, max, &bytes);
-	return bytes == frame_bytes ? NET_FAULT_NONE : NET_FAULT_LAYOUT;
+	*ret_bytes = bytes;
+	if (bytes == frame_bytes)
+		return NET_FAULT_NONE;
+	if (err == VIRTQ_E_EMPTY || err == VIRTQ_E_BROKEN)
+		return NET_FAULT_NO_BUFFER;
+	return room->bytes < wanted ? NET_FAULT_SMALL_BUFFER : NET_FAULT_LAYOUT;
 }
 
 void net_tx_commit(struct net_tx *tx, const struct virtio_net_hdr_v1 *header,

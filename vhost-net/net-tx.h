@@ -61,14 +61,17 @@ enum net_fault net_tx_put(struct net_tx *tx, const struct net_rx_frame *frame);
 /*
  * Room for a frame of up to @frame_bytes that the caller has somebody write
  * into the driver's buffers (a TAP): *@ret_count segments in @ret_iov, which
- * has space for @max, behind where the virtio-net header goes. What a frame
- * does not use stays taken for the next. NO_BUFFER, SMALL_BUFFER or LAYOUT,
- * which are not counted, if there is no such room now: net_tx_release, and
- * net_tx_put may still find a place for the frame.
+ * has space for @max, behind where the virtio-net header goes; they hold
+ * *@ret_bytes. What a frame does not use stays taken for the next, and a call
+ * for more bytes has the same room, and more of it.
+ *
+ * Less than wanted, or none, with NO_BUFFER (the ring ends), SMALL_BUFFER (one
+ * frame may have no more) or LAYOUT (more than @max): they are not counted.
+ * After net_tx_release net_tx_put may still find a place for the frame.
  */
 enum net_fault net_tx_reserve(struct net_tx *tx, uint32_t frame_bytes,
 			      struct iovec *ret_iov, unsigned max,
-			      unsigned *ret_count);
+			      unsigned *ret_count, uint32_t *ret_bytes);
 
 /* The frame is there, and has @frame_bytes, no more than reserved. @header is
  * one that this driver takes; num_buffers is filled in. */

@@ -31,14 +31,15 @@ struct net_wire {
 	struct mmsghdr to_receive[NET_END_BURST];
 };
 
-static int open_socket(const char *interface)
+/* What has to be cut on the way cannot go past the queue that cuts it. */
+static int open_socket(const char *interface, bool tso)
 {
 	struct sockaddr_ll address = {
 		.sll_family = AF_PACKET,
 		.sll_protocol = htons(ETH_P_ALL),
 		.sll_ifindex = (int)if_nametoindex(interface),
 	};
-	const int room = ROOM_BYTES, on = 1;
+	const int room = ROOM_BYTES, on = 1, bypass = !tso;
 	int fd, err;
 
 	if (address.sll_ifindex == 0)
@@ -47,7 +48,8 @@ static int open_socket(const char *interface)
 	if (fd < 0)
 		return -errno;
 	setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room));
-	setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof(on));
+	setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &bypass,
+		   sizeof(bypass));
 	if (setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof(on)) < 0 ||
 	    setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on,
 		       sizeof(on)) < 0 ||
@@ -105,7 +107,7 @@ int net_wire_new(const struct net_bench_options *options, const char *interface,
 		return -ENOMEM;
 	wire->tso = options->tso;
 	wire->way = way;
-	wire->fd = open_socket(interface);
+	wire->fd = open_socket(interface, options->tso);
 	err = wire->fd < 0 ? wire->fd : make_buffers(wire, options);
 	if (err < 0) {
 		net_wire_free(wire);

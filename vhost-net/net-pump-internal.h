@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inside of a pump, for its two halves: net-pump.c has what is sent,
+ * net-pump-receive.c what is received. */
+#ifndef VHOST_NET_NET_PUMP_INTERNAL_H
+#define VHOST_NET_NET_PUMP_INTERNAL_H
+
+#include <errno.h>
+#include <limits.h>
+#include <sys/uio.h>
+
+#include "vhost-net/net-pump.h"
+
+enum {
+	HEADER_BYTES = sizeof(struct virtio_net_hdr_v1),
+	/* Of one call; and those of it that are ours. */
+	MAX_SEGMENTS = IOV_MAX,
+	OUR_SEGMENTS = 2, /* header and head; or header and what is too long */
+	/* Two tags, which a TAP's MTU does not count, and Ethernet. */
+	LINK_BYTES = NET_ETHERNET_BYTES + NET_MAX_TAGS * NET_TAG_BYTES,
+	BOUNCE_BYTES = NET_MAX_FRAME_BYTES,
+	/* For how long a frame waits for buffers; see has_waited_enough. */
+	WAIT_NS = 10 * 1000 * 1000,
+	/* Short frames in a row, until a long one is no longer expected. */
+	SHORT_RUN = 16,
+};
+
+struct sending {
+	struct loop_op op;
+	struct net_pump *pump;
+};
+
+struct net_pump {
+	struct loop *loop;
+	int tap_fd;
+	int tap_slot; /* registered with the loop, or -1 */
+	int error;
+	uint64_t refused;
+
+	/* What the guest sends. */
+	struct netdev_queue *send;
+	unsigned in_flight;
+	bool lent; /* the burst is not given back yet */
+	struct sending sendings[NET_BURST];
+	struct iovec iov[NET_BURST_SEGMENTS + NET_BURST * OUR_SEGMENTS];
+
+	/* What it receives. */
+	struct netdev_queue *receive;
+	uint32_t max_frame;   /* that the TAP may give */
+	uint32_t usual_frame; /* the same, but for segmentation */
+	uint32_t expected;    /* the larger or the smaller of the two */
+	unsigned short_run;   /* frames that were no longer than usual */
+	bool readable;	      /* the TAP, as far as we know */
+	bool starved;	      /* frames are there, but no buffers */
+	bool has_bounced;     /* a frame is in bounce, and waits, … */
+	uint64_t waits_since; /* … for buffers since then; ns; 0: it does not */
+	struct net_rx_frame bounced;
+	struct iovec bounced_rest;
+	struct iovec into[MAX_SEGMENTS];
+	uint8_t bounce[BOUNCE_BYTES];
+};
+
+/* Of a TAP that is deleted nothing comes back. */
+static inline void net_pump_note(struct net_pump *pump, int err)
+{
+	if (err == -EBADFD && pump->error == 0)
+		pump->error = err;
+}
+
+/* Moves a burst to the guest: whether there was one. */
+bool net_pump_run_receive(struct net_pump *pump);
+
+#endif
