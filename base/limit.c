@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "vswitch/limit.h"
+#include "base/limit.h"
 
 #include <errno.h>
 
@@ -39,28 +39,62 @@ int limit_set(struct limit *limit, uint64_t rate, uint64_t burst)
 	return 0;
 }
 
-bool limit_take(struct limit *limit, uint32_t units, uint64_t now_ns)
+/* How far ahead of @now, in 2^-8 ns, the limit is; 0: nothing is owed. */
+static uint64_t ahead_of(uint64_t next, uint64_t now)
 {
-	const uint64_t cost = __atomic_load_n(&limit->cost, __ATOMIC_RELAXED);
-	const uint64_t now = now_ns << TIME_SHIFT;
-	uint64_t burst, needed, before, after;
+	const int64_t ahead = (int64_t)(next - now);
 
-	if (cost == 0)
-		return true;
-	burst = __atomic_load_n(&limit->burst, __ATOMIC_RELAXED);
-	needed = price(units, cost);
-	before = __atomic_load_n(&limit->next, __ATOMIC_RELAXED);
+	/* 0: nobody took anything yet. */
+	return next == 0 || ahead < 0 || ahead > stale ? 0 : (uint64_t)ahead;
+}
+
+/* False, and nothing is taken, if it would go beyond @burst. */
+static bool take(struct limit *limit, uint64_t needed, uint64_t burst,
+		 uint64_t now)
+{
+	uint64_t before = __atomic_load_n(&limit->next, __ATOMIC_RELAXED);
+	uint64_t after;
+
 	do {
-		int64_t ahead = (int64_t)(before - now);
+		const uint64_t ahead = ahead_of(before, now);
 
-		/* 0: nobody took anything yet. */
-		if (before == 0 || ahead < 0 || ahead > stale)
-			ahead = 0;
 		if (ahead > 0 && ahead + needed > burst)
 			return false;
-		after = now + (uint64_t)ahead + needed;
+		after = now + ahead + needed;
 	} while (!__atomic_compare_exchange_n(&limit->next, &before, after,
 					      true, __ATOMIC_RELAXED,
 					      __ATOMIC_RELAXED));
 	return true;
+}
+
+bool limit_take(struct limit *limit, uint32_t units, uint64_t now_ns)
+{
+	const uint64_t cost = __atomic_load_n(&limit->cost, __ATOMIC_RELAXED);
+
+	return cost == 0 ||
+	       take(limit, price(units, cost),
+		    __atomic_load_n(&limit->burst, __ATOMIC_RELAXED),
+		    now_ns << TIME_SHIFT);
+}
+
+void limit_owe(struct limit *limit, uint32_t units, uint64_t now_ns)
+{
+	const uint64_t cost = __atomic_load_n(&limit->cost, __ATOMIC_RELAXED);
+
+	if (cost != 0)
+		take(limit, price(units, cost), UINT64_MAX,
+		     now_ns << TIME_SHIFT);
+}
+
+uint64_t limit_wait_ns(const struct limit *limit, uint64_t now_ns)
+{
+	const uint64_t cost = __atomic_load_n(&limit->cost, __ATOMIC_RELAXED);
+	const uint64_t burst = __atomic_load_n(&limit->burst, __ATOMIC_RELAXED);
+	uint64_t ahead;
+
+	if (cost == 0)
+		return 0;
+	ahead = ahead_of(__atomic_load_n(&limit->next, __ATOMIC_RELAXED),
+			 now_ns << TIME_SHIFT);
+	return ahead < burst ? 0 : ((ahead - burst) >> TIME_SHIFT) + 1;
 }

@@ -12,8 +12,8 @@
  *
  * limit_set: one thread at a time, beside those that take.
  */
-#ifndef VSWITCH_LIMIT_H
-#define VSWITCH_LIMIT_H
+#ifndef BASE_LIMIT_H
+#define BASE_LIMIT_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -40,5 +40,14 @@ int limit_set(struct limit *limit, uint64_t rate, uint64_t burst);
  * a burst's time, and is paid for afterwards.
  */
 bool limit_take(struct limit *limit, uint32_t units, uint64_t now_ns);
+
+/*
+ * The other way to use a limit, for who can make others wait (shaping): takes
+ * @units in any case, and what goes beyond the burst is owed. Until
+ * limit_wait_ns have gone by (0: now) nothing more should be let through. Debts
+ * are to stay below 2^54 ns, some 200 days.
+ */
+void limit_owe(struct limit *limit, uint32_t units, uint64_t now_ns);
+uint64_t limit_wait_ns(const struct limit *limit, uint64_t now_ns);
 
 #endif

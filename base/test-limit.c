@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Limits: exact over time, bursts and no more, shared by threads. */
-#include "vswitch/limit.h"
+#include "base/limit.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -166,6 +166,28 @@ static void threads_share_a_limit(void **state)
 	assert_in_range(all, MILLION / 10 - 1, MILLION / 10 + 101);
 }
 
+/* As a pump does: it waits, takes what there is, and owes for it. */
+static void who_waits_keeps_the_rate(void **state)
+{
+	struct limit limit = {0};
+	uint64_t now = 5, passed = 0;
+
+	assert_int_equal(limit_wait_ns(&limit, now), 0);
+	limit_owe(&limit, MILLION, now);
+	assert_int_equal(limit_wait_ns(&limit, now), 0);
+	assert_int_equal(limit_set(&limit, MILLION, 1000), 0);
+	while (now < SECONDS * NS_PER_SECOND) {
+		uint64_t wait = limit_wait_ns(&limit, now);
+
+		assert_true(wait <= 64 * 1000 + 1);
+		now += wait;
+		assert_int_equal(limit_wait_ns(&limit, now), 0);
+		limit_owe(&limit, 64, now);
+		passed += 64;
+	}
+	assert_in_range(passed, SECONDS * MILLION, SECONDS * MILLION + 1100);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -176,6 +198,7 @@ int main(void)
 		cmocka_unit_test(any_time_will_do),
 		cmocka_unit_test(what_cannot_be_is_refused),
 		cmocka_unit_test(threads_share_a_limit),
+		cmocka_unit_test(who_waits_keeps_the_rate),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -92,6 +92,35 @@ static int set_mtu(struct options_parser *parser)
 	return 0;
 }
 
+static int set_rate(struct options_parser *parser, uint64_t *ret_rate)
+{
+	int err = options_rate(parser, ret_rate);
+
+	if (err == 0 && *ret_rate > LIMIT_MAX_RATE)
+		return options_fail_value(parser, "at most 64G");
+	return err;
+}
+
+static int set_send_bps(struct options_parser *parser)
+{
+	return set_rate(parser, &net(parser)->rates.bytes[NET_SEND]);
+}
+
+static int set_send_fps(struct options_parser *parser)
+{
+	return set_rate(parser, &net(parser)->rates.frames[NET_SEND]);
+}
+
+static int set_receive_bps(struct options_parser *parser)
+{
+	return set_rate(parser, &net(parser)->rates.bytes[NET_RECEIVE]);
+}
+
+static int set_receive_fps(struct options_parser *parser)
+{
+	return set_rate(parser, &net(parser)->rates.frames[NET_RECEIVE]);
+}
+
 static const struct options_row rows[] = {
 	DAEMON_SOCKET_ROWS,
 	{"tap", "NAME", set_tap,
@@ -103,6 +132,12 @@ static const struct options_row rows[] = {
 	{"threads", "N", set_threads, "threads that serve them (1)"},
 	{"mac", "ADDRESS", set_mac, "the address that the guest is told"},
 	{"mtu", "BYTES", set_mtu, "set the TAP's, and tell the guest"},
+	{"send-bps", "BYTES", set_send_bps,
+	 "let the guest send at most so many bytes a second"},
+	{"send-fps", "N", set_send_fps, "… so many frames"},
+	{"receive-bps", "BYTES", set_receive_bps,
+	 "let it receive at most so many bytes a second"},
+	{"receive-fps", "N", set_receive_fps, "… so many frames"},
 	DAEMON_ROWS,
 };
 

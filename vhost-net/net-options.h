@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "vhost-net/net-limits.h"
 #include "vhost/daemon-options.h"
 
 enum {
@@ -28,6 +29,7 @@ struct net_options {
 	bool has_mac;
 	uint8_t mac[6];
 	uint16_t mtu; /* 0: the TAP's */
+	struct net_rates rates;
 };
 
 /* As options_parse. */

@@ -23,6 +23,7 @@ struct slot {
 struct net_port {
 	struct net_port_config config;
 	struct netdev *netdev;
+	struct net_limits limits;
 	struct net_thread **threads;
 	unsigned thread_count;
 	struct slot *slots;
@@ -69,6 +70,7 @@ static int queue_start(void *arg, struct netdev_queue *queue, int kick_fd)
 	const struct net_thread_tap tap = {
 		.fd = port->config.tap->fds[netdev_index_pair(index)],
 		.mtu = port->config.tap->mtu,
+		.limits = &port->limits,
 	};
 	struct slot *slot = &port->slots[index];
 	int err =
@@ -247,7 +249,9 @@ int net_port_new(const struct net_port_config *config,
 		return -ENOMEM;
 	port->config = *config;
 	port->gone.run = run_gone;
-	err = make_slots(port, config->options);
+	err = net_limits_set(&port->limits, &config->options->rates);
+	if (err == 0)
+		err = make_slots(port, config->options);
 	if (err == 0)
 		err = make_netdev(port, config->options);
 	if (err == 0)

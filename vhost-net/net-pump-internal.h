@@ -35,6 +35,8 @@ struct net_pump {
 	int tap_slot; /* registered with the loop, or -1 */
 	int error;
 	uint64_t refused;
+	struct net_limits *limits;
+	uint64_t wait_ns[NET_DIRECTIONS]; /* by a limit; as last looked */
 
 	/* What the guest sends. */
 	struct netdev_queue *send;

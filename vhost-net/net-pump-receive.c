@@ -26,6 +26,7 @@ void net_pump_set_receive(struct net_pump *pump, struct netdev_queue *queue,
 	if (pump->receive)
 		net_tx_release(netdev_queue_tx(pump->receive));
 	pump->receive = queue;
+	pump->wait_ns[NET_RECEIVE] = 0;
 	if (!queue)
 		return;
 	virtq_kicks_off(netdev_queue_virtq(queue));
@@ -284,17 +285,37 @@ static bool receive_one(struct net_pump *pump, struct net_tx *tx)
 	return read_into(pump, tx, &reading);
 }
 
+static bool may_receive(struct net_pump *pump)
+{
+	pump->wait_ns[NET_RECEIVE] =
+		net_limits_wait_ns(pump->limits, NET_RECEIVE);
+	return pump->wait_ns[NET_RECEIVE] == 0;
+}
+
+/* What is dropped does not count against the limit. */
+static bool receive_counted(struct net_pump *pump, struct net_tx *tx)
+{
+	const uint64_t frames = tx->frames_total, bytes = tx->bytes_total;
+	const bool more = receive_one(pump, tx);
+
+	net_limits_passed(pump->limits, NET_RECEIVE, tx->frames_total - frames,
+			  tx->bytes_total - bytes);
+	return more;
+}
+
 bool net_pump_run_receive(struct net_pump *pump)
 {
 	struct net_tx *tx;
 	unsigned count = 0;
 
 	pump->starved = false;
+	pump->wait_ns[NET_RECEIVE] = 0;
 	if (!pump->receive || (!pump->readable && !pump->has_bounced) ||
 	    !netdev_queue_is_enabled(pump->receive))
 		return false;
 	tx = netdev_queue_tx(pump->receive);
-	while (count < NET_BURST && receive_one(pump, tx))
+	while (count < NET_BURST && may_receive(pump) &&
+	       receive_counted(pump, tx))
 		count++;
 	if (count == 0)
 		return false;

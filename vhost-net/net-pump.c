@@ -13,7 +13,8 @@
 #include "base/bytes.h"
 #include "vhost-net/net-pump-internal.h"
 
-int net_pump_new(struct loop *loop, int tap_fd, struct net_pump **ret_pump)
+int net_pump_new(struct loop *loop, int tap_fd, struct net_limits *limits,
+		 struct net_pump **ret_pump)
 {
 	struct net_pump *pump = calloc(1, sizeof(*pump));
 
@@ -21,6 +22,7 @@ int net_pump_new(struct loop *loop, int tap_fd, struct net_pump **ret_pump)
 		return -ENOMEM;
 	pump->loop = loop;
 	pump->tap_fd = tap_fd;
+	pump->limits = limits;
 	pump->tap_slot = loop_register_file(loop, tap_fd);
 	pump->readable = true;
 	*ret_pump = pump;
@@ -39,6 +41,7 @@ void net_pump_free(struct net_pump *pump)
 void net_pump_set_send(struct net_pump *pump, struct netdev_queue *queue)
 {
 	pump->send = queue;
+	pump->wait_ns[NET_SEND] = 0;
 	if (queue)
 		virtq_kicks_off(netdev_queue_virtq(queue));
 }
@@ -112,6 +115,24 @@ static void prepare(struct net_pump *pump, unsigned index,
 	pump->in_flight++;
 }
 
+/* What waits for its limit stays in the ring. */
+static unsigned take_burst(struct net_pump *pump, struct net_rx_frame **frames)
+{
+	const bool limited = pump->limits->limits[NET_SEND];
+	uint32_t bytes = 0;
+	unsigned count;
+
+	pump->wait_ns[NET_SEND] = net_limits_wait_ns(pump->limits, NET_SEND);
+	if (pump->wait_ns[NET_SEND] > 0 && netdev_queue_is_enabled(pump->send))
+		return 0;
+	count = netdev_rx_burst(
+		pump->send, limited ? NET_LIMITED_BURST : NET_BURST, frames);
+	for (unsigned i = 0; i < count && limited; i++)
+		bytes += (*frames)[i].bytes;
+	net_limits_passed(pump->limits, NET_SEND, count, bytes);
+	return count;
+}
+
 static bool run_send(struct net_pump *pump)
 {
 	struct net_rx_frame *frames;
@@ -119,7 +140,9 @@ static bool run_send(struct net_pump *pump)
 
 	if (!pump->send || pump->lent)
 		return false;
-	count = netdev_rx_burst(pump->send, NET_BURST, &frames);
+	count = take_burst(pump, &frames);
+	if (pump->wait_ns[NET_SEND] > 0)
+		return false;
 	for (unsigned i = 0; i < count; i++) {
 		unsigned segments =
 			lay_out(&frames[i], pump->iov + at, MAX_SEGMENTS);
@@ -159,14 +182,20 @@ void net_pump_wake(struct net_pump *pump)
 
 uint64_t net_pump_timeout_ns(const struct net_pump *pump)
 {
-	return pump->starved && pump->has_bounced ? WAIT_NS : UINT64_MAX;
+	uint64_t timeout =
+		pump->starved && pump->has_bounced ? WAIT_NS : UINT64_MAX;
+
+	for (unsigned i = 0; i < NET_DIRECTIONS; i++)
+		if (pump->wait_ns[i] > 0)
+			timeout = MIN(timeout, pump->wait_ns[i]);
+	return timeout;
 }
 
 bool net_pump_sleep(struct net_pump *pump)
 {
 	bool again = false;
 
-	if (pump->send && !pump->lent)
+	if (pump->send && !pump->lent && pump->wait_ns[NET_SEND] == 0)
 		again |= virtq_kicks_on(netdev_queue_virtq(pump->send));
 	if (pump->receive && pump->starved)
 		again |= virtq_kicks_on(netdev_queue_virtq(pump->receive));

@@ -15,12 +15,14 @@
 #define VHOST_NET_NET_PUMP_H
 
 #include "base/loop.h"
+#include "vhost-net/net-limits.h"
 #include "vhost-net/netdev.h"
 
 struct net_pump;
 
-/* Borrows @loop and @tap_fd. -ENOMEM. */
-int net_pump_new(struct loop *loop, int tap_fd, struct net_pump **ret_pump);
+/* Borrows @loop, @tap_fd and @limits. -ENOMEM. */
+int net_pump_new(struct loop *loop, int tap_fd, struct net_limits *limits,
+		 struct net_pump **ret_pump);
 /* Both queues are let go. Accepts NULL. */
 void net_pump_free(struct net_pump *pump);
 

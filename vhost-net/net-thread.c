@@ -116,8 +116,8 @@ static void pair_free(struct net_thread *thread, struct pair **at)
 	free(pair);
 }
 
-static int pair_new(struct net_thread *thread, unsigned number, int tap_fd,
-		    struct pair **at)
+static int pair_new(struct net_thread *thread, unsigned number,
+		    const struct net_thread_tap *tap, struct pair **at)
 {
 	struct pair *pair = calloc(1, sizeof(*pair));
 	int err;
@@ -126,9 +126,10 @@ static int pair_new(struct net_thread *thread, unsigned number, int tap_fd,
 		return -ENOMEM;
 	*at = pair;
 	pair->number = number;
-	err = net_pump_new(thread->worker.loop, tap_fd, &pair->pump);
+	err = net_pump_new(thread->worker.loop, tap->fd, tap->limits,
+			   &pair->pump);
 	if (err == 0)
-		err = loop_watch_new(thread->worker.loop, tap_fd, POLLIN,
+		err = loop_watch_new(thread->worker.loop, tap->fd, POLLIN,
 				     tap_ready, pair, &pair->tap);
 	if (err < 0)
 		pair_free(thread, at);
@@ -159,8 +160,7 @@ static int attach(struct call *call)
 	int err = 0;
 
 	if (!*at)
-		err = pair_new(thread, netdev_index_pair(index), call->tap->fd,
-			       at);
+		err = pair_new(thread, netdev_index_pair(index), call->tap, at);
 	if (err < 0)
 		return err;
 	end = &(*at)->ends[sends];

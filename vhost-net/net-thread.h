@@ -13,6 +13,7 @@
 #define VHOST_NET_NET_THREAD_H
 
 #include "base/spin.h"
+#include "vhost-net/net-limits.h"
 #include "vhost-net/netdev.h"
 
 struct net_thread;
@@ -37,6 +38,7 @@ void net_thread_free(struct net_thread *thread);
 struct net_thread_tap {
 	int fd; /* borrowed until both queues of the pair are detached */
 	uint32_t mtu;
+	struct net_limits *limits; /* borrowed, likewise */
 };
 
 /*

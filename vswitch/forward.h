@@ -21,9 +21,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/limit.h"
 #include "vhost-net/net-rx.h"
 #include "vswitch/fdb.h"
-#include "vswitch/limit.h"
 #include "vswitch/vlan.h"
 
 /* Why a frame went nowhere, or not to some port. */

@@ -312,6 +312,57 @@ static void idle_daemon_sleeps(void **state)
 	net_driver_free(d);
 }
 
+/* How long @frames took that the guest sent, or received. */
+static double seconds_for(const struct fixture *f, struct net_driver *d,
+			  unsigned frames, size_t bytes, bool sends)
+{
+	uint64_t began = clock_ns();
+
+	for (unsigned i = 0; i < frames; i++) {
+		frame_make(frame, bytes, i);
+		if (sends) {
+			assert_int_equal(
+				net_send(d, 0, NULL, frame, bytes, NULL), 0);
+		} else {
+			wire_send(f, NULL, frame, bytes);
+			assert_int_equal(
+				net_receive(d, 0, NULL, got, sizeof(got)),
+				bytes);
+		}
+	}
+	if (sends)
+		assert_int_equal(net_send_wait(d, 0), 0);
+	for (unsigned i = 0; i < frames && sends; i++)
+		assert_int_equal(wire_receive(f, PATIENCE_MS, NULL, got),
+				 bytes);
+	return (double)(clock_ns() - began) / NS_PER_SECOND;
+}
+
+/* A busy machine takes longer, but never less; nothing is lost. */
+static void limits_are_kept_and_lose_nothing(void **state)
+{
+	struct fixture *f = *state;
+	static const char *const options[] = {
+		"--send-bps=1000000", "--send-fps=4000",
+		"--receive-bps=1000000", "--receive-fps=4000", NULL};
+	struct net_driver *d;
+	uint64_t before;
+
+	fixture_start(f, options);
+	fixture_plug(f);
+	d = fixture_open(f, NULL);
+	before = process_cpu_ms(&f->process);
+	for (int sends = 0; sends < 2; sends++) {
+		/* 600,000 bytes, less a burst of some 66,000 and of eight. */
+		assert_true(seconds_for(f, d, 500, 1200, sends) > 0.5);
+		/* 2000 frames, less forty and eight. */
+		assert_true(seconds_for(f, d, 2000, 60, sends) > 0.48);
+	}
+	/* It sleeps meanwhile. */
+	assert_true(process_cpu_ms(&f->process) - before < 1500);
+	net_driver_free(d);
+}
+
 /* What arrived of a flow: no seed twice, and in order. */
 struct flow {
 	uint32_t last;
@@ -401,6 +452,7 @@ int main(void)
 		DAEMON_TEST(tap_that_is_deleted_ends_the_daemon),
 		DAEMON_TEST(privileges_are_given_up),
 		DAEMON_TEST(idle_daemon_sleeps),
+		FIXTURE_TEST(limits_are_kept_and_lose_nothing),
 		DAEMON_TEST(killed_daemon_sends_no_frame_twice),
 	};
 
