@@ -168,6 +168,32 @@ static void sizes_that_cannot_be_are_refused(void **state)
 	sparse_64(AT(descriptor_size), 2049, IMAGE_E_UNSUPPORTED, "1048576");
 }
 
+/* Each limit is reached, and passed by the case above. */
+static void the_largest_that_may_be_are_accepted(void **state)
+{
+	const uint64_t huge = TOP_BIT(40);
+	struct vmdk_sparse s;
+	char *error = NULL;
+	uint8_t w[512];
+
+	make_sparse(w);
+	put_le64(w + AT(capacity),
+		 (uint64_t)VMDK_MAX_GD_ENTRIES * VMDK_MAX_GTES * 128);
+	put_le32(w + AT(flags), 0);
+	put_le64(w + AT(descriptor_size), 2048);
+	assert_int_equal(vmdk_header_parse_sparse(w, huge, &s, &error), 0);
+	assert_int_equal(s.gd_entries, VMDK_MAX_GD_ENTRIES);
+	assert_int_equal(s.descriptor_bytes, 1 << 20);
+	put_le64(w + AT(capacity),
+		 (uint64_t)VMDK_MAX_GD_ENTRIES * VMDK_MAX_GTES * 128 + 1);
+	expect_refusal(vmdk_header_parse_sparse, w, huge, IMAGE_E_UNSUPPORTED,
+		       "larger than 33554432");
+	put_le64(w + AT(capacity), (uint64_t)INT64_MAX / 512);
+	put_le64(w + AT(grain_size), VMDK_MAX_GRAIN_SECTORS);
+	expect_refusal(vmdk_header_parse_sparse, w, huge, IMAGE_E_UNSUPPORTED,
+		       "larger than 33554432");
+}
+
 static void places_outside_the_file_are_refused(void **state)
 {
 	uint8_t w[512];
@@ -329,6 +355,7 @@ int main(void)
 		cmocka_unit_test(sound_headers_say_where_things_are),
 		cmocka_unit_test(what_is_not_known_is_refused_by_name),
 		cmocka_unit_test(sizes_that_cannot_be_are_refused),
+		cmocka_unit_test(the_largest_that_may_be_are_accepted),
 		cmocka_unit_test(places_outside_the_file_are_refused),
 		cmocka_unit_test(what_is_not_announced_is_not_judged),
 		cmocka_unit_test(
