@@ -45,7 +45,8 @@ static void sleep_on_loop(struct worker *worker)
 {
 	uint64_t timeout_ns = UINT64_MAX;
 
-	if (!worker->ops->prepare_sleep(worker, &timeout_ns))
+	/* Whoever reaped since the last round may have run what ends us. */
+	if (!worker->ops->prepare_sleep(worker, &timeout_ns) && !worker->quit)
 		sleep_for(worker, timeout_ns);
 	worker->ops->awake(worker);
 }
