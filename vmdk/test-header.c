@@ -50,6 +50,7 @@ static void make_cowd(uint8_t *w)
 	put_le32(w + COWD(grain_size), 1);
 	put_le32(w + COWD(gd_offset), 4);
 	put_le32(w + COWD(gd_entries), 8);
+	put_le32(w + COWD(next_free), 260);
 }
 
 static void make_se(uint8_t *w)
@@ -109,6 +110,9 @@ static void sound_headers_say_where_things_are(void **state)
 	assert_int_equal(s.gd_entries, 8);
 	assert_int_equal(s.gd_offset, 2048);
 	assert_int_equal(s.gt_entries, 4096);
+	assert_int_equal(s.free_offset, 260 * 512);
+	/* No grain lies in the header or the directory behind it. */
+	assert_int_equal(s.overhead_bytes, 5 * 512);
 	make_se(w);
 	expect_accepted(vmdk_header_parse_se, w, &s);
 	assert_int_equal(s.gd_entries, 2);
@@ -303,7 +307,9 @@ static void cowd_headers_have_the_same_limits(void **state)
 	cowd_32(COWD(capacity), 0, IMAGE_E_CORRUPT, "no capacity");
 	cowd_32(COWD(grain_size), 3, IMAGE_E_CORRUPT, "power of two");
 	cowd_32(COWD(gd_entries), 7, IMAGE_E_CORRUPT, "needs 8");
+	cowd_32(COWD(grain_size), 65536, IMAGE_E_UNSUPPORTED, "than 32768");
 	cowd_32(COWD(gd_offset), 0, IMAGE_E_CORRUPT, "directory");
+	cowd_32(COWD(gd_offset), 3, IMAGE_E_CORRUPT, "within the header");
 	cowd_32(COWD(gd_offset), UINT32_MAX, IMAGE_E_CORRUPT, "directory");
 }
 
