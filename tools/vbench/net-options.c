@@ -3,6 +3,7 @@
 
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/bytes.h"
 #include "base/clock.h"
@@ -13,7 +14,6 @@ enum {
 	DEFAULT_RING = 256,
 	MAX_RING = 32768,
 	MAX_SECONDS = 3600,
-	MAX_RATE = 1000 * 1000 * 1000,
 };
 
 static struct net_bench_options *bench(struct options_parser *parser)
@@ -50,7 +50,7 @@ static int set_wire(struct options_parser *parser)
 static int set_rate(struct options_parser *parser)
 {
 	if (options_size(parser->value, &bench(parser)->rate) < 0 ||
-	    bench(parser)->rate > MAX_RATE)
+	    bench(parser)->rate > NET_BENCH_MAX_RATE)
 		return options_fail_value(parser, "frames a second");
 	return 0;
 }
@@ -97,9 +97,12 @@ static int set_plain(struct options_parser *parser)
 
 static int parse_seconds(struct options_parser *parser, uint64_t *ret_ns)
 {
-	uint64_t seconds;
+	char *end;
+	double seconds = strtod(parser->value, &end);
 
-	if (options_size(parser->value, &seconds) < 0 || seconds > MAX_SECONDS)
+	/* So that a NaN is refused, too. */
+	if (end == parser->value || *end ||
+	    !(seconds >= 0 && seconds <= MAX_SECONDS))
 		return options_fail_value(parser, "seconds, at most an hour");
 	*ret_ns = seconds * NS_PER_SECOND;
 	return 0;
@@ -142,6 +145,18 @@ static int set_json(struct options_parser *parser)
 	return 0;
 }
 
+static int set_rfc2544(struct options_parser *parser)
+{
+	bench(parser)->rfc2544 = true;
+	return 0;
+}
+
+static int set_plot(struct options_parser *parser)
+{
+	bench(parser)->plot = parser->value;
+	return 0;
+}
+
 static int set_help(struct options_parser *parser)
 {
 	return OPTIONS_HELP;
@@ -168,6 +183,9 @@ static const struct options_row rows[] = {
 	{"cpu", "N", set_cpu, "run on this CPU"},
 	{"backend-pid", "PID", set_backend_pid,
 	 "whose CPU time to report (the socket's peer)"},
+	{"rfc2544", NULL, set_rfc2544,
+	 "throughput, latency, losses and bursts of all sizes"},
+	{"plot", "FILE", set_plot, "a picture of that, as SVG"},
 	{"json", NULL, set_json, "one JSON object"},
 	{"help", NULL, set_help, "print this, and exit"},
 };
@@ -187,10 +205,18 @@ static int check(struct options_parser *parser)
 	if (o->peer_path && o->wire)
 		return options_fail(parser, "--peer and --wire exclude each "
 					    "other: give one");
-	if (!net_bench_has_far_end(o) && (o->rate || o->direction > NET_BOTH))
-		return options_fail(parser, "--rate and --direction=round-trip "
+	if (!net_bench_has_far_end(o) &&
+	    (o->rate || o->rfc2544 || o->direction > NET_BOTH))
+		return options_fail(parser, "--rate, --rfc2544 and "
+					    "--direction=round-trip "
 					    "need a far end: give --peer or "
 					    "--wire");
+	if (o->rfc2544 && (o->tso || o->direction > NET_BOTH))
+		return options_fail(parser, "--rfc2544: neither --tso nor "
+					    "--direction=round-trip go with "
+					    "it");
+	if (o->plot && !o->rfc2544)
+		return options_fail(parser, "--plot needs --rfc2544");
 	if (o->tso && o->frame_bytes < NET_BENCH_MIN_TCP)
 		return options_fail(parser,
 				    "--tso: give a --size of %u bytes "

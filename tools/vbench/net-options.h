@@ -13,6 +13,7 @@ enum {
 	NET_BENCH_MIN_FRAME = 60,
 	NET_BENCH_MIN_TCP = 70, /* with a time in it */
 	NET_BENCH_MAX_FRAME = 65000,
+	NET_BENCH_MAX_RATE = 1000 * 1000 * 1000,
 };
 
 enum net_direction {
@@ -41,6 +42,8 @@ struct net_bench_options {
 	int cpu; /* -1: anywhere */
 	int backend_pid;
 	bool json;
+	bool rfc2544;
+	const char *plot; /* NULL: none */
 };
 
 static inline bool net_bench_has_far_end(const struct net_bench_options *o)

@@ -10,6 +10,7 @@
 #include "tools/vbench/net-load.h"
 #include "tools/vbench/net-options.h"
 #include "tools/vbench/net-report.h"
+#include "tools/vbench/net-rfc2544.h"
 
 static int pin(int cpu)
 {
@@ -45,6 +46,27 @@ static int measure(const struct net_bench_options *options)
 	return err;
 }
 
+static int measure_rfc2544(const struct net_bench_options *options)
+{
+	static struct net_rfc2544_size sizes[NET_RFC2544_SIZES];
+	int err = net_rfc2544_run(options, sizes);
+
+	if (err < 0) {
+		fprintf(stderr, "vbench: %s: %s\n", options->socket_path,
+			strerror(-err));
+		return err;
+	}
+	if (options->json)
+		net_rfc2544_json(sizes);
+	else
+		net_rfc2544_text(sizes);
+	err = options->plot ? net_rfc2544_plot(sizes, options->plot) : 0;
+	if (err < 0)
+		fprintf(stderr, "vbench: --plot=%s: %s\n", options->plot,
+			strerror(-err));
+	return err;
+}
+
 int vbench_net(int argc, char **argv)
 {
 	struct net_bench_options options;
@@ -61,6 +83,7 @@ int vbench_net(int argc, char **argv)
 	}
 	err = pin(options.cpu);
 	if (err == 0)
-		err = measure(&options);
+		err = options.rfc2544 ? measure_rfc2544(&options)
+				      : measure(&options);
 	return err == 0 ? VBENCH_OK : VBENCH_FAILED;
 }
