@@ -18,8 +18,8 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/socket.h"
 #include "vhost/connection.h"
-#include "vhost/socket.h"
 
 static const uint64_t retry_first_ns = NS_PER_SECOND / 10;
 static const uint64_t retry_most_ns = NS_PER_SECOND * 3;

@@ -20,6 +20,7 @@ enum {
 	MAX_CAPACITY = 1 << 22,
 	DEFAULT_CAPACITY = 65536,
 	DEFAULT_AGE_SECONDS = 300,
+	MAX_OF_A_GUEST = 1024,
 	KEY_BYTES = 96,
 	BURSTS_A_SECOND = 10,
 };
@@ -455,6 +456,10 @@ static void fill_in_port(struct port_config *p)
 {
 	if (p->queues == 0)
 		p->queues = 1;
+	/* One guest shall not fill the table, and have all others flooded. */
+	if (p->max_stations == 0)
+		p->max_stations = p->kind == PORT_VHOST_USER ? MAX_OF_A_GUEST
+							     : UINT32_MAX;
 }
 
 static void fill_in(struct config *config)

@@ -56,7 +56,7 @@ struct port_config {
 	bool locked;	   /* only its stations may send */
 	char **stations;   /* static ones */
 	unsigned stations_count;
-	uint32_t max_stations; /* to be learned; 0: any number */
+	uint32_t max_stations; /* to be learned; a guest: 1,024 */
 	struct config_rate frames, bytes;
 	struct config_rate broadcast, multicast, unknown;
 };

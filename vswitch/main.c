@@ -11,8 +11,11 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "control/rpc-socket.h"
 #include "vhost-net/net-tap.h"
 #include "vhost/daemon.h"
+#include "vswitch/control.h"
+#include "vswitch/ctl.h"
 #include "vswitch/eal.h"
 #include "vswitch/switch-options.h"
 #include "vswitch/vswitch.h"
@@ -22,6 +25,8 @@ struct server {
 	struct switch_options options;
 	struct config *config;
 	struct vswitch *vswitch;
+	struct rpc rpc;
+	struct rpc_socket *control;
 };
 
 /* Beside what serving a socket takes: sockets of ports that come later. */
@@ -115,25 +120,32 @@ static int open_switch(struct server *server)
 	return err;
 }
 
-/* Of all ports' sockets: where those of later ports have to be, too. */
+/* Of a path that may be NULL; -ENOMEM. */
+static int add_folder(const char *path, char **copies, const char **folders,
+		      unsigned *count)
+{
+	if (!path)
+		return 0;
+	copies[*count] = strdup(path);
+	if (!copies[*count])
+		return -ENOMEM;
+	folders[*count] = dirname(copies[*count]);
+	++*count;
+	return 0;
+}
+
+/* Of all sockets: where those of later ports have to be, too. */
 static int give_up_paths(struct server *server)
 {
 	const struct config *config = server->config;
-	const char *folders[CONFIG_MAX_PORTS + 1] = {NULL};
-	char *copies[CONFIG_MAX_PORTS] = {NULL};
+	const char *folders[CONFIG_MAX_PORTS + 2] = {NULL};
+	char *copies[CONFIG_MAX_PORTS + 1] = {NULL};
 	unsigned count = 0;
-	int err = 0;
+	int err = add_folder(server->options.control, copies, folders, &count);
 
-	for (unsigned i = 0; i < config->ports_count; i++) {
-		if (!config->ports[i].socket_path)
-			continue;
-		copies[count] = strdup(config->ports[i].socket_path);
-		if (!copies[count])
-			err = -ENOMEM;
-		else
-			folders[count] = dirname(copies[count]);
-		count++;
-	}
+	for (unsigned i = 0; i < config->ports_count && err == 0; i++)
+		err = add_folder(config->ports[i].socket_path, copies, folders,
+				 &count);
 	if (err == 0)
 		err = daemon_give_up_paths_but(&server->daemon, folders);
 	for (unsigned i = 0; i < count; i++)
@@ -159,6 +171,21 @@ static int start_switch(struct server *server)
 	return err;
 }
 
+static int open_control(struct server *server)
+{
+	const char *path = server->options.control;
+	int err;
+
+	if (!path)
+		return 0;
+	server->rpc = control_rpc(server->vswitch);
+	err = rpc_socket_new(server->daemon.loop, path, &server->rpc,
+			     &server->control);
+	if (err < 0)
+		log_error("--control=%s: %s", path, strerror(-err));
+	return err;
+}
+
 static int give_up_system_calls(struct server *server)
 {
 	return daemon_give_up_system_calls(&server->daemon, system_calls,
@@ -168,13 +195,9 @@ static int give_up_system_calls(struct server *server)
 static int server_open(struct server *server)
 {
 	static int (*const steps[])(struct server *) = {
-		read_config,
-		open_loop, /* EAL's thread, too, shall take no signal */
-		start_eal,
-		open_switch,
-		give_up_privileges,
-		start_switch,
-		give_up_system_calls,
+		read_config,  open_loop, /* EAL's thread, too, shall take no signal */
+		start_eal,    open_switch,  give_up_privileges,
+		start_switch, open_control, give_up_system_calls,
 	};
 	int err = 0;
 
@@ -186,6 +209,7 @@ static int server_open(struct server *server)
 /* Also of one that was opened half-way. */
 static void server_close(struct server *server)
 {
+	rpc_socket_free(server->control);
 	vswitch_free(server->vswitch);
 	daemon_close(&server->daemon);
 	config_free(server->config);
@@ -219,9 +243,11 @@ int main(int argc, char **argv)
 		.daemon.arg = &server,
 	};
 	char error[OPTIONS_ERROR_BYTES];
-	int outcome = switch_options_parse(argc, argv, &server.options, error);
-	int status;
+	int outcome, status;
 
+	if (argc > 1 && strcmp(argv[1], "ctl") == 0)
+		return ctl_main(argc - 1, argv + 1);
+	outcome = switch_options_parse(argc, argv, &server.options, error);
 	if (!daemon_begins(&program, outcome, argv[0], error,
 			   &server.options.daemon, &status))
 		return status;

@@ -16,14 +16,23 @@ static int set_config(struct options_parser *parser)
 	return 0;
 }
 
+static int set_control(struct options_parser *parser)
+{
+	of(parser)->control = parser->value;
+	return 0;
+}
+
 static const struct options_row rows[] = {
 	{"config", "FILE", set_config, "what to switch between, in YAML"},
+	{"control", "PATH", set_control,
+	 "listen on this Unix socket for vswitch ctl"},
 	DAEMON_ROWS,
 };
 
 void switch_options_print_help(const char *program)
 {
-	printf("Usage: %s --config=FILE [OPTION]...\n"
+	printf("Usage: %1$s --config=FILE [OPTION]...\n"
+	       "       %1$s ctl [--control=PATH] [--json] COMMAND\n"
 	       "Switches Ethernet frames between virtual machines and TAPs.\n\n",
 	       program);
 	options_print(rows, ARRAY_SIZE(rows));

@@ -9,6 +9,7 @@
 struct switch_options {
 	struct daemon_options daemon; /* first; without a socket */
 	const char *config;
+	const char *control; /* NULL: not given */
 };
 
 /* As options_parse. */

@@ -61,7 +61,9 @@ static void run_broke(struct loop_message *message)
 {
 	struct queue *queue = container_of(message, struct queue, broke);
 	struct vhost_port *p = queue->port;
-	struct session *session = endpoint_session(p->endpoint);
+	/* A port that is being removed has no endpoint any more. */
+	struct session *session =
+		p->endpoint ? endpoint_session(p->endpoint) : NULL;
 
 	store_release(&queue->broke_posted, false);
 	if (!queue->netdev_queue || !session)

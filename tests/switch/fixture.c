@@ -45,6 +45,8 @@ int fixture_teardown(void **state)
 		unlink(path);
 	}
 	unlink(f->config);
+	snprintf(path, sizeof(path), "%s/control", f->process.folder);
+	unlink(path);
 	died = process_deinit(&f->process);
 	free(f);
 	return died;
@@ -83,6 +85,12 @@ static void wait_for_socket(const struct fixture *f, const char *path)
 void fixture_start(struct fixture *f, const char *head,
 		   const char *const *ports)
 {
+	fixture_start_with(f, head, ports, NULL);
+}
+
+void fixture_start_with(struct fixture *f, const char *head,
+			const char *const *ports, const char *const *options)
+{
 	char yaml[YAML_BYTES], path[128] = "";
 	int at = snprintf(yaml, sizeof(yaml), "%s\nports:\n", head);
 
@@ -94,7 +102,7 @@ void fixture_start(struct fixture *f, const char *head,
 			       i, path, ports[i][0] ? ", " : "", ports[i]);
 		assert_true((size_t)at < sizeof(yaml));
 	}
-	f->process.pid = fixture_spawn(f, yaml, NULL);
+	f->process.pid = fixture_spawn(f, yaml, options);
 	wait_for_socket(f, path);
 }
 

@@ -34,6 +34,9 @@ int fixture_teardown(void **state);
  */
 void fixture_start(struct fixture *f, const char *head,
 		   const char *const *ports);
+/* The same with more command-line options, ended by NULL. */
+void fixture_start_with(struct fixture *f, const char *head,
+			const char *const *ports, const char *const *options);
 /* Any file. Returns the process, which is not waited for. */
 pid_t fixture_spawn(struct fixture *f, const char *yaml,
 		    const char *const *options);

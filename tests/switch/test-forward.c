@@ -174,6 +174,30 @@ static void locked_port_sends_as_its_stations_alone(void **state)
 	assert_int_equal(fixture_counted(f, "p1: not forwarded: spoofed "), 1);
 }
 
+/* It fills its own share, and its neighbours are known all the same. */
+static void guest_of_many_addresses_takes_no_others_place(void **state)
+{
+	static const char *const ports[] = {"max-stations: 20", "", "", NULL};
+	struct fixture *f = *state;
+
+	fixture_start(f, "fdb-capacity: 64", ports);
+	fixture_join_all(f, 3);
+	for (unsigned i = 0; i < 200; i++) {
+		fixture_frame(frame, FIXTURE_BROADCAST, 0, BYTES, ++seed);
+		frame[9] = i;
+		fixture_send(f, 0, frame, BYTES);
+		fixture_expect(f, 1, frame, BYTES);
+		fixture_expect(f, 2, frame, BYTES);
+	}
+	send_new(f, FIXTURE_BROADCAST, 1);
+	fixture_expect(f, 0, frame, BYTES);
+	fixture_expect(f, 2, frame, BYTES);
+	/* Nobody else sees what is for guest 1. */
+	send_new(f, 1, 0);
+	fixture_expect(f, 1, frame, BYTES);
+	fixture_expect_nothing(f, 2, 1);
+}
+
 /* One flow, bursts that B has room for. */
 static void try_flow(struct fixture *f, unsigned from, unsigned to)
 {
@@ -246,6 +270,7 @@ int main(void)
 		SWITCH_TEST(
 			what_bridges_keep_and_what_is_no_source_goes_nowhere),
 		SWITCH_TEST(locked_port_sends_as_its_stations_alone),
+		SWITCH_TEST(guest_of_many_addresses_takes_no_others_place),
 		cmocka_unit_test(flow_arrives_whole_in_order_and_once),
 		SWITCH_TEST(every_front_end_is_switched),
 	};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "vhost/socket.h"
+#include "base/socket.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,8 +3,8 @@
  * The Unix sockets of an endpoint, made ready to be used without waiting:
  * non-blocking and close-on-exec.
  */
-#ifndef VHOST_SOCKET_H
-#define VHOST_SOCKET_H
+#ifndef BASE_SOCKET_H
+#define BASE_SOCKET_H
 
 #include <stdbool.h>
 #include <sys/types.h>

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The control socket, as `vswitch ctl` and others speak to it. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "tests/switch/fixture.h"
+
+enum {
+	BYTES = 300,
+	CHURN = 100,
+	OUTPUT_BYTES = 1 << 16,
+	CLIENTS = 40,
+};
+
+static const char *const three[] = {"", "vlan: 5", "", NULL};
+static uint8_t frame[FIXTURE_FRAME_BYTES];
+static char output[OUTPUT_BYTES];
+static uint32_t seed;
+
+static void control_path(const struct fixture *f, char ret_path[static 128])
+{
+	snprintf(ret_path, 128, "%s/control", f->process.folder);
+}
+
+static void start(struct fixture *f)
+{
+	char option[160], path[128];
+	const char *const options[] = {option, NULL};
+
+	control_path(f, path);
+	snprintf(option, sizeof(option), "--control=%s", path);
+	fixture_start_with(f, "", three, options);
+	while (access(path, F_OK) < 0) {
+		process_assert_alive(&f->process);
+		usleep(1000);
+	}
+}
+
+/* Runs `vswitch ctl` with @arguments; its status, and in output what it said. */
+static int ctl(const struct fixture *f, const char *arguments)
+{
+	char command[1024], path[128];
+	size_t length;
+	FILE *pipe;
+
+	control_path(f, path);
+	snprintf(command, sizeof(command), "%s ctl --control=%s %s 2>&1",
+		 getenv("VSWITCH"), path, arguments);
+	pipe = popen(command, "re");
+	assert_non_null(pipe);
+	length = fread(output, 1, sizeof(output) - 1, pipe);
+	output[length] = '\0';
+	return WEXITSTATUS(pclose(pipe));
+}
+
+static void pass(struct fixture *f, unsigned to, unsigned from)
+{
+	fixture_frame(frame, to, from, BYTES, ++seed);
+	fixture_send(f, from, frame, BYTES);
+	fixture_expect(f, to, frame, BYTES);
+}
+
+static void ports_stations_and_counters_are_shown(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	fixture_join(f, 0, NULL);
+	fixture_join(f, 2, NULL);
+	pass(f, 2, 0);
+	assert_int_equal(ctl(f, "port show"), 0);
+	assert_non_null(strstr(output, "p0"));
+	assert_non_null(strstr(output, "vhost-user"));
+	assert_int_equal(ctl(f, "fdb show"), 0);
+	assert_non_null(strstr(output, "02:00:00:00:00:00  1     p0"));
+	assert_null(strstr(output, "02:00:00:00:00:02"));
+	assert_int_equal(ctl(f, "--json stats"), 0);
+	assert_non_null(strstr(output, "\"sent-frames\": 1"));
+	assert_int_equal(ctl(f, "metrics"), 0);
+	assert_non_null(strstr(output, "vswitch_frames_total{port=\"p2\","
+				       "direction=\"received\"} 1\n"));
+	assert_non_null(strstr(output, "\n# EOF\n"));
+	assert_int_equal(ctl(f, "fdb flush"), 0);
+	assert_string_equal(output, "1\n");
+	assert_int_equal(ctl(f, "fdb show"), 0);
+	assert_null(strstr(output, "02:00:00"));
+}
+
+static void ports_come_and_go_while_frames_pass(void **state)
+{
+	struct fixture *f = *state;
+	char arguments[256], path[128];
+	unsigned fds = 0;
+
+	start(f);
+	fixture_join(f, 0, NULL);
+	fixture_join(f, 2, NULL);
+	pass(f, 2, 0);
+	pass(f, 0, 2);
+	fixture_socket(f, 3, path);
+	snprintf(arguments, sizeof(arguments),
+		 "port add name=new kind=vhost-user socket-path=%s "
+		 "connect=no 'stations=[\"02:00:00:00:00:03\"]'",
+		 path);
+	for (unsigned i = 0; i < CHURN; i++) {
+		assert_int_equal(ctl(f, arguments), 0);
+		fixture_join(f, 3, NULL);
+		pass(f, 3, 0);
+		pass(f, 0, 3);
+		pass(f, 2, 0);
+		/* With its guest, or without. */
+		if (i % 2)
+			fixture_leave(f, 3);
+		assert_int_equal(ctl(f, "port del new"), 0);
+		if (i % 2 == 0)
+			fixture_leave(f, 3);
+		assert_int_equal(access(path, F_OK), -1);
+		if (i == 2)
+			fds = process_count_fds(&f->process);
+		if (i > 2)
+			process_assert_fds(&f->process, fds);
+		pass(f, 0, 2);
+	}
+	assert_int_equal(ctl(f, "fdb show"), 0);
+	assert_null(strstr(output, "02:00:00:00:00:03"));
+}
+
+static void what_cannot_be_is_named_and_changes_nothing(void **state)
+{
+	static const struct {
+		const char *arguments, *words;
+	} cases[] = {
+		{"port add name=x kind=vhost-user",
+		 "socket-path: a vhost-user"},
+		{"port add name=p0 kind=vhost-user socket-path=/tmp/none",
+		 "name: the port p0 has it already"},
+		{"port add name=x kind=nic", "kind: "},
+		{"port add name=x kind=vhost-user socket-path=/tmp/none "
+		 "vlan=4095",
+		 "vlan: VLANs are 1 to 4094"},
+		{"port add name=x kind=vhost-user socket-path=/tmp/none "
+		 "quees=4",
+		 "quees: there is no such key"},
+		{"port add name", "name: give KEY=VALUE"},
+		{"port del x", "x: no port has this name"},
+		{"fdb flush x", "x: no port has this name"},
+		{"port", "Usage: "},
+		{"port del", "Usage: "},
+		{"--nothing", "Usage: "},
+	};
+	struct fixture *f = *state;
+	char before[OUTPUT_BYTES];
+
+	start(f);
+	assert_int_equal(ctl(f, "--json port show"), 0);
+	strcpy(before, output);
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		print_message("# %s\n", cases[i].words);
+		assert_int_not_equal(ctl(f, cases[i].arguments), 0);
+		assert_non_null(strstr(output, cases[i].words));
+	}
+	assert_int_equal(ctl(f, "--json port show"), 0);
+	assert_string_equal(output, before);
+}
+
+static int connect_raw(const struct fixture *f)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char path[128];
+
+	control_path(f, path);
+	assert_true(strlen(path) < sizeof(address.sun_path));
+	strcpy(address.sun_path, path);
+	assert_int_equal(
+		connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	return fd;
+}
+
+/* A line without end, half a line, nothing, and many at once: others are
+ * served. */
+static void client_that_misbehaves_holds_up_nobody(void **state)
+{
+	struct fixture *f = *state;
+	static const char half[] = "{\"jsonrpc\":\"2.0\",";
+	int fds[CLIENTS], endless;
+	ssize_t n;
+
+	start(f);
+	endless = connect_raw(f);
+	memset(output, 'x', sizeof(output));
+	do
+		n = send(endless, output, sizeof(output), MSG_NOSIGNAL);
+	while (n > 0);
+	assert_true(errno == EPIPE || errno == ECONNRESET);
+	close(endless);
+	for (unsigned i = 0; i < CLIENTS; i++) {
+		fds[i] = connect_raw(f);
+		send(fds[i], half, sizeof(half) - 1, MSG_NOSIGNAL);
+		if (i >= CLIENTS / 4)
+			close(fds[i]);
+	}
+	assert_int_equal(ctl(f, "port show"), 0);
+	for (unsigned i = 0; i < CLIENTS / 4; i++)
+		close(fds[i]);
+	assert_int_equal(ctl(f, "port show"), 0);
+}
+
+static void socket_is_its_owners_alone(void **state)
+{
+	struct fixture *f = *state;
+	struct stat st;
+	char path[128];
+
+	start(f);
+	control_path(f, path);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0700);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		SWITCH_TEST(ports_stations_and_counters_are_shown),
+		SWITCH_TEST(ports_come_and_go_while_frames_pass),
+		SWITCH_TEST(what_cannot_be_is_named_and_changes_nothing),
+		SWITCH_TEST(client_that_misbehaves_holds_up_nobody),
+		SWITCH_TEST(socket_is_its_owners_alone),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

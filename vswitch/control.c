@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vswitch/control.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "vswitch/metrics.h"
+
+enum {
+	MAC_TEXT_BYTES = 18,
+};
+
+static int fail(char *ret_error, int code, const char *text)
+{
+	snprintf(ret_error, RPC_ERROR_BYTES, "%s", text);
+	return code;
+}
+
+/* --- ports ------------------------------------------------------------------- */
+
+static json_t *describe_port(const struct port *port)
+{
+	const struct port_config *config = port->config;
+	json_t *object = json_pack(
+		"{s:s, s:s, s:i, s:b, s:s, s:i, s:i}", "name", config->name,
+		"kind", config_kind_name(config->kind), "number",
+		(int)port->forward.number, "up", (int)port->ops->is_up(port),
+		"vlan-mode", config_vlan_mode_name(config->vlan_mode), "vlan",
+		(int)port->forward.vlan.native, "queues", (int)config->queues);
+
+	if (config->socket_path)
+		json_object_set_new(object, "socket-path",
+				    json_string(config->socket_path));
+	if (config->tap)
+		json_object_set_new(object, "tap", json_string(config->tap));
+	if (config->group)
+		json_object_set_new(object, "group",
+				    json_string(config->group));
+	return object;
+}
+
+static int port_list(void *arg, json_t *params, json_t **ret_result,
+		     char ret_error[static RPC_ERROR_BYTES])
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < CONFIG_MAX_PORTS; i++) {
+		const struct port *port = vswitch_port(arg, i);
+
+		if (port)
+			json_array_append_new(list, describe_port(port));
+	}
+	*ret_result = list;
+	return 0;
+}
+
+/* JSON is YAML: the file's schema reads it, and its checks judge it. */
+static int port_add(void *arg, json_t *params, json_t **ret_result,
+		    char ret_error[static RPC_ERROR_BYTES])
+{
+	char error[CONFIG_FILE_ERROR_BYTES] = "";
+	char *text = json_dumps(json_object_get(params, "port"), 0);
+	struct port_config *config;
+	int err = -ENOMEM;
+
+	if (text)
+		err = port_config_read(text, strlen(text), &config, error);
+	free(text);
+	if (err < 0)
+		return fail(ret_error, RPC_E_PARAMS, error);
+	err = vswitch_add_port(arg, config, error);
+	if (err < 0) {
+		port_config_free(config);
+		return fail(ret_error, RPC_E_FAILED, error);
+	}
+	*ret_result = json_true();
+	return 0;
+}
+
+static const char *text_param(json_t *params, const char *name)
+{
+	return json_string_value(json_object_get(params, name));
+}
+
+static int no_port(char *ret_error, const char *name)
+{
+	snprintf(ret_error, RPC_ERROR_BYTES, "%.64s: no port has this name",
+		 name);
+	return RPC_E_FAILED;
+}
+
+static int port_remove(void *arg, json_t *params, json_t **ret_result,
+		       char ret_error[static RPC_ERROR_BYTES])
+{
+	const char *name = text_param(params, "name");
+
+	if (vswitch_remove_port(arg, name) < 0)
+		return no_port(ret_error, name);
+	*ret_result = json_true();
+	return 0;
+}
+
+/* --- stations ---------------------------------------------------------------- */
+
+struct listing {
+	struct vswitch *vswitch;
+	json_t *list;
+	uint32_t now;
+};
+
+static void list_station(void *arg, const struct fdb_station *station)
+{
+	struct listing *listing = arg;
+	const struct port *port = vswitch_port(listing->vswitch, station->port);
+	char mac[MAC_TEXT_BYTES];
+	json_t *object;
+
+	if (!port)
+		return;
+	snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x",
+		 (unsigned)(station->key >> 56) & 0xff,
+		 (unsigned)(station->key >> 48) & 0xff,
+		 (unsigned)(station->key >> 40) & 0xff,
+		 (unsigned)(station->key >> 32) & 0xff,
+		 (unsigned)(station->key >> 24) & 0xff,
+		 (unsigned)(station->key >> 16) & 0xff);
+	object = json_pack("{s:s, s:i, s:s, s:b}", "mac", mac, "vlan",
+			   (int)fdb_key_vlan(station->key), "port",
+			   port->config->name, "static",
+			   (int)station->is_static);
+	/* Who heard it may be a second ahead of us. */
+	if (!station->is_static)
+		json_object_set_new(
+			object, "age",
+			json_integer(MAX(
+				(int32_t)(listing->now - station->heard), 0)));
+	json_array_append_new(listing->list, object);
+}
+
+static int fdb_list(void *arg, json_t *params, json_t **ret_result,
+		    char ret_error[static RPC_ERROR_BYTES])
+{
+	struct listing listing = {
+		.vswitch = arg,
+		.list = json_array(),
+		.now = clock_ns() / NS_PER_SECOND,
+	};
+
+	fdb_for_each(vswitch_fdb(arg), list_station, &listing);
+	*ret_result = listing.list;
+	return 0;
+}
+
+static int fdb_forget(void *arg, json_t *params, json_t **ret_result,
+		      char ret_error[static RPC_ERROR_BYTES])
+{
+	const char *name = text_param(params, "port");
+	json_int_t vlan = json_integer_value(json_object_get(params, "vlan"));
+	uint16_t number = FDB_NO_PORT;
+
+	if (vlan < 0 || vlan > VLAN_MAX)
+		return fail(ret_error, RPC_E_PARAMS,
+			    "vlan: give a VLAN from 1 to 4094");
+	if (name && vswitch_find_port(arg, name, &number) < 0)
+		return no_port(ret_error, name);
+	*ret_result =
+		json_integer(fdb_flush(vswitch_fdb(arg), number, vlan, false));
+	return 0;
+}
+
+/* --- counters ---------------------------------------------------------------- */
+
+static void add_count(json_t *object, const char *name, uint64_t count)
+{
+	json_object_set_new(object, name, json_integer(count));
+}
+
+static json_t *list_faults(const uint64_t *faults)
+{
+	json_t *object = json_object();
+
+	for (unsigned i = 1; i < NET_FAULTS; i++)
+		if (faults[i])
+			add_count(object, net_fault_name(i), faults[i]);
+	return object;
+}
+
+static json_t *list_drops(const uint64_t *drops)
+{
+	json_t *object = json_object();
+
+	for (unsigned i = 1; i < FORWARD_DROPS; i++)
+		if (drops[i])
+			add_count(object, forward_drop_name(i), drops[i]);
+	return object;
+}
+
+static json_t *count_port(struct vswitch *vswitch, const struct port *port)
+{
+	struct port_counters c;
+	json_t *object = json_object();
+
+	vswitch_count(vswitch, port, &c);
+	json_object_set_new(object, "port", json_string(port->config->name));
+	add_count(object, "sent-frames", c.net.tx_frames);
+	add_count(object, "sent-bytes", c.net.tx_bytes);
+	add_count(object, "received-frames", c.net.rx_frames);
+	add_count(object, "received-bytes", c.net.rx_bytes);
+	add_count(object, "unreachable", c.unreachable);
+	add_count(object, "stations",
+		  fdb_count(vswitch_fdb(vswitch), port->forward.number));
+	json_object_set_new(object, "sent-dropped",
+			    list_faults(c.net.tx_faults));
+	json_object_set_new(object, "received-dropped",
+			    list_faults(c.net.rx_faults));
+	json_object_set_new(object, "not-forwarded", list_drops(c.drops));
+	return object;
+}
+
+static int stats(void *arg, json_t *params, json_t **ret_result,
+		 char ret_error[static RPC_ERROR_BYTES])
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < CONFIG_MAX_PORTS; i++) {
+		const struct port *port = vswitch_port(arg, i);
+
+		if (port)
+			json_array_append_new(list, count_port(arg, port));
+	}
+	*ret_result = list;
+	return 0;
+}
+
+static int metrics(void *arg, json_t *params, json_t **ret_result,
+		   char ret_error[static RPC_ERROR_BYTES])
+{
+	char *page = metrics_page(arg);
+
+	if (!page)
+		return fail(ret_error, RPC_E_FAILED, "there is no memory");
+	*ret_result = json_string(page);
+	free(page);
+	return 0;
+}
+
+/* --- the table --------------------------------------------------------------- */
+
+static const struct rpc_param port_params[] = {
+	{"port", "object", true, "what the configuration file has of a port"},
+	{0},
+};
+
+static const struct rpc_param name_params[] = {
+	{"name", "string", true, "of the port"},
+	{0},
+};
+
+static const struct rpc_param forget_params[] = {
+	{"port", "string", false, "only the stations of this port"},
+	{"vlan", "integer", false, "only those of this VLAN"},
+	{0},
+};
+
+static const struct rpc_method methods[] = {
+	{"port.list", "all ports", NULL, port_list},
+	{"port.add", "adds a port while frames pass", port_params, port_add},
+	{"port.remove", "removes a port", name_params, port_remove},
+	{"fdb.list", "all stations", NULL, fdb_list},
+	{"fdb.flush", "forgets learned stations: how many", forget_params,
+	 fdb_forget},
+	{"stats", "what the ports have counted", NULL, stats},
+	{"metrics", "the same as a page of OpenMetrics", NULL, metrics},
+};
+
+struct rpc control_rpc(struct vswitch *vswitch)
+{
+	return (struct rpc){
+		.title = "vswitch",
+		.version = "1",
+		.methods = methods,
+		.count = ARRAY_SIZE(methods),
+		.arg = vswitch,
+	};
+}
