@@ -3,15 +3,16 @@
 #
 # A stock guest reads and writes files on a VMDK disk that vhost-blk serves.
 #
-#	test-vmdk.sh DAEMON SUBFORMAT|delta
+#	test-vmdk.sh DAEMON SUBFORMAT|delta [QIMG]
 #
 # "delta" is the second link of a chain: what came with the disk is its parent's,
-# which has to stay as it was.
+# which has to stay as it was. "vmfsSparse" is made by QIMG, as qemu-img cannot.
 
 set -uo pipefail
 
 guest_daemon=$1
 kind=$2
+qimg=${3:-}
 guest_root=$(cd "$(dirname "$0")/../.." && pwd)
 . "$guest_root/tests/guest/guest.sh"
 
@@ -29,6 +30,9 @@ if [ "$kind" = delta ]; then
 	qemu-img create -q -f vmdk -b "$base" -F vmdk "$disk" ||
 		guest_fail "qemu-img create"
 	before=$(sha256sum <"$base")
+elif [ "$kind" = vmfsSparse ]; then
+	"$qimg" convert -f raw -O vmdk -o "subformat=$kind" \
+		"$guest_scratch/made.raw" "$disk" || guest_fail "qimg convert"
 else
 	qemu-img convert -f raw -O vmdk -o "subformat=$kind" \
 		"$guest_scratch/made.raw" "$disk" ||
@@ -43,3 +47,5 @@ guest_stop_daemon
 [ "$kind" != delta ] || [ "$(sha256sum <"$base")" = "$before" ] ||
 	guest_fail "the parent was changed"
 guest_verify "$disk" vmdk
+[ "$kind" != vmfsSparse ] || "$qimg" check -q -f vmdk "$disk" ||
+	guest_fail "qimg check"
