@@ -14,7 +14,7 @@
 
 enum {
 	BYTES = 300,
-	CHURN = 100,
+	CHURN = 40,
 	OUTPUT_BYTES = 1 << 16,
 	CLIENTS = 40,
 };
