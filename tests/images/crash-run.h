@@ -20,6 +20,7 @@
 #include "tests/images/crash-log.h"
 #include "tests/images/guest.h"
 #include "tests/images/picture.h"
+#include "tests/sanitized.h"
 
 /* What is done besides writes, zeroes, discards and flushes. */
 enum {
@@ -34,17 +35,8 @@ enum {
 	CRASH_FLAGS = 1 << 8, /* zero flags over room that is kept */
 };
 
-/* Under a sanitizer one position in so many is looked at, else each. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define CRASH_STRIDE 16
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define CRASH_STRIDE 16
-#endif
-#endif
-#ifndef CRASH_STRIDE
-#define CRASH_STRIDE 1
-#endif
+/* One position in so many is looked at. */
+#define CRASH_STRIDE SAMPLED(16)
 
 struct crash_scenario {
 	const char *name;

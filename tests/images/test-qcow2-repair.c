@@ -21,6 +21,7 @@
 #include "tests/images/damaged.h"
 #include "tests/images/qcow2-walk.h"
 #include "tests/images/scratch.h"
+#include "tests/sanitized.h"
 
 enum {
 	SIZE = 17 << 20, /* more bits than one cluster of a bitmap holds */
@@ -31,17 +32,10 @@ enum {
 	TORN = 1, /* states with parts of what was not flushed, each */
 };
 
-/*
- * MANY_TORN states show any order of writes that is not kept. Under a sanitizer
- * one position of a crash in so many is looked at.
- */
-#ifdef __SANITIZE_ADDRESS__
-#define STRIDE	  29
-#define MANY_TORN TORN
-#else
-#define STRIDE	  1
-#define MANY_TORN 8
-#endif
+/* One position of a crash in so many is looked at. */
+#define STRIDE SAMPLED(29)
+/* States that show any order of writes that is not kept. */
+#define MANY_TORN (TEST_SANITIZED ? TORN : 8)
 
 #define FAR_AWAY (UINT64_C(1) << 40)
 

@@ -12,7 +12,7 @@ import sys
 import tempfile
 
 SKIPPED = 77
-ONE_IN = 4
+ONE_IN = 5
 MEMORY = '/dev/shm'
 MAX_TRIES = 10
 program = None
