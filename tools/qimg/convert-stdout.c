@@ -37,17 +37,17 @@ int convert_stdout_check(const struct convert *convert)
 	if (isatty(STDOUT_FILENO))
 		return cli_error("standard output is a terminal: no place for "
 				 "an image");
-	if (convert->from_stdin)
-		return cli_error("from standard input to standard output there "
-				 "is nothing to convert");
+	/* Its name would be looked for beside a file. */
 	if (convert->has_backing)
 		return cli_error("a target on standard output has no backing "
 				 "image: write to a file");
-	if (convert->compress && !convert_is_stream(convert))
-		return cli_error("-c wants a file as its target: how large "
-				 "clusters become is not known before");
 	if (image_options_string(&convert->make.options, "data_file", NULL))
 		return cli_error("a data file wants a file as the target, too");
+	if (convert_is_spooled(convert))
+		return 0;
+	if (convert->from_stdin)
+		return cli_error("from standard input to standard output there "
+				 "is nothing to convert");
 	if (strcmp(image_options_string(&convert->make.options, "preallocation",
 					"off"),
 		   "off") != 0)
@@ -145,9 +145,9 @@ static struct image *new_image(struct convert *convert, int fd)
 	if (err) {
 		cli_error("%s: %s", name, error ? error : strerror(-err));
 		store_free(store);
-	} else if (image->cipher || image->file_count) {
-		cli_error("an image that is encrypted, or lies in several "
-			  "files, wants a file as the target");
+	} else if (image->file_count) {
+		cli_error("an image that lies in several files wants a file as "
+			  "the target");
 		(void)image_close(image);
 		image = NULL;
 	}

@@ -270,8 +270,13 @@ static int make_target(struct convert *convert, const struct cli *cli)
 	convert->has_backing = convert->make.backing_name != NULL;
 	if (convert_is_stream(convert) && convert_stream_check(convert))
 		return 1;
-	if (convert->to_stdout)
-		return convert_stdout_check(convert);
+	if (convert->to_stdout) {
+		status = convert_stdout_check(convert);
+		if (status || !convert_is_spooled(convert))
+			return status;
+		if (convert_spool_begin(convert))
+			return 1;
+	}
 	if (convert->from_stdin && convert_stdin_check_format(&convert->make))
 		return 1;
 	path = qimg_path(convert->target_name, false);
@@ -480,6 +485,7 @@ static int convert_all(struct convert *convert, const struct cli *cli)
 	    (convert->target || convert->to_stdout || convert_target_place()))
 		status = carry_out(convert, cli);
 	status = convert_target_end(convert, status);
+	status = convert_spool_end(status);
 	for (size_t i = 0; i < convert->source_count; i++)
 		(void)image_close(convert->sources[i].image);
 	format_request_deinit(&convert->make);

@@ -211,6 +211,19 @@ struct convert_over {
 /* Copies to @over. Exit status. */
 int convert_run_over(struct convert *convert, const struct convert_over *over);
 
+/* --- convert-spool.c --- */
+
+/* Whether what is to go to standard output has to be made as a file first. */
+bool convert_is_spooled(const struct convert *convert);
+
+/*
+ * The target is a file in the folder for temporary files from now on, which
+ * convert_spool_end sends if @status is 0, and takes away. The other one does
+ * nothing if there is none. Exit status, after a message.
+ */
+int convert_spool_begin(struct convert *convert);
+int convert_spool_end(int status);
+
 /* --- convert-stream.c --- */
 
 /* Whether the target can only be written in one go. */
