@@ -154,9 +154,13 @@ static int unchanged_run(struct qcow2 *q, const struct qcow2_ask *ask,
 			 uint64_t *ret_clusters)
 {
 	uint64_t limit = MIN(clusters_of(q, ask, whole), (uint64_t)l2->count);
-	uint64_t at;
+	uint64_t at = 0;
 
-	for (at = 0; at < limit; at++) {
+	/* As many as a disk has, perhaps: past the backing's end are all. */
+	if (!l2->slice &&
+	    !qcow2_has_backing(q, ask->cluster << q->cluster_bits))
+		at = limit;
+	for (; at < limit; at++) {
 		uint64_t subs = subs_in(q, ask, whole, at);
 		struct change c = {0};
 		int err;

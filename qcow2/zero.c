@@ -70,16 +70,17 @@ static bool is_done(const struct qcow2 *q, const struct qcow2_ask *ask,
 	}
 }
 
-/* Entries that need nothing, from @from on. */
+/* Entries that need nothing, from the first on. */
 static uint64_t done_run(const struct qcow2 *q, const struct qcow2_ask *ask,
 			 const struct qcow2_l2 *l2, uint64_t limit)
 {
 	uint64_t run = 0;
 
+	/* As many as a disk has, perhaps: past the backing's end are all. */
+	if (!l2->slice)
+		return is_done(q, ask, 0, QCOW2_UNALLOCATED) ? limit : 0;
 	while (run < limit &&
-	       is_done(q, ask, run,
-		       l2->slice ? qcow2_entry_kind(q, qcow2_l2_get(l2, run))
-				 : QCOW2_UNALLOCATED))
+	       is_done(q, ask, run, qcow2_entry_kind(q, qcow2_l2_get(l2, run))))
 		run++;
 	return run;
 }
