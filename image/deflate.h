@@ -34,7 +34,8 @@ size_t deflate_bound(size_t bytes);
 /*
  * Encodes @bytes of @from into @to and returns the stream's length, or 0 if it
  * is longer than @to_bytes - DEFLATE_SLACK_BYTES: what is tried in vain is
- * given up early. (With stored blocks, a few bytes before that.) All of @to_bytes may be written to. @level is clamped.
+ * given up early. (With stored blocks, a few bytes before that.) All of
+ * @to_bytes may be written to. @level is clamped.
  */
 size_t deflate_compress(struct deflate *deflate, int level, const void *from,
 			size_t bytes, void *to, size_t to_bytes);

@@ -22,9 +22,10 @@ size_t net_copy(struct iov_cursor *to, struct iov_cursor *from, size_t bytes,
 		struct net_sum *sum);
 
 /*
- * The first @bytes of a frame between two single pieces. Frames are mostly either small or larger than what is copied of
- * them, and copies of a known size take no call. Where two of them meet the
- * later one counts, for us as for the receiver.
+ * The first @bytes of a frame between two single pieces. Frames are mostly
+ * either small or larger than what is copied of them, and copies of a known
+ * size take no call. Where two of them meet the later one counts, for us as
+ * for the receiver.
  */
 static inline void net_copy_head(uint8_t *to, const uint8_t *from,
 				 unsigned bytes)

@@ -33,8 +33,8 @@ uint64_t inflight_queue_bytes(uint16_t queue_size, bool packed);
 
 /*
  * GET_INFLIGHT_FD: makes a zeroed region in a new memfd for @num_queues queues
- * of @queue_size, and @area_bytes for the device. *@ret_fd is the caller's. -EINVAL for a size of 0, or over
- * VIRTQ_MAX_SIZE. Control thread.
+ * of @queue_size, and @area_bytes for the device. *@ret_fd is the caller's.
+ * -EINVAL for a size of 0, or over VIRTQ_MAX_SIZE. Control thread.
  */
 int inflight_new(uint16_t num_queues, uint16_t queue_size, bool packed,
 		 size_t area_bytes, struct inflight **ret_inflight, int *ret_fd,

@@ -7,8 +7,9 @@
  *
  * Where ours is stricter than QEMU's (the zero flag in version 2, mappings into
  * tables, COPIED where nothing is mapped), test-qcow2-check.c says so; no crash
- * leaves any of that, but a lost barrier can leave the first. A snapshot that was being deleted can leave clusters that
- * lack COPIED, which all three call corrupt: it costs copies, and no data.
+ * leaves any of that, but a lost barrier can leave the first. A snapshot that was
+ * being deleted can leave clusters that lack COPIED, which all three call corrupt:
+ * it costs copies, and no data.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -6,8 +6,9 @@
  *
  * A rule is one of calls to the file (image/fault-store.h): event "none" or
  * (once the image is open) read_aio, write_aio, flush_to_disk, flush_to_os, with
- * iotype, errno, sector and once. QEMU's other events are places in its code, and are refused; so are
- * rules above a format other than raw, where sectors would be the guest's.
+ * iotype, errno, sector and once. QEMU's other events are places in its code, and
+ * are refused; so are rules above a format other than raw, where sectors would be
+ * the guest's.
  */
 #ifndef QIMG_SPEC_FAULTS_H
 #define QIMG_SPEC_FAULTS_H
