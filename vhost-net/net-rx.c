@@ -131,7 +131,9 @@ void net_rx_discard(struct net_rx *rx, unsigned max)
 		err = virtq_get(rx->vq, chain);
 		if (err && err != VIRTQ_E_TOO_LONG)
 			break;
-		drop(rx, chain, NET_FAULT_DISABLED);
+		drop(rx, chain,
+		     chain->recovered ? NET_FAULT_RECOVERED
+				      : NET_FAULT_DISABLED);
 	}
 	virtq_flush(rx->vq);
 }
