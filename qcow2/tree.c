@@ -47,11 +47,6 @@ static unsigned entry_bytes(const struct qcow2 *q)
 	return 1u << (q->cluster_bits - q->l2_bits);
 }
 
-static uint64_t table_entries(const struct qcow2 *q)
-{
-	return UINT64_C(1) << q->l2_bits;
-}
-
 static uint64_t get_entry(const struct walk *w, uint64_t index)
 {
 	return get_be64(w->table + index * entry_bytes(w->q));
@@ -184,7 +179,7 @@ static int check_table(struct walk *w, uint64_t first_guest)
 {
 	struct qcow2 *q = w->q;
 
-	for (uint64_t i = 0; i < table_entries(q); i++) {
+	for (uint64_t i = 0; i < qcow2_table_entries(q); i++) {
 		uint64_t entry = get_entry(w, i);
 		enum qcow2_cluster_kind kind =
 			kind_at(q, w->table + i * entry_bytes(q));
@@ -222,8 +217,8 @@ static int visit_table(struct walk *w, uint64_t l1_entry, uint64_t first_guest)
 	if (err == 0)
 		err = qcow2_offline_run(q, visit_one_step, &one);
 	w->entry = w->cluster = 0;
-	while (err == 0 && w->entry < table_entries(q)) {
-		w->stop = MIN(w->entry + STEP_ENTRIES, table_entries(q));
+	while (err == 0 && w->entry < qcow2_table_entries(q)) {
+		w->stop = MIN(w->entry + STEP_ENTRIES, qcow2_table_entries(q));
 		err = qcow2_offline_run(q, visit_table_step, w);
 	}
 	return err;
@@ -333,7 +328,7 @@ static int unmark_table(struct qcow2 *q, void *opaque,
 {
 	bool changed = false;
 
-	for (uint64_t i = 0; i < table_entries(q); i++) {
+	for (uint64_t i = 0; i < qcow2_table_entries(q); i++) {
 		uint8_t *at = table->entries + i * entry_bytes(q);
 		uint64_t entry = get_be64(at);
 
@@ -367,7 +362,7 @@ static int mark_table(struct qcow2 *q, void *opaque,
 	bool changed = false;
 	int err = 0;
 
-	for (uint64_t i = 0; i < table_entries(q) && err == 0; i++) {
+	for (uint64_t i = 0; i < qcow2_table_entries(q) && err == 0; i++) {
 		uint8_t *at = table->entries + i * entry_bytes(q);
 		enum qcow2_cluster_kind kind = kind_at(q, at);
 		uint64_t entry = get_be64(at);

@@ -19,6 +19,12 @@ struct qcow2_tree {
 	uint32_t entries;
 };
 
+/* Of one of its L2 tables. */
+static inline uint64_t qcow2_table_entries(const struct qcow2 *q)
+{
+	return UINT64_C(1) << q->l2_bits;
+}
+
 /* One of its L2 tables, read where it lies: a cluster's bytes. */
 struct qcow2_tree_table {
 	uint64_t offset;      /* in the file */

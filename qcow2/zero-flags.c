@@ -34,11 +34,6 @@ static bool has_zero_flag(const struct qcow2 *q, uint64_t entry)
 	return kind == QCOW2_ZERO_PLAIN || kind == QCOW2_ZERO_ALLOCATED;
 }
 
-static uint64_t table_entries(const struct qcow2 *q)
-{
-	return UINT64_C(1) << q->l2_bits;
-}
-
 /* What a table is to lose and to get. */
 struct exchange {
 	uint64_t references; /* to the table */
@@ -52,10 +47,10 @@ struct exchange {
 static int find_flags(struct qcow2 *q, const struct qcow2_tree_table *table,
 		      struct exchange *ret)
 {
-	ret->old = calloc(table_entries(q), sizeof(*ret->old));
+	ret->old = calloc(qcow2_table_entries(q), sizeof(*ret->old));
 	if (!ret->old)
 		return -ENOMEM;
-	for (uint64_t i = 0; i < table_entries(q); i++) {
+	for (uint64_t i = 0; i < qcow2_table_entries(q); i++) {
 		uint64_t entry = get_be64(table->entries + i * 8);
 		enum qcow2_cluster_kind kind = qcow2_entry_kind(q, entry);
 
@@ -112,7 +107,7 @@ static int write_entries(struct qcow2 *q, const struct qcow2_tree_table *table,
 	uint64_t next = x->offset;
 	int err;
 
-	for (uint64_t i = 0; i < table_entries(q); i++) {
+	for (uint64_t i = 0; i < qcow2_table_entries(q); i++) {
 		uint8_t *at = table->entries + i * 8;
 
 		if (!has_zero_flag(q, get_be64(at)))

@@ -149,13 +149,24 @@ static int mtu_of(const char *name)
 }
 
 /* As the kernel has it for a while after a daemon was killed. */
+static void guest_reaches_the_wire(struct fixture *f)
+{
+	struct net_driver *d;
+
+	fixture_plug(f);
+	d = fixture_open(f, NULL);
+	frame_make(frame, 500, 1);
+	assert_int_equal(net_send(d, 0, NULL, frame, 500, NULL), 0);
+	assert_int_equal(wire_receive(f, PATIENCE_MS, NULL, got), 500);
+	net_driver_free(d);
+}
+
 static void tap_of_a_dying_predecessor_is_waited_for(void **state)
 {
 	struct fixture *f = *state;
 	int tap = open_tap(FIXTURE_TAP, IFF_VNET_HDR | IFF_MULTI_QUEUE);
 	char socket[128];
 	const char *const options[] = {socket, "--tap=" FIXTURE_TAP, NULL};
-	struct net_driver *d;
 
 	assert_int_equal(system("ip link set " FIXTURE_TAP " mtu 9000"), 0);
 	snprintf(socket, sizeof(socket), "--socket-path=%s", f->process.socket);
@@ -165,31 +176,20 @@ static void tap_of_a_dying_predecessor_is_waited_for(void **state)
 	close(tap);
 	process_wait_socket(&f->process);
 	assert_int_equal(mtu_of(FIXTURE_TAP), 1500);
-	fixture_plug(f);
-	d = fixture_open(f, NULL);
-	frame_make(frame, 500, 1);
-	assert_int_equal(net_send(d, 0, NULL, frame, 500, NULL), 0);
-	assert_int_equal(wire_receive(f, PATIENCE_MS, NULL, got), 500);
-	net_driver_free(d);
+	guest_reaches_the_wire(f);
 }
 
 static void tap_that_lasts_is_used_as_it_is(void **state)
 {
 	struct fixture *f = *state;
 	int tap = open_tap(FIXTURE_TAP, IFF_VNET_HDR | IFF_MULTI_QUEUE);
-	struct net_driver *d;
 
 	assert_int_equal(ioctl(tap, TUNSETPERSIST, 1), 0);
 	close(tap);
 	assert_int_equal(system("ip link set " FIXTURE_TAP " mtu 2000 up"), 0);
 	fixture_start(f, NULL);
 	assert_int_equal(mtu_of(FIXTURE_TAP), 2000);
-	fixture_plug(f);
-	d = fixture_open(f, NULL);
-	frame_make(frame, 500, 1);
-	assert_int_equal(net_send(d, 0, NULL, frame, 500, NULL), 0);
-	assert_int_equal(wire_receive(f, PATIENCE_MS, NULL, got), 500);
-	net_driver_free(d);
+	guest_reaches_the_wire(f);
 	process_stop(&f->process, SIGTERM);
 	assert_int_equal(system("ip link del " FIXTURE_TAP), 0);
 }
@@ -220,19 +220,13 @@ static void given_descriptor_is_served(void **state)
 	char socket[128], option[32];
 	const char *const options[] = {socket, option, NULL};
 	int tap = open_tap(FIXTURE_TAP, IFF_VNET_HDR);
-	struct net_driver *d;
 
 	bring_up(FIXTURE_TAP);
 	fcntl(tap, F_SETFD, 0);
 	snprintf(socket, sizeof(socket), "--socket-path=%s", f->process.socket);
 	snprintf(option, sizeof(option), "--tap-fd=%d", tap);
 	f->process.pid = process_spawn(&f->process, options);
-	fixture_plug(f);
-	d = fixture_open(f, NULL);
-	frame_make(frame, 500, 1);
-	assert_int_equal(net_send(d, 0, NULL, frame, 500, NULL), 0);
-	assert_int_equal(wire_receive(f, PATIENCE_MS, NULL, got), 500);
-	net_driver_free(d);
+	guest_reaches_the_wire(f);
 	close(tap);
 }
 
