@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vswitch/config-check.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "vhost-net/net-tap.h"
+#include "vhost-net/netdev.h"
+#include "vswitch/forward.h"
+#include "vswitch/vlan.h"
+
+enum {
+	MAX_AGE_SECONDS = 1000000, /* 802.1Q, 8.8.3 */
+	MAX_CAPACITY = 1 << 22,
+};
+
+__attribute__((format(printf, 3, 4))) static int
+find(struct config_finding *finding, const char *key, const char *format, ...)
+{
+	va_list args;
+
+	snprintf(finding->key, sizeof(finding->key), "%s", key);
+	va_start(args, format);
+	vsnprintf(finding->what, sizeof(finding->what), format, args);
+	va_end(args);
+	return -EINVAL;
+}
+
+static int check_vhost_user(const struct port_config *p,
+			    struct config_finding *f)
+{
+	uint8_t mac[6];
+
+	if (p->kind != PORT_VHOST_USER) {
+		if (p->socket_path)
+			return find(f, "socket-path",
+				    "only vhost-user ports have a socket");
+		if (p->mac)
+			return find(f, "mac",
+				    "only vhost-user ports tell it a guest");
+		return 0;
+	}
+	if (!p->socket_path)
+		return find(f, "socket-path",
+			    "a vhost-user port needs the path of its socket");
+	if (p->mac && config_mac(p->mac, mac) < 0)
+		return find(f, "mac",
+			    "%s: give an address, as in 52:54:00:12:34:56",
+			    p->mac);
+	return 0;
+}
+
+static int check_tap(const struct port_config *p, struct config_finding *f)
+{
+	if (p->kind == PORT_VHOST_USER && p->tap)
+		return find(f, "tap", "a vhost-user port has no TAP");
+	if (p->bridge && p->kind != PORT_TAP)
+		return find(f, "bridge",
+			    "only the TAP of a port of kind tap "
+			    "joins a bridge");
+	if (p->kind != PORT_VHOST_USER && !p->tap &&
+	    strlen(p->name) >= IFNAMSIZ)
+		return find(f, "name",
+			    "a device of that name cannot be: name one of at "
+			    "most %u characters with the key tap",
+			    IFNAMSIZ - 1);
+	return 0;
+}
+
+static int check_numbers(const struct port_config *p, struct config_finding *f)
+{
+	if (p->queues > CONFIG_MAX_QUEUES)
+		return find(f, "queues", "%u: give 1 to %u", p->queues,
+			    CONFIG_MAX_QUEUES);
+	if (p->mtu && p->mtu < NETDEV_MIN_MTU)
+		return find(f, "mtu", "%u: give %u or more", p->mtu,
+			    NETDEV_MIN_MTU);
+	return 0;
+}
+
+static int check_vlans(const struct port_config *p, struct config_finding *f)
+{
+	struct vlan_port vlan = {.mode = p->vlan_mode};
+	const char *wrong;
+
+	for (unsigned i = 0; i < p->vlans_count; i++) {
+		char key[CONFIG_KEY_BYTES];
+
+		snprintf(key, sizeof(key), "vlans.%u", i);
+		if (config_add_vlans(p->vlans[i], &vlan) < 0)
+			return find(f, key,
+				    "%s: give a VLAN from 1 to 4094, a range "
+				    "as in 10-20, or all",
+				    p->vlans[i]);
+	}
+	config_vlan(p, &vlan);
+	wrong = vlan_port_check(&vlan);
+	if (wrong)
+		return find(f, p->vlan > VLAN_MAX ? "vlan" : "vlan-mode", "%s",
+			    wrong);
+	if (p->vlan_mode != VLAN_TRUNK && (p->tags_native || p->service_tags))
+		return find(f, p->tags_native ? "tags-native" : "service-tags",
+			    "only a trunk has tags");
+	return 0;
+}
+
+static int check_stations(const struct port_config *p, struct config_finding *f)
+{
+	uint8_t mac[6];
+
+	if (p->stations_count > 0 && p->vlan_mode == VLAN_TRUNK &&
+	    p->vlan == VLAN_NONE)
+		return find(f, "stations",
+			    "they are in the native VLAN, and this trunk has "
+			    "none");
+	for (unsigned i = 0; i < p->stations_count; i++) {
+		char key[CONFIG_KEY_BYTES];
+
+		snprintf(key, sizeof(key), "stations.%u", i);
+		if (config_mac(p->stations[i], mac) < 0)
+			return find(f, key,
+				    "%s: give an address, as in "
+				    "52:54:00:12:34:56",
+				    p->stations[i]);
+	}
+	if (p->locked && p->stations_count == 0)
+		return find(f, "locked", "a locked port needs stations");
+	return 0;
+}
+
+static int check_limits(const struct port_config *p, struct config_finding *f)
+{
+	const struct {
+		const char *key;
+		const struct config_rate *rate;
+	} all[] = {
+		{"frames", &p->frames},	      {"bytes", &p->bytes},
+		{"broadcast", &p->broadcast}, {"multicast", &p->multicast},
+		{"unknown", &p->unknown},
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(all); i++) {
+		struct limit limit = {0};
+
+		if (config_set_limit(&limit, all[i].rate, 1) < 0)
+			return find(f, all[i].key,
+				    "so much in a second, or at once, cannot "
+				    "be limited");
+	}
+	return 0;
+}
+
+int port_config_check(const struct port_config *p, struct config_finding *f)
+{
+	static int (*const checks[])(const struct port_config *,
+				     struct config_finding *) = {
+		check_vhost_user, check_tap,	  check_numbers,
+		check_vlans,	  check_stations, check_limits,
+	};
+	int err = 0;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(checks) && err == 0; i++)
+		err = checks[i](p, f);
+	return err;
+}
+
+static const char *tap_of(const struct port_config *p)
+{
+	if (p->kind == PORT_VHOST_USER)
+		return NULL;
+	return p->tap ? p->tap : p->name;
+}
+
+static bool are_same(const char *a, const char *b)
+{
+	return a && b && strcmp(a, b) == 0;
+}
+
+const char *port_config_clash(const struct port_config *a,
+			      const struct port_config *b)
+{
+	if (are_same(a->name, b->name))
+		return "name";
+	if (are_same(a->socket_path, b->socket_path))
+		return "socket-path";
+	if (are_same(tap_of(a), tap_of(b)))
+		return a->tap ? "tap" : "name";
+	return NULL;
+}
+
+static int check_pairs(const struct config *config, unsigned i,
+		       struct config_finding *f)
+{
+	for (unsigned j = 0; j < i; j++) {
+		const char *key =
+			port_config_clash(&config->ports[i], &config->ports[j]);
+
+		if (key)
+			return find(f, key,
+				    "the port %s of entry %u has it already",
+				    config->ports[j].name, j + 1);
+	}
+	return 0;
+}
+
+static int check_ports(const struct config *config, struct config_finding *f)
+{
+	for (unsigned i = 0; i < config->ports_count; i++) {
+		char path[CONFIG_KEY_BYTES];
+		int err = port_config_check(&config->ports[i], f);
+
+		if (err == 0)
+			err = check_pairs(config, i, f);
+		if (err == 0)
+			continue;
+		snprintf(path, sizeof(path), "ports.%u.%.60s", i, f->key);
+		strcpy(f->key, path);
+		return err;
+	}
+	return 0;
+}
+
+int config_check(const struct config *config, struct config_finding *f)
+{
+	if (config->lcores > CONFIG_MAX_LCORES)
+		return find(f, "lcores", "%u: give 1 to %u", config->lcores,
+			    CONFIG_MAX_LCORES);
+	if (config->fdb_capacity > MAX_CAPACITY)
+		return find(f, "fdb-capacity", "%u: give %u at most",
+			    config->fdb_capacity, MAX_CAPACITY);
+	if (config->fdb_age > MAX_AGE_SECONDS)
+		return find(f, "fdb-age", "%u: give %u seconds at most",
+			    config->fdb_age, MAX_AGE_SECONDS);
+	return check_ports(config, f);
+}
