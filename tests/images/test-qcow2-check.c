@@ -583,7 +583,7 @@ static void check_all_damages(const char *options)
 
 	make(options);
 	damaged_load(&whole, "whole.qcow2");
-	for (size_t i = 0; i < ARRAY_SIZE(damages); i += SAMPLED(3)) {
+	for (size_t i = 0; i < ARRAY_SIZE(damages); i += SAMPLED(5)) {
 		if (get_be32(whole.data + 4) == 2 &&
 		    damages[i].place == HEADER64 && damages[i].index == 72)
 			continue;
@@ -647,7 +647,7 @@ static void a_dirty_image_is_mended_when_it_is_opened(void **state)
 	damaged_load(&whole, "whole.qcow2");
 	open_dirty(&whole, &damages[0], 3);
 	open_dirty(&whole, &damages[1], 3);
-	for (size_t i = 0; i < ARRAY_SIZE(damages); i += SAMPLED(3))
+	for (size_t i = 0; i < ARRAY_SIZE(damages); i += SAMPLED(5))
 		open_dirty(&whole, &damages[i], 1);
 	damaged_free(&whole);
 }

@@ -367,7 +367,7 @@ static void for_all_pairs(void (*go)(const combination c, uint64_t seed))
 				      c[SNAPSHOT] ? "snapshot " : "",
 				      c[BITMAP] ? "bitmap" : "", options);
 		}
-		if (count++ % SAMPLED(3) == 0)
+		if (count++ % SAMPLED(5) == 0)
 			go(c, count);
 	}
 	print_message("# %u images\n", count);

@@ -70,7 +70,7 @@ static void qemu_finds_what_ours_made_and_wrote_whole(void **state)
 		 .refcount_bits = 64},
 	};
 
-	for (size_t i = 0; i < ARRAY_SIZE(all); i += SAMPLED(3)) {
+	for (size_t i = 0; i < ARRAY_SIZE(all); i += SAMPLED(5)) {
 		create_ours("ours.qcow2", &all[i]);
 		reference_clean("ours.qcow2");
 		scratch_must("qemu-img info -f qcow2 ours.qcow2");
@@ -97,7 +97,7 @@ static const char *const option_sets[] = {
 
 static void ours_reads_and_changes_what_qemu_made(void **state)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(option_sets); i += SAMPLED(3)) {
+	for (size_t i = 0; i < ARRAY_SIZE(option_sets); i += SAMPLED(5)) {
 		reference_make(option_sets[i]);
 		reference_work_on("theirs.qcow2", NULL, 100 + i);
 	}
@@ -114,7 +114,7 @@ static void a_snapshot_keeps_its_content_while_ours_writes(void **state)
 		"compat=1.1,cluster_size=4k,preallocation=metadata",
 	};
 
-	for (size_t i = 0; i < ARRAY_SIZE(sets); i += SAMPLED(3)) {
+	for (size_t i = 0; i < ARRAY_SIZE(sets); i += SAMPLED(5)) {
 		reference_make(sets[i]);
 		scratch_must("qemu-img snapshot -c one theirs.qcow2");
 		reference_work_on("theirs.qcow2", "-l one", 200 + i);
@@ -137,7 +137,7 @@ static void compressed_clusters_are_read_and_replaced(void **state)
 		"compat=0.10",
 	};
 
-	for (size_t i = 0; i < ARRAY_SIZE(sets); i += SAMPLED(3)) {
+	for (size_t i = 0; i < ARRAY_SIZE(sets); i += SAMPLED(5)) {
 		reference_make("compat=1.1");
 		/* Something that does not shrink to nothing. */
 		scratch_must("head -c 700000 /dev/urandom | base64 -w0 | "
@@ -167,7 +167,7 @@ static void a_backing_chain_shows_through(void **state)
 		     "middle.qcow2 && "
 		     "qemu-io -f qcow2 -c 'write -P 7 2M 300k' "
 		     "-c 'write -z 100k 200k' middle.qcow2");
-	for (size_t i = 0; i < ARRAY_SIZE(sets); i += SAMPLED(3)) {
+	for (size_t i = 0; i < ARRAY_SIZE(sets); i += SAMPLED(5)) {
 		/* Longer than its backing image. */
 		scratch_must("rm -f top.qcow2 && "
 			     "qemu-img create -q -f qcow2 -o %s "
@@ -185,7 +185,7 @@ static void qemu_opens_what_ours_made_on_a_backing_file(void **state)
 
 	reference_make("compat=1.1");
 	scratch_must("mv theirs.qcow2 base.qcow2");
-	for (size_t i = 0; i < ARRAY_SIZE(clusters); i += SAMPLED(3)) {
+	for (size_t i = 0; i < ARRAY_SIZE(clusters); i += SAMPLED(5)) {
 		const struct qcow2_create_options options = {
 			.size_bytes = 4 * MIB,
 			.cluster_bytes = clusters[i],

@@ -571,7 +571,7 @@ static void check_damages(const char *options, bool bitmaps)
 		const struct damage *d = &damages[i];
 
 		if ((only && strcmp(only, d->name) != 0) ||
-		    (d->bitmaps && !bitmaps) || (i + bitmaps) % SAMPLED(3))
+		    (d->bitmaps && !bitmaps) || (i + bitmaps) % SAMPLED(5))
 			continue;
 		check_damage(&whole, d);
 	}

@@ -88,7 +88,7 @@ static void take_turns(const char *snapshot, uint64_t seed)
 
 static void ours_and_qemu_take_turns(void **state)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(option_sets); i += SAMPLED(3)) {
+	for (size_t i = 0; i < ARRAY_SIZE(option_sets); i += SAMPLED(5)) {
 		reference_make(option_sets[i]);
 		take_turns(NULL, 10 + i);
 	}
@@ -96,7 +96,7 @@ static void ours_and_qemu_take_turns(void **state)
 
 static void what_is_beneath_shows_by_sub_cluster(void **state)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(option_sets); i += SAMPLED(3)) {
+	for (size_t i = 0; i < ARRAY_SIZE(option_sets); i += SAMPLED(5)) {
 		reference_make("compat=1.1");
 		scratch_must("mv theirs.qcow2 base.qcow2 && "
 			     "qemu-img create -q -f qcow2 -b base.qcow2 "
@@ -120,7 +120,7 @@ static void snapshot(const char *name, bool create)
 
 static void snapshots_share_clusters_and_not_sub_clusters(void **state)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(option_sets); i += SAMPLED(3)) {
+	for (size_t i = 0; i < ARRAY_SIZE(option_sets); i += SAMPLED(5)) {
 		reference_make(option_sets[i]);
 		scratch_must("qemu-img snapshot -c one theirs.qcow2");
 		take_turns("-l one", 30 + i);
@@ -135,7 +135,7 @@ static void snapshots_share_clusters_and_not_sub_clusters(void **state)
 
 static void compressed_clusters_give_way(void **state)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(option_sets); i += SAMPLED(3)) {
+	for (size_t i = 0; i < ARRAY_SIZE(option_sets); i += SAMPLED(5)) {
 		reference_make("compat=1.1");
 		scratch_must("head -c 700000 /dev/urandom | base64 -w0 | "
 			     "head -c 655360 > text.raw");
@@ -162,7 +162,7 @@ static void resize(uint64_t size)
 
 static void sizes_change_in_the_middle_of_a_sub_cluster(void **state)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(option_sets); i += SAMPLED(3)) {
+	for (size_t i = 0; i < ARRAY_SIZE(option_sets); i += SAMPLED(5)) {
 		uint8_t *zeroes = calloc(1, 2 * MIB);
 		struct image *image;
 		struct workload work;
@@ -186,7 +186,7 @@ static void sizes_change_in_the_middle_of_a_sub_cluster(void **state)
 
 static void emptied_is_empty(void **state)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(option_sets); i += SAMPLED(3)) {
+	for (size_t i = 0; i < ARRAY_SIZE(option_sets); i += SAMPLED(5)) {
 		struct image *image;
 		uint8_t *zeroes = calloc(1, 4 * MIB);
 
@@ -264,7 +264,7 @@ static void both_say_alike_where_bytes_are(void **state)
 	assert_non_null(script);
 	fputs(to_lines, script);
 	fclose(script);
-	for (size_t i = 0; i < ARRAY_SIZE(option_sets); i += SAMPLED(3)) {
+	for (size_t i = 0; i < ARRAY_SIZE(option_sets); i += SAMPLED(5)) {
 		struct workload work;
 		struct image *image;
 		FILE *ours;
