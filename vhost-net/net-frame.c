@@ -73,11 +73,11 @@ static void parse_udp(const struct parser *parser)
 	frame->payload_offset = frame->l4_offset + UDP_BYTES;
 }
 
-static void parse_transport(const struct parser *parser, uint8_t protocol)
+static void parse_transport(const struct parser *parser)
 {
-	if (protocol == IPPROTO_TCP)
+	if (parser->frame->protocol == IPPROTO_TCP)
 		parse_tcp(parser);
-	else if (protocol == IPPROTO_UDP)
+	else if (parser->frame->protocol == IPPROTO_UDP)
 		parse_udp(parser);
 }
 
@@ -97,8 +97,9 @@ static void parse_ipv4(const struct parser *parser)
 	frame->l4_offset = frame->l3_offset + length;
 	fragment = get_be16(ip + 6);
 	frame->is_fragment = fragment & IPV4_FRAGMENT;
-	if (!(fragment & IPV4_OFFSET))
-		parse_transport(parser, ip[9]);
+	frame->is_later_fragment = fragment & IPV4_OFFSET;
+	frame->protocol = frame->is_later_fragment ? IPPROTO_NONE : ip[9];
+	parse_transport(parser);
 }
 
 /*
@@ -124,6 +125,7 @@ static bool skip_extension(const struct parser *parser, uint8_t *protocol)
 		uint16_t fragment = get_be16(at + 2);
 
 		frame->is_fragment |= fragment & (IPV6_OFFSET | IPV6_MORE);
+		frame->is_later_fragment = fragment & IPV6_OFFSET;
 		*protocol = fragment & IPV6_OFFSET ? IPPROTO_NONE : at[0];
 	} else {
 		*protocol = at[0];
@@ -147,7 +149,8 @@ static void parse_ipv6(const struct parser *parser)
 	for (unsigned i = 0; i < MAX_EXTENSIONS; i++)
 		if (!skip_extension(parser, &protocol))
 			break;
-	parse_transport(parser, protocol);
+	frame->protocol = protocol;
+	parse_transport(parser);
 }
 
 void net_frame_parse(const uint8_t *head, size_t bytes,

@@ -48,6 +48,10 @@ struct net_frame {
 	uint8_t l4; /* enum net_l4: its header is whole, TCP options too */
 	uint8_t tags;
 	bool is_fragment;
+	bool is_later_fragment; /* it has no transport header */
+	/* IPv4, IPv6: what is at l4_offset. IPPROTO_NONE: nobody can say, as
+	 * of a later fragment and where the extensions end out of sight. */
+	uint8_t protocol;
 	/* IPv6: the destination in the header is not the last one. */
 	bool has_routing_header;
 	uint16_t ethertype; /* behind the tags */

@@ -90,10 +90,14 @@ static void fragments_are_known_and_later_ones_have_no_ports(void **state)
 	put_be16(packet.data + packet.l3 + 6, 0x2000);
 	net_frame_parse(packet.data, packet.bytes, &frame);
 	assert_true(frame.is_fragment);
+	assert_false(frame.is_later_fragment);
+	assert_int_equal(frame.protocol, 17);
 	assert_int_equal(frame.l4, NET_L4_UDP);
 	put_be16(packet.data + packet.l3 + 6, 0x0001);
 	net_frame_parse(packet.data, packet.bytes, &frame);
 	assert_true(frame.is_fragment);
+	assert_true(frame.is_later_fragment);
+	assert_int_equal(frame.protocol, 59);
 	assert_int_equal(frame.l4, NET_L4_NONE);
 }
 
@@ -132,6 +136,8 @@ static void extension_headers_are_stepped_over(void **state)
 	assert_int_equal(frame.l4, NET_L4_TCP);
 	insert_extensions(44, 1, 8);
 	assert_true(frame.is_fragment);
+	assert_true(frame.is_later_fragment);
+	assert_int_equal(frame.protocol, 59);
 	assert_int_equal(frame.l4, NET_L4_NONE);
 }
 

@@ -17,15 +17,28 @@ enum {
 	MAX_CAPACITY = 1 << 22,
 };
 
-__attribute__((format(printf, 3, 4))) static int
-find(struct config_finding *finding, const char *key, const char *format, ...)
+int config_find(struct config_finding *f, const char *key, const char *format,
+		...)
 {
 	va_list args;
 
-	snprintf(finding->key, sizeof(finding->key), "%s", key);
+	snprintf(f->key, sizeof(f->key), "%s", key);
 	va_start(args, format);
-	vsnprintf(finding->what, sizeof(finding->what), format, args);
+	vsnprintf(f->what, sizeof(f->what), format, args);
 	va_end(args);
+	return -EINVAL;
+}
+
+int config_find_below(struct config_finding *f, const char *format, ...)
+{
+	char key[CONFIG_KEY_BYTES], path[CONFIG_KEY_BYTES];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(path, sizeof(path), format, args);
+	va_end(args);
+	strcpy(key, f->key);
+	snprintf(f->key, sizeof(f->key), "%.40s.%.50s", path, key);
 	return -EINVAL;
 }
 
@@ -36,48 +49,52 @@ static int check_vhost_user(const struct port_config *p,
 
 	if (p->kind != PORT_VHOST_USER) {
 		if (p->socket_path)
-			return find(f, "socket-path",
-				    "only vhost-user ports have a socket");
+			return config_find(
+				f, "socket-path",
+				"only vhost-user ports have a socket");
 		if (p->mac)
-			return find(f, "mac",
-				    "only vhost-user ports tell it a guest");
+			return config_find(
+				f, "mac",
+				"only vhost-user ports tell it a guest");
 		return 0;
 	}
 	if (!p->socket_path)
-		return find(f, "socket-path",
-			    "a vhost-user port needs the path of its socket");
+		return config_find(
+			f, "socket-path",
+			"a vhost-user port needs the path of its socket");
 	if (p->mac && config_mac(p->mac, mac) < 0)
-		return find(f, "mac",
-			    "%s: give an address, as in 52:54:00:12:34:56",
-			    p->mac);
+		return config_find(
+			f, "mac",
+			"%s: give an address, as in 52:54:00:12:34:56", p->mac);
 	return 0;
 }
 
 static int check_tap(const struct port_config *p, struct config_finding *f)
 {
 	if (p->kind == PORT_VHOST_USER && p->tap)
-		return find(f, "tap", "a vhost-user port has no TAP");
+		return config_find(f, "tap", "a vhost-user port has no TAP");
 	if (p->bridge && p->kind != PORT_TAP)
-		return find(f, "bridge",
-			    "only the TAP of a port of kind tap "
-			    "joins a bridge");
+		return config_find(f, "bridge",
+				   "only the TAP of a port of kind tap "
+				   "joins a bridge");
 	if (p->kind != PORT_VHOST_USER && !p->tap &&
 	    strlen(p->name) >= IFNAMSIZ)
-		return find(f, "name",
-			    "a device of that name cannot be: name one of at "
-			    "most %u characters with the key tap",
-			    IFNAMSIZ - 1);
+		return config_find(
+			f, "name",
+			"a device of that name cannot be: name one of at "
+			"most %u characters with the key tap",
+			IFNAMSIZ - 1);
 	return 0;
 }
 
 static int check_numbers(const struct port_config *p, struct config_finding *f)
 {
 	if (p->queues > CONFIG_MAX_QUEUES)
-		return find(f, "queues", "%u: give 1 to %u", p->queues,
-			    CONFIG_MAX_QUEUES);
+		return config_find(f, "queues", "%u: give 1 to %u", p->queues,
+				   CONFIG_MAX_QUEUES);
 	if (p->mtu && p->mtu < NETDEV_MIN_MTU)
-		return find(f, "mtu", "%u: give %u or more", p->mtu,
-			    NETDEV_MIN_MTU);
+		return config_find(f, "mtu", "%u: give %u or more", p->mtu,
+				   NETDEV_MIN_MTU);
 	return 0;
 }
 
@@ -91,19 +108,21 @@ static int check_vlans(const struct port_config *p, struct config_finding *f)
 
 		snprintf(key, sizeof(key), "vlans.%u", i);
 		if (config_add_vlans(p->vlans[i], &vlan) < 0)
-			return find(f, key,
-				    "%s: give a VLAN from 1 to 4094, a range "
-				    "as in 10-20, or all",
-				    p->vlans[i]);
+			return config_find(
+				f, key,
+				"%s: give a VLAN from 1 to 4094, a range "
+				"as in 10-20, or all",
+				p->vlans[i]);
 	}
 	config_vlan(p, &vlan);
 	wrong = vlan_port_check(&vlan);
 	if (wrong)
-		return find(f, p->vlan > VLAN_MAX ? "vlan" : "vlan-mode", "%s",
-			    wrong);
+		return config_find(f, p->vlan > VLAN_MAX ? "vlan" : "vlan-mode",
+				   "%s", wrong);
 	if (p->vlan_mode != VLAN_TRUNK && (p->tags_native || p->service_tags))
-		return find(f, p->tags_native ? "tags-native" : "service-tags",
-			    "only a trunk has tags");
+		return config_find(
+			f, p->tags_native ? "tags-native" : "service-tags",
+			"only a trunk has tags");
 	return 0;
 }
 
@@ -113,21 +132,22 @@ static int check_stations(const struct port_config *p, struct config_finding *f)
 
 	if (p->stations_count > 0 && p->vlan_mode == VLAN_TRUNK &&
 	    p->vlan == VLAN_NONE)
-		return find(f, "stations",
-			    "they are in the native VLAN, and this trunk has "
-			    "none");
+		return config_find(
+			f, "stations",
+			"they are in the native VLAN, and this trunk has "
+			"none");
 	for (unsigned i = 0; i < p->stations_count; i++) {
 		char key[CONFIG_KEY_BYTES];
 
 		snprintf(key, sizeof(key), "stations.%u", i);
 		if (config_mac(p->stations[i], mac) < 0)
-			return find(f, key,
-				    "%s: give an address, as in "
-				    "52:54:00:12:34:56",
-				    p->stations[i]);
+			return config_find(f, key,
+					   "%s: give an address, as in "
+					   "52:54:00:12:34:56",
+					   p->stations[i]);
 	}
 	if (p->locked && p->stations_count == 0)
-		return find(f, "locked", "a locked port needs stations");
+		return config_find(f, "locked", "a locked port needs stations");
 	return 0;
 }
 
@@ -146,19 +166,27 @@ static int check_limits(const struct port_config *p, struct config_finding *f)
 		struct limit limit = {0};
 
 		if (config_set_limit(&limit, all[i].rate, 1) < 0)
-			return find(f, all[i].key,
-				    "so much in a second, or at once, cannot "
-				    "be limited");
+			return config_find(
+				f, all[i].key,
+				"so much in a second, or at once, cannot "
+				"be limited");
 	}
 	return 0;
+}
+
+static int check_guard(const struct port_config *p, struct config_finding *f)
+{
+	int err = p->guard ? guard_config_check(p->guard, f) : 0;
+
+	return err < 0 ? config_find_below(f, "guard") : 0;
 }
 
 int port_config_check(const struct port_config *p, struct config_finding *f)
 {
 	static int (*const checks[])(const struct port_config *,
 				     struct config_finding *) = {
-		check_vhost_user, check_tap,	  check_numbers,
-		check_vlans,	  check_stations, check_limits,
+		check_vhost_user, check_tap,	check_numbers, check_vlans,
+		check_stations,	  check_limits, check_guard,
 	};
 	int err = 0;
 
@@ -199,9 +227,10 @@ static int check_pairs(const struct config *config, unsigned i,
 			port_config_clash(&config->ports[i], &config->ports[j]);
 
 		if (key)
-			return find(f, key,
-				    "the port %s of entry %u has it already",
-				    config->ports[j].name, j + 1);
+			return config_find(
+				f, key,
+				"the port %s of entry %u has it already",
+				config->ports[j].name, j + 1);
 	}
 	return 0;
 }
@@ -209,16 +238,12 @@ static int check_pairs(const struct config *config, unsigned i,
 static int check_ports(const struct config *config, struct config_finding *f)
 {
 	for (unsigned i = 0; i < config->ports_count; i++) {
-		char path[CONFIG_KEY_BYTES];
 		int err = port_config_check(&config->ports[i], f);
 
 		if (err == 0)
 			err = check_pairs(config, i, f);
-		if (err == 0)
-			continue;
-		snprintf(path, sizeof(path), "ports.%u.%.60s", i, f->key);
-		strcpy(f->key, path);
-		return err;
+		if (err < 0)
+			return config_find_below(f, "ports.%u", i);
 	}
 	return 0;
 }
@@ -226,13 +251,13 @@ static int check_ports(const struct config *config, struct config_finding *f)
 int config_check(const struct config *config, struct config_finding *f)
 {
 	if (config->lcores > CONFIG_MAX_LCORES)
-		return find(f, "lcores", "%u: give 1 to %u", config->lcores,
-			    CONFIG_MAX_LCORES);
+		return config_find(f, "lcores", "%u: give 1 to %u",
+				   config->lcores, CONFIG_MAX_LCORES);
 	if (config->fdb_capacity > MAX_CAPACITY)
-		return find(f, "fdb-capacity", "%u: give %u at most",
-			    config->fdb_capacity, MAX_CAPACITY);
+		return config_find(f, "fdb-capacity", "%u: give %u at most",
+				   config->fdb_capacity, MAX_CAPACITY);
 	if (config->fdb_age > MAX_AGE_SECONDS)
-		return find(f, "fdb-age", "%u: give %u seconds at most",
-			    config->fdb_age, MAX_AGE_SECONDS);
+		return config_find(f, "fdb-age", "%u: give %u seconds at most",
+				   config->fdb_age, MAX_AGE_SECONDS);
 	return check_ports(config, f);
 }

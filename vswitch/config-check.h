@@ -25,6 +25,16 @@ struct config_finding {
 int config_check(const struct config *config, struct config_finding *f);
 int port_config_check(const struct port_config *p, struct config_finding *f);
 
+int guard_config_check(const struct guard_config *guard,
+		       struct config_finding *f);
+
+/* Notes what is wrong. -EINVAL. */
+__attribute__((format(printf, 3, 4))) int
+config_find(struct config_finding *f, const char *key, const char *format, ...);
+/* What was found is below the key that @format makes. -EINVAL. */
+__attribute__((format(printf, 2, 3))) int
+config_find_below(struct config_finding *f, const char *format, ...);
+
 /* --- what a check tries; vswitch/config-port.c ------------------------------- */
 
 /* "7", "7-9", "all" for a port of the mode that is set. -EINVAL. */

@@ -9,7 +9,6 @@
 
 enum {
 	PATH_BYTES = 107, /* of a sun_path, without its end */
-	TEXT_MAX = 31,
 };
 
 static const cyaml_strval_t kinds[] = {
@@ -24,22 +23,13 @@ static const cyaml_strval_t modes[] = {
 	{"tunnel", VLAN_TUNNEL},
 };
 
-/* libcyaml's own takes any word for a yes. */
-static const cyaml_strval_t yes_or_no[] = {
+const cyaml_strval_t config_yes_or_no[CONFIG_YES_OR_NO] = {
 	{"false", false},
 	{"no", false},
 	{"true", true},
 	{"yes", true},
 };
 
-#define FIELD_TEXT(key, flags, type, member, max)                       \
-	CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER | (flags), type, \
-			       member, 1, max)
-#define FIELD_YES(key, type, member)                                         \
-	CYAML_FIELD_ENUM(key, CYAML_FLAG_OPTIONAL | CYAML_FLAG_STRICT, type, \
-			 member, yes_or_no, ARRAY_SIZE(yes_or_no))
-#define FIELD_NUMBER(key, type, member) \
-	CYAML_FIELD_UINT(key, CYAML_FLAG_OPTIONAL, type, member)
 #define FIELD_RATE(key, member)                                           \
 	CYAML_FIELD_MAPPING(key, CYAML_FLAG_OPTIONAL, struct port_config, \
 			    member, rate_fields)
@@ -51,7 +41,7 @@ static const cyaml_schema_field_t rate_fields[] = {
 };
 
 static const cyaml_schema_value_t text_value = {
-	CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 1, TEXT_MAX),
+	CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 1, CONFIG_TEXT_MAX),
 };
 
 static const cyaml_schema_field_t port_fields[] = {
@@ -63,7 +53,7 @@ static const cyaml_schema_field_t port_fields[] = {
 		   socket_path, PATH_BYTES),
 	FIELD_YES("connect", struct port_config, connect),
 	FIELD_TEXT("mac", CYAML_FLAG_OPTIONAL, struct port_config, mac,
-		   TEXT_MAX),
+		   CONFIG_TEXT_MAX),
 	FIELD_TEXT("tap", CYAML_FLAG_OPTIONAL, struct port_config, tap,
 		   IFNAMSIZ - 1),
 	FIELD_TEXT("bridge", CYAML_FLAG_OPTIONAL, struct port_config, bridge,
@@ -80,7 +70,7 @@ static const cyaml_schema_field_t port_fields[] = {
 	FIELD_YES("tags-native", struct port_config, tags_native),
 	FIELD_YES("service-tags", struct port_config, service_tags),
 	FIELD_TEXT("group", CYAML_FLAG_OPTIONAL, struct port_config, group,
-		   TEXT_MAX),
+		   CONFIG_TEXT_MAX),
 	FIELD_YES("locked", struct port_config, locked),
 	CYAML_FIELD_SEQUENCE("stations",
 			     CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
@@ -92,6 +82,9 @@ static const cyaml_schema_field_t port_fields[] = {
 	FIELD_RATE("broadcast", broadcast),
 	FIELD_RATE("multicast", multicast),
 	FIELD_RATE("unknown", unknown),
+	CYAML_FIELD_MAPPING_PTR("guard",
+				CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
+				struct port_config, guard, guard_config_fields),
 	CYAML_FIELD_END,
 };
 

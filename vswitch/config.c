@@ -50,32 +50,59 @@ static void say(const struct config_text *text, const struct config_finding *f,
 		 (int)strcspn(key, "."), key, f->what);
 }
 
+/* Reads @text as @schema says, and has @check fill it in and judge it. */
+static int read_text(const struct config_text *text,
+		     const cyaml_schema_value_t *schema,
+		     int (*check)(void *data, struct config_finding *finding),
+		     void **ret_data, char *ret_error)
+{
+	struct config_finding finding = {0};
+	void *data = NULL;
+	int err = config_file_load(text, schema, &data, ret_error);
+
+	if (err < 0)
+		return err;
+	err = check(data, &finding);
+	if (err < 0) {
+		say(text, &finding, ret_error);
+		config_file_free(schema, data);
+		return err;
+	}
+	*ret_data = data;
+	return 0;
+}
+
+static int check_whole(void *data, struct config_finding *finding)
+{
+	fill_in(data);
+	return config_check(data, finding);
+}
+
+static int check_port(void *data, struct config_finding *finding)
+{
+	fill_in_port(data);
+	return port_config_check(data, finding);
+}
+
+static int check_guard(void *data, struct config_finding *finding)
+{
+	return guard_config_check(data, finding);
+}
+
 int config_read(const char *path, struct config **ret_config,
 		char ret_error[static CONFIG_FILE_ERROR_BYTES])
 {
-	struct config_finding finding = {0};
 	struct config_text text;
-	struct config *config;
-	void *data = NULL;
+	void *data;
 	int err = config_text_read(path, &text, ret_error);
 
 	if (err < 0)
 		return err;
-	err = config_file_load(&text, &config_schema, &data, ret_error);
-	config = data;
-	if (err == 0) {
-		fill_in(config);
-		err = config_check(config, &finding);
-		if (err < 0)
-			say(&text, &finding, ret_error);
-	}
+	err = read_text(&text, &config_schema, check_whole, &data, ret_error);
 	config_text_free(&text);
-	if (err < 0) {
-		config_free(config);
-		return err;
-	}
-	*ret_config = config;
-	return 0;
+	if (err == 0)
+		*ret_config = data;
+	return err;
 }
 
 void config_free(struct config *config)
@@ -88,33 +115,38 @@ int port_config_read(const char *bytes, size_t length,
 		     struct port_config **ret_config,
 		     char ret_error[static CONFIG_FILE_ERROR_BYTES])
 {
-	const struct config_text text = {
-		.name = "port",
-		.bytes = (char *)bytes,
-		.length = length,
-	};
-	struct config_finding finding = {0};
-	struct port_config *config;
-	void *data = NULL;
-	int err =
-		config_file_load(&text, &port_config_schema, &data, ret_error);
+	const struct config_text text = {"port", (char *)bytes, length};
+	void *data;
+	int err = read_text(&text, &port_config_schema, check_port, &data,
+			    ret_error);
 
-	if (err < 0)
-		return err;
-	config = data;
-	fill_in_port(config);
-	err = port_config_check(config, &finding);
-	if (err < 0) {
-		say(&text, &finding, ret_error);
-		port_config_free(config);
-		return err;
-	}
-	*ret_config = config;
-	return 0;
+	if (err == 0)
+		*ret_config = data;
+	return err;
 }
 
 void port_config_free(struct port_config *config)
 {
 	if (config)
 		config_file_free(&port_config_schema, config);
+}
+
+int guard_config_read(const char *bytes, size_t length,
+		      struct guard_config **ret_config,
+		      char ret_error[static CONFIG_FILE_ERROR_BYTES])
+{
+	const struct config_text text = {"guard", (char *)bytes, length};
+	void *data;
+	int err = read_text(&text, &guard_config_schema, check_guard, &data,
+			    ret_error);
+
+	if (err == 0)
+		*ret_config = data;
+	return err;
+}
+
+void guard_config_free(struct guard_config *config)
+{
+	if (config)
+		config_file_free(&guard_config_schema, config);
 }

@@ -34,6 +34,14 @@ struct config_rate {
 	uint64_t burst; /* 0: a tenth of a second's */
 };
 
+/* Who a port may say it is: vswitch/guard.h. */
+struct guard_config {
+	char *mac; /* "first"; NULL: the port's mac, or if it has none, first */
+	char **addresses; /* prefixes */
+	unsigned addresses_count;
+	bool router;
+};
+
 struct port_config {
 	char *name;
 	int kind; /* enum port_kind */
@@ -59,6 +67,7 @@ struct port_config {
 	uint32_t max_stations; /* to be learned; a guest: 1,024 */
 	struct config_rate frames, bytes;
 	struct config_rate broadcast, multicast, unknown;
+	struct guard_config *guard; /* NULL: none */
 };
 
 struct config {
@@ -83,6 +92,12 @@ int port_config_read(const char *text, size_t length,
 		     char ret_error[static CONFIG_FILE_ERROR_BYTES]);
 void port_config_free(struct port_config *config); /* accepts NULL */
 
+/* A guard alone, likewise. */
+int guard_config_read(const char *text, size_t length,
+		      struct guard_config **ret_config,
+		      char ret_error[static CONFIG_FILE_ERROR_BYTES]);
+void guard_config_free(struct guard_config *config); /* accepts NULL */
+
 /* The key of @a under which both ports have the same, or NULL: they can be in
  * one switch. */
 const char *port_config_clash(const struct port_config *a,
@@ -92,12 +107,17 @@ const char *port_config_clash(const struct port_config *a,
 
 struct vlan_port;
 struct forward_port;
+struct guard;
 
 const char *config_kind_name(enum port_kind kind);
 const char *config_vlan_mode_name(unsigned mode);
 void config_vlan(const struct port_config *config, struct vlan_port *ret_vlan);
 /* -EINVAL if @text is no address of one station. */
 int config_mac(const char *text, uint8_t ret_mac[static 6]);
+/* The guard of a port whose guest was told @mac, or NULL; for the caller to free.
+ * -ENOMEM. */
+int config_guard(const struct guard_config *config, const char *mac,
+		 struct guard **ret_guard);
 /* The limits of a port that nobody uses yet. */
 void config_limits(const struct port_config *config, struct forward_port *port);
 

@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "vswitch/control-policy.h"
 #include "vswitch/metrics.h"
 
 enum {
@@ -266,6 +267,17 @@ static const struct rpc_param forget_params[] = {
 	{0},
 };
 
+static const struct rpc_param guard_params[] = {
+	{"port", "string", true, "of the port"},
+	{"guard", "object", true, "what the configuration file has of it"},
+	{0},
+};
+
+static const struct rpc_param policy_params[] = {
+	{"port", "string", true, "of the port"},
+	{0},
+};
+
 static const struct rpc_method methods[] = {
 	{"port.list", "all ports", NULL, port_list},
 	{"port.add", "adds a port while frames pass", port_params, port_add},
@@ -273,6 +285,11 @@ static const struct rpc_method methods[] = {
 	{"fdb.list", "all stations", NULL, fdb_list},
 	{"fdb.flush", "forgets learned stations: how many", forget_params,
 	 fdb_forget},
+	{"guard.list", "who ports may say they are", NULL, control_guard_list},
+	{"guard.set", "says who a port may say it is, while frames pass",
+	 guard_params, control_guard_set},
+	{"guard.remove", "takes a port's guard away", policy_params,
+	 control_guard_remove},
 	{"stats", "what the ports have counted", NULL, stats},
 	{"metrics", "the same as a page of OpenMetrics", NULL, metrics},
 };

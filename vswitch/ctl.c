@@ -61,6 +61,22 @@ static json_t *ask(FILE *to, const char *method, json_t *params)
 
 /* --- tables ------------------------------------------------------------------ */
 
+static void show_list(const json_t *list, char ret_text[static MAX_CELL])
+{
+	json_t *member;
+	size_t i, at = 0;
+
+	json_array_foreach((json_t *)list, i, member)
+	{
+		const char *text = json_string_value(member);
+
+		at += snprintf(ret_text + at, MAX_CELL - at, "%s%s",
+			       i ? " " : "", text ? text : "?");
+		if (at >= MAX_CELL)
+			break;
+	}
+}
+
 /* What a cell shows: objects as the counts that they hold. */
 static void show(const json_t *value, char ret_text[static MAX_CELL])
 {
@@ -76,6 +92,9 @@ static void show(const json_t *value, char ret_text[static MAX_CELL])
 	case JSON_INTEGER:
 		snprintf(ret_text, MAX_CELL, "%lld",
 			 (long long)json_integer_value(value));
+		break;
+	case JSON_ARRAY:
+		show_list(value, ret_text);
 		break;
 	case JSON_TRUE:
 		strcpy(ret_text, "yes");
@@ -161,9 +180,9 @@ static json_t *name_param(unsigned count, char **arguments)
 }
 
 /* KEY=VALUE …: numbers and yes or no as such; VALUE may be JSON. */
-static json_t *port_param(unsigned count, char **arguments)
+static json_t *keys_and_values(unsigned count, char **arguments)
 {
-	json_t *port = json_object();
+	json_t *object = json_object();
 
 	for (unsigned i = 0; i < count; i++) {
 		char *value = strchr(arguments[i], '=');
@@ -173,15 +192,36 @@ static json_t *port_param(unsigned count, char **arguments)
 			log_error("%s: give KEY=VALUE, as in the configuration "
 				  "file",
 				  arguments[i]);
-			json_decref(port);
+			json_decref(object);
 			return NULL;
 		}
 		*value++ = '\0';
 		json = json_loads(value, JSON_DECODE_ANY, NULL);
-		json_object_set_new(port, arguments[i],
+		json_object_set_new(object, arguments[i],
 				    json ? json : json_string(value));
 	}
-	return json_pack("{s:o}", "port", port);
+	return object;
+}
+
+static json_t *port_param(unsigned count, char **arguments)
+{
+	json_t *port = keys_and_values(count, arguments);
+
+	return port ? json_pack("{s:o}", "port", port) : NULL;
+}
+
+static json_t *policy_param(unsigned count, char **arguments)
+{
+	return json_pack("{s:s}", "port", arguments[0]);
+}
+
+static json_t *guard_params(unsigned count, char **arguments)
+{
+	json_t *guard = keys_and_values(count - 1, arguments + 1);
+
+	return guard ? json_pack("{s:s, s:o}", "port", arguments[0], "guard",
+				 guard)
+		     : NULL;
 }
 
 static json_t *flush_params(unsigned count, char **arguments)
@@ -209,6 +249,21 @@ static const struct command commands[] = {
 	 no_params,
 	 {"mac", "vlan", "port", "static", "age"}},
 	{{"fdb", "flush"}, "[PORT]", 0, 1, "fdb.flush", flush_params, {0}},
+	{{"guard", "show"},
+	 "",
+	 0,
+	 0,
+	 "guard.list",
+	 no_params,
+	 {"port", "mac", "addresses", "router"}},
+	{{"guard", "set"},
+	 "PORT [KEY=VALUE...]",
+	 1,
+	 4,
+	 "guard.set",
+	 guard_params,
+	 {0}},
+	{{"guard", "del"}, "PORT", 1, 1, "guard.remove", policy_param, {0}},
 	{{"stats", NULL},
 	 "",
 	 0,

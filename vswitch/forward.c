@@ -7,6 +7,7 @@
 #include "base/barrier.h"
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "vswitch/guard.h"
 
 /* Beside the numbers of ports. */
 enum {
@@ -16,6 +17,8 @@ enum {
 
 static_assert((int)FDB_BURST >= (int)NET_BURST, "a burst is looked up at once");
 static_assert((int)NET_BURST < UINT8_MAX, "bucket_of has bytes");
+static_assert(FORWARD_GUARD_TYPE - FORWARD_GUARD_MAC == GUARD_TYPE - GUARD_MAC,
+	      "verdicts of a guard are reasons");
 
 /* A burst and what is done with it. */
 struct burst {
@@ -41,6 +44,11 @@ const char *forward_drop_name(enum forward_drop drop)
 		[FORWARD_SAME_PORT] = "same-port",
 		[FORWARD_ISOLATED] = "isolated",
 		[FORWARD_OVERSIZE] = "oversize",
+		[FORWARD_GUARD_MAC] = "guard-mac",
+		[FORWARD_GUARD_ARP] = "guard-arp",
+		[FORWARD_GUARD_ND] = "guard-nd",
+		[FORWARD_GUARD_IP] = "guard-ip",
+		[FORWARD_GUARD_TYPE] = "guard-type",
 	};
 
 	return names[drop];
@@ -124,6 +132,23 @@ static void enter_all(struct burst *b)
 static bool is_going(const struct forward *f, unsigned i)
 {
 	return f->egress[i] != NOWHERE;
+}
+
+static void guard_all(struct burst *b)
+{
+	struct guard *guard = load_acquire(&b->in->guard);
+
+	if (!guard)
+		return;
+	for (unsigned i = 0; i < b->f->count; i++) {
+		enum guard_verdict verdict;
+
+		if (!is_going(b->f, i))
+			continue;
+		verdict = guard_judge(guard, &b->frames[i]);
+		if (verdict)
+			drop(b, i, FORWARD_GUARD_MAC + verdict - GUARD_MAC);
+	}
 }
 
 /* Places of the keys of all that goes somewhere; a key that follows itself, as
@@ -341,6 +366,7 @@ void forward_burst(struct forward *forward, struct forward_port *in,
 
 	forward->count = count;
 	enter_all(&burst);
+	guard_all(&burst);
 	learn_all(&burst);
 	decide_all(&burst);
 	if (forward->floods > 0)

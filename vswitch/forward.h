@@ -40,6 +40,11 @@ enum forward_drop {
 	FORWARD_SAME_PORT, /* the station is where it came from */
 	FORWARD_ISOLATED,  /* a port of the same group */
 	FORWARD_OVERSIZE,  /* with one more tag */
+	FORWARD_GUARD_MAC, /* GUARD_MAC and on, in their order */
+	FORWARD_GUARD_ARP,
+	FORWARD_GUARD_ND,
+	FORWARD_GUARD_IP,
+	FORWARD_GUARD_TYPE,
 	FORWARD_DROPS,
 };
 
@@ -54,8 +59,11 @@ enum forward_storm {
 	FORWARD_STORMS,
 };
 
+struct guard;
+
 /* A port, as forwarding sees it. What is not a limit does not change while the
- * port is in the table. */
+ * port is in the table. Policies are exchanged by the control thread, which
+ * waits for a turn of every serving thread before it frees the old one. */
 struct forward_port {
 	uint16_t number; /* its place in the table */
 	/* Ports of one group do not reach each other; 0: no group. */
@@ -65,6 +73,7 @@ struct forward_port {
 	struct vlan_port vlan;
 	struct limit frames, bytes; /* that it may send */
 	struct limit storms[FORWARD_STORMS];
+	struct guard *guard; /* who it may say it is; NULL: anybody */
 	/*
 	 * Delivers @count frames, at most NET_BURST, which are the caller's
 	 * again afterwards. Any serving thread.

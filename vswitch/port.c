@@ -2,6 +2,9 @@
 #include "vswitch/port.h"
 
 #include <errno.h>
+#include <stdlib.h>
+
+#include "vswitch/guard.h"
 
 int port_new(const struct port_config *config, const struct port_owner *owner,
 	     uint16_t number, struct port **ret_port)
@@ -18,8 +21,21 @@ int port_new(const struct port_config *config, const struct port_owner *owner,
 	port->forward.is_locked = config->locked;
 	config_vlan(config, &port->forward.vlan);
 	config_limits(config, &port->forward);
+	if (config->guard)
+		err = config_guard(config->guard, config->mac,
+				   &port->forward.guard);
+	if (err < 0) {
+		port_free(port);
+		return err;
+	}
 	*ret_port = port;
 	return 0;
+}
+
+void port_free(struct port *port)
+{
+	free(port->forward.guard);
+	port->ops->free(port);
 }
 
 void port_sync(const struct port_owner *owner)

@@ -64,6 +64,9 @@ struct port {
 int port_new(const struct port_config *config, const struct port_owner *owner,
 	     uint16_t number, struct port **ret_port);
 
+/* With its policies. Nobody knows of the port any more. */
+void port_free(struct port *port);
+
 int vhost_port_new(struct port **ret_port);
 int tap_port_new(struct port **ret_port);
 

@@ -154,7 +154,7 @@ static int open_port(struct vswitch *vswitch, const struct port_config *config,
 	if (port->ops->open)
 		err = port->ops->open(port, ret_error);
 	if (err < 0) {
-		port->ops->free(port);
+		port_free(port);
 		return err;
 	}
 	slot->port = port;
@@ -187,7 +187,7 @@ static void run_freeing(struct loop_message *message)
 	struct port *port = slot->port;
 
 	slot->port = NULL;
-	port->ops->free(port);
+	port_free(port);
 	port_config_free(slot->config);
 	slot->config = NULL;
 }
@@ -280,6 +280,25 @@ int vswitch_remove_port(struct vswitch *vswitch, const char *name)
 		return err;
 	stop_port(vswitch, number);
 	loop_post(vswitch->config.control, &vswitch->slots[number].freeing);
+	return 0;
+}
+
+/* --- policies ---------------------------------------------------------------- */
+
+int vswitch_set_guard(struct vswitch *vswitch, uint16_t number,
+		      const struct guard_config *config)
+{
+	struct port *port = vswitch->slots[number].port;
+	struct guard *guard = NULL, *old = port->forward.guard;
+	int err = 0;
+
+	if (config)
+		err = config_guard(config, port->config->mac, &guard);
+	if (err < 0)
+		return err;
+	store_release(&port->forward.guard, guard);
+	port_sync(&vswitch->owner);
+	free(old);
 	return 0;
 }
 

@@ -53,6 +53,13 @@ int vswitch_find_port(const struct vswitch *vswitch, const char *name,
 void vswitch_count(const struct vswitch *vswitch, const struct port *port,
 		   struct port_counters *ret_counters);
 
+/*
+ * From the next burst on, while frames pass, the port @number, which there is,
+ * has another guard; NULL: none. @config is read only here. -ENOMEM.
+ */
+int vswitch_set_guard(struct vswitch *vswitch, uint16_t number,
+		      const struct guard_config *config);
+
 struct fdb *vswitch_fdb(struct vswitch *vswitch);
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -33,6 +34,11 @@ int fixture_setup(void **state)
 	return 0;
 }
 
+static void control_path(const struct fixture *f, char ret_path[static 128])
+{
+	snprintf(ret_path, 128, "%s/control", f->process.folder);
+}
+
 int fixture_teardown(void **state)
 {
 	struct fixture *f = *state;
@@ -45,7 +51,7 @@ int fixture_teardown(void **state)
 		unlink(path);
 	}
 	unlink(f->config);
-	snprintf(path, sizeof(path), "%s/control", f->process.folder);
+	control_path(f, path);
 	unlink(path);
 	died = process_deinit(&f->process);
 	free(f);
@@ -104,6 +110,34 @@ void fixture_start_with(struct fixture *f, const char *head,
 	}
 	f->process.pid = fixture_spawn(f, yaml, options);
 	wait_for_socket(f, path);
+}
+
+void fixture_start_controlled(struct fixture *f, const char *head,
+			      const char *const *ports)
+{
+	char option[160], path[128];
+	const char *const options[] = {option, NULL};
+
+	control_path(f, path);
+	snprintf(option, sizeof(option), "--control=%s", path);
+	fixture_start_with(f, head, ports, options);
+	wait_for_socket(f, path);
+}
+
+int fixture_ctl(struct fixture *f, const char *arguments)
+{
+	char command[1024], path[128];
+	size_t length;
+	FILE *pipe;
+
+	control_path(f, path);
+	snprintf(command, sizeof(command), "%s ctl --control=%s %s 2>&1",
+		 getenv("VSWITCH"), path, arguments);
+	pipe = popen(command, "re");
+	assert_non_null(pipe);
+	length = fread(f->said, 1, sizeof(f->said) - 1, pipe);
+	f->said[length] = '\0';
+	return WEXITSTATUS(pclose(pipe));
 }
 
 void fixture_join(struct fixture *f, unsigned port,

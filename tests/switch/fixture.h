@@ -15,6 +15,7 @@
 enum {
 	FIXTURE_MAX_GUESTS = 8,
 	FIXTURE_FRAME_BYTES = 68 << 10,
+	FIXTURE_SAID_BYTES = 64 << 10,
 	FIXTURE_BROADCAST = 0xff, /* as who a frame is for */
 	FIXTURE_HEAD_BYTES = 14,  /* of a frame without a tag */
 };
@@ -23,6 +24,7 @@ struct fixture {
 	struct process process;
 	char config[96]; /* the file's path */
 	struct net_driver *guests[FIXTURE_MAX_GUESTS];
+	char said[FIXTURE_SAID_BYTES]; /* by `vswitch ctl` */
 };
 
 int fixture_setup(void **state);
@@ -37,6 +39,12 @@ void fixture_start(struct fixture *f, const char *head,
 /* The same with more command-line options, ended by NULL. */
 void fixture_start_with(struct fixture *f, const char *head,
 			const char *const *ports, const char *const *options);
+/* The same with a control socket for fixture_ctl. */
+void fixture_start_controlled(struct fixture *f, const char *head,
+			      const char *const *ports);
+/* Runs `vswitch ctl` with @arguments; its status, and in f->said what it
+ * printed. */
+int fixture_ctl(struct fixture *f, const char *arguments);
 /* Any file. Returns the process, which is not waited for. */
 pid_t fixture_spawn(struct fixture *f, const char *yaml,
 		    const char *const *options);

@@ -15,13 +15,13 @@
 enum {
 	BYTES = 300,
 	CHURN = 40,
-	OUTPUT_BYTES = 1 << 16,
+	ENDLESS_BYTES = 1 << 16,
 	CLIENTS = 40,
 };
 
 static const char *const three[] = {"", "vlan: 5", "", NULL};
 static uint8_t frame[FIXTURE_FRAME_BYTES];
-static char output[OUTPUT_BYTES];
+static char endless_line[ENDLESS_BYTES];
 static uint32_t seed;
 
 static void control_path(const struct fixture *f, char ret_path[static 128])
@@ -31,33 +31,7 @@ static void control_path(const struct fixture *f, char ret_path[static 128])
 
 static void start(struct fixture *f)
 {
-	char option[160], path[128];
-	const char *const options[] = {option, NULL};
-
-	control_path(f, path);
-	snprintf(option, sizeof(option), "--control=%s", path);
-	fixture_start_with(f, "", three, options);
-	while (access(path, F_OK) < 0) {
-		process_assert_alive(&f->process);
-		usleep(1000);
-	}
-}
-
-/* Runs `vswitch ctl` with @arguments; its status, and in output what it said. */
-static int ctl(const struct fixture *f, const char *arguments)
-{
-	char command[1024], path[128];
-	size_t length;
-	FILE *pipe;
-
-	control_path(f, path);
-	snprintf(command, sizeof(command), "%s ctl --control=%s %s 2>&1",
-		 getenv("VSWITCH"), path, arguments);
-	pipe = popen(command, "re");
-	assert_non_null(pipe);
-	length = fread(output, 1, sizeof(output) - 1, pipe);
-	output[length] = '\0';
-	return WEXITSTATUS(pclose(pipe));
+	fixture_start_controlled(f, "", three);
 }
 
 static void pass(struct fixture *f, unsigned to, unsigned from)
@@ -75,22 +49,22 @@ static void ports_stations_and_counters_are_shown(void **state)
 	fixture_join(f, 0, NULL);
 	fixture_join(f, 2, NULL);
 	pass(f, 2, 0);
-	assert_int_equal(ctl(f, "port show"), 0);
-	assert_non_null(strstr(output, "p0"));
-	assert_non_null(strstr(output, "vhost-user"));
-	assert_int_equal(ctl(f, "fdb show"), 0);
-	assert_non_null(strstr(output, "02:00:00:00:00:00  1     p0"));
-	assert_null(strstr(output, "02:00:00:00:00:02"));
-	assert_int_equal(ctl(f, "--json stats"), 0);
-	assert_non_null(strstr(output, "\"sent-frames\": 1"));
-	assert_int_equal(ctl(f, "metrics"), 0);
-	assert_non_null(strstr(output, "vswitch_frames_total{port=\"p2\","
-				       "direction=\"received\"} 1\n"));
-	assert_non_null(strstr(output, "\n# EOF\n"));
-	assert_int_equal(ctl(f, "fdb flush"), 0);
-	assert_string_equal(output, "1\n");
-	assert_int_equal(ctl(f, "fdb show"), 0);
-	assert_null(strstr(output, "02:00:00"));
+	assert_int_equal(fixture_ctl(f, "port show"), 0);
+	assert_non_null(strstr(f->said, "p0"));
+	assert_non_null(strstr(f->said, "vhost-user"));
+	assert_int_equal(fixture_ctl(f, "fdb show"), 0);
+	assert_non_null(strstr(f->said, "02:00:00:00:00:00  1     p0"));
+	assert_null(strstr(f->said, "02:00:00:00:00:02"));
+	assert_int_equal(fixture_ctl(f, "--json stats"), 0);
+	assert_non_null(strstr(f->said, "\"sent-frames\": 1"));
+	assert_int_equal(fixture_ctl(f, "metrics"), 0);
+	assert_non_null(strstr(f->said, "vswitch_frames_total{port=\"p2\","
+					"direction=\"received\"} 1\n"));
+	assert_non_null(strstr(f->said, "\n# EOF\n"));
+	assert_int_equal(fixture_ctl(f, "fdb flush"), 0);
+	assert_string_equal(f->said, "1\n");
+	assert_int_equal(fixture_ctl(f, "fdb show"), 0);
+	assert_null(strstr(f->said, "02:00:00"));
 }
 
 static void ports_come_and_go_while_frames_pass(void **state)
@@ -110,7 +84,7 @@ static void ports_come_and_go_while_frames_pass(void **state)
 		 "connect=no 'stations=[\"02:00:00:00:00:03\"]'",
 		 path);
 	for (unsigned i = 0; i < CHURN; i++) {
-		assert_int_equal(ctl(f, arguments), 0);
+		assert_int_equal(fixture_ctl(f, arguments), 0);
 		fixture_join(f, 3, NULL);
 		pass(f, 3, 0);
 		pass(f, 0, 3);
@@ -118,7 +92,7 @@ static void ports_come_and_go_while_frames_pass(void **state)
 		/* With its guest, or without. */
 		if (i % 2)
 			fixture_leave(f, 3);
-		assert_int_equal(ctl(f, "port del new"), 0);
+		assert_int_equal(fixture_ctl(f, "port del new"), 0);
 		if (i % 2 == 0)
 			fixture_leave(f, 3);
 		assert_int_equal(access(path, F_OK), -1);
@@ -128,8 +102,8 @@ static void ports_come_and_go_while_frames_pass(void **state)
 			process_assert_fds(&f->process, fds);
 		pass(f, 0, 2);
 	}
-	assert_int_equal(ctl(f, "fdb show"), 0);
-	assert_null(strstr(output, "02:00:00:00:00:03"));
+	assert_int_equal(fixture_ctl(f, "fdb show"), 0);
+	assert_null(strstr(f->said, "02:00:00:00:00:03"));
 }
 
 static void what_cannot_be_is_named_and_changes_nothing(void **state)
@@ -156,18 +130,18 @@ static void what_cannot_be_is_named_and_changes_nothing(void **state)
 		{"--nothing", "Usage: "},
 	};
 	struct fixture *f = *state;
-	char before[OUTPUT_BYTES];
+	char before[FIXTURE_SAID_BYTES];
 
 	start(f);
-	assert_int_equal(ctl(f, "--json port show"), 0);
-	strcpy(before, output);
+	assert_int_equal(fixture_ctl(f, "--json port show"), 0);
+	strcpy(before, f->said);
 	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
 		print_message("# %s\n", cases[i].words);
-		assert_int_not_equal(ctl(f, cases[i].arguments), 0);
-		assert_non_null(strstr(output, cases[i].words));
+		assert_int_not_equal(fixture_ctl(f, cases[i].arguments), 0);
+		assert_non_null(strstr(f->said, cases[i].words));
 	}
-	assert_int_equal(ctl(f, "--json port show"), 0);
-	assert_string_equal(output, before);
+	assert_int_equal(fixture_ctl(f, "--json port show"), 0);
+	assert_string_equal(f->said, before);
 }
 
 static int connect_raw(const struct fixture *f)
@@ -195,9 +169,10 @@ static void client_that_misbehaves_holds_up_nobody(void **state)
 
 	start(f);
 	endless = connect_raw(f);
-	memset(output, 'x', sizeof(output));
+	memset(endless_line, 'x', sizeof(endless_line));
 	do
-		n = send(endless, output, sizeof(output), MSG_NOSIGNAL);
+		n = send(endless, endless_line, sizeof(endless_line),
+			 MSG_NOSIGNAL);
 	while (n > 0);
 	assert_true(errno == EPIPE || errno == ECONNRESET);
 	close(endless);
@@ -207,10 +182,10 @@ static void client_that_misbehaves_holds_up_nobody(void **state)
 		if (i >= CLIENTS / 4)
 			close(fds[i]);
 	}
-	assert_int_equal(ctl(f, "port show"), 0);
+	assert_int_equal(fixture_ctl(f, "port show"), 0);
 	for (unsigned i = 0; i < CLIENTS / 4; i++)
 		close(fds[i]);
-	assert_int_equal(ctl(f, "port show"), 0);
+	assert_int_equal(fixture_ctl(f, "port show"), 0);
 }
 
 static void socket_is_its_owners_alone(void **state)

@@ -76,6 +76,13 @@ static void what_is_wrong_is_named_with_file_line_and_key(void **state)
 		{PORT(SOCKET "stations: [\"2:0\"]"),
 		 "5: stations: 2:0: give an address"},
 		{PORT(SOCKET "frames: {rate: 100000000000}"), "5: frames: "},
+		{PORT(SOCKET "guard:\n      mac: 2:0"),
+		 "6: mac: 2:0: give an address"},
+		{PORT(SOCKET "guard:\n      addresses:\n"
+			     "        - 10.0.0.1\n        - 10.0.0.1/8"),
+		 "8: addresses: 10.0.0.1/8: give an IP address or a prefix"},
+		{PORT(SOCKET "guard: {macs: first}"),
+		 "5: macs: there is no such key here"},
 		{PORT(SOCKET "tap: x"), "5: tap: a vhost-user port has no"},
 		{PORT(SOCKET) "  - name: a\n    kind: tap\n",
 		 "6: name: the port a of entry 1 has it already"},

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The methods of the control socket on what ports may do. Each has a switch as
+ * its @arg; see control/rpc.h.
+ */
+#ifndef VSWITCH_CONTROL_POLICY_H
+#define VSWITCH_CONTROL_POLICY_H
+
+#include "control/rpc.h"
+
+int control_guard_list(void *arg, json_t *params, json_t **ret_result,
+		       char ret_error[static RPC_ERROR_BYTES]);
+int control_guard_set(void *arg, json_t *params, json_t **ret_result,
+		      char ret_error[static RPC_ERROR_BYTES]);
+int control_guard_remove(void *arg, json_t *params, json_t **ret_result,
+			 char ret_error[static RPC_ERROR_BYTES]);
+
+#endif
