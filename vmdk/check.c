@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "vmdk/create.h"
+#include "vmdk/track.h"
 
 struct check {
 	struct vmdk *v;
@@ -127,14 +128,27 @@ static int repair_descriptor(struct check *c)
 
 /* --- Both --------------------------------------------------------------- */
 
+/* What the guest reads may be another thing now, and no tracker saw it. */
+static int begin_repair(void *opaque)
+{
+	struct check *c = opaque;
+
+	return vmdk_track_disown(c->v);
+}
+
 static int repair(struct check *c)
 {
+	const struct vmdk_repair_listener listener = {
+		.begin = begin_repair,
+		.fixed = fixed,
+		.opaque = c,
+	};
 	int err = repair_descriptor(c);
 
 	for (size_t i = 0; i < c->v->part_count && err == 0; i++)
 		if (c->v->parts[i].kind == VMDK_PART_SPARSE &&
 		    c->v->parts[i].writable)
-			err = vmdk_repair(&c->v->parts[i], fixed, c);
+			err = vmdk_repair(&c->v->parts[i], &listener);
 	return err;
 }
 

@@ -73,12 +73,17 @@ int vmdk_survey_insert(struct vmdk_survey *survey, struct vmdk_item item);
 bool vmdk_survey_table(struct vmdk_part *part, const uint8_t *directory,
 		       uint64_t index, uint8_t *table, int *ret_err);
 
-/*
- * Mends what can be mended of a part that is open for writing, and tells
- * @fixed of each. 0 or an error.
- */
+struct vmdk_repair_listener {
+	/* Before each change; other than 0 ends the repair with it. Or NULL. */
+	int (*begin)(void *opaque);
+	/* Told of what was mended, unless NULL. */
+	void (*fixed)(void *opaque, const char *finding);
+	void *opaque;
+};
+
+/* Mends what can be mended of a part that is open for writing. 0 or an error. */
 int vmdk_repair(struct vmdk_part *part,
-		void (*fixed)(void *opaque, const char *finding), void *opaque);
+		const struct vmdk_repair_listener *listener);
 
 int vmdk_check(struct image *image, enum image_fix fix, image_report *report,
 	       void *opaque, struct image_check *ret);

@@ -25,8 +25,7 @@ typedef unsigned long long number;
 struct repair {
 	struct vmdk_part *part;
 	struct vmdk_survey survey;
-	void (*fixed)(void *opaque, const char *finding);
-	void *opaque;
+	const struct vmdk_repair_listener *listener;
 	uint8_t *first, *second; /* copies of one table, as they were */
 };
 
@@ -115,12 +114,22 @@ static int read_copy(struct repair *r, const uint8_t *directory, uint64_t index,
 	return err;
 }
 
-static int write_stably(struct vmdk_part *part, uint64_t place,
+/* Before anything is written. */
+static int begin(const struct repair *r)
+{
+	const struct vmdk_repair_listener *l = r->listener;
+
+	return l->begin ? l->begin(l->opaque) : 0;
+}
+
+static int write_stably(const struct repair *r, uint64_t place,
 			const void *data, size_t bytes)
 {
-	int err = store_write(part->store, place, data, bytes);
+	int err = begin(r);
 
-	return err ? err : store_flush(part->store);
+	if (err == 0)
+		err = store_write(r->part->store, place, data, bytes);
+	return err ? err : store_flush(r->part->store);
 }
 
 /* @table gets a place of its own, that entry @index of a directory names. */
@@ -132,11 +141,11 @@ static int place_table(struct repair *r, uint8_t *directory,
 	int err = vmdk_room_take_end(r->part, table_bytes(r->part), &place);
 
 	if (err == 0)
-		err = write_stably(r->part, place, table, table_bytes(r->part));
+		err = write_stably(r, place, table, table_bytes(r->part));
 	if (err)
 		return err;
 	put_le32(directory + index * 4, (uint32_t)(place >> VMDK_SECTOR_BITS));
-	err = write_stably(r->part, directory_place + index * 4,
+	err = write_stably(r, directory_place + index * 4,
 			   directory + index * 4, 4);
 	return err ? err
 		   : vmdk_survey_insert(
@@ -159,15 +168,16 @@ static int write_copy(struct repair *r, uint64_t index, bool second,
 
 	if (usable && memcmp(old, table, table_bytes(part)) == 0)
 		return 0;
-	err = usable ? write_stably(part, table_place(directory, index), table,
+	err = usable ? write_stably(r, table_place(directory, index), table,
 				    table_bytes(part))
 		     : place_table(r, directory,
 				   second ? part->s.rgd_offset
 					  : part->s.gd_offset,
 				   index, table);
 	if (err == 0)
-		VMDK_SAY(r->fixed, r->opaque, "%sgrain table %llu: %s",
-			 second ? "second " : "", (number)index,
+		VMDK_SAY(r->listener->fixed, r->listener->opaque,
+			 "%sgrain table %llu: %s", second ? "second " : "",
+			 (number)index,
 			 usable ? "entries are taken from the other copy"
 				: "it is written anew, from the other copy");
 	return err;
@@ -240,7 +250,7 @@ static int point_at(struct repair *r, const uint8_t *directory, uint64_t grain,
 	if (table == 0)
 		return 0;
 	put_le32(entry, (uint32_t)(place >> VMDK_SECTOR_BITS));
-	return write_stably(r->part, table + in_table * 4, entry, 4);
+	return write_stably(r, table + in_table * 4, entry, 4);
 }
 
 static int give_own_place(struct repair *r, const struct vmdk_item *item)
@@ -254,7 +264,7 @@ static int give_own_place(struct repair *r, const struct vmdk_item *item)
 	if (err == 0)
 		err = store_read(part->store, item->place, data, bytes);
 	if (err == 0)
-		err = write_stably(part, place, data, bytes);
+		err = write_stably(r, place, data, bytes);
 	free(data);
 	if (err == 0)
 		err = vmdk_free_sector_write(part);
@@ -263,7 +273,7 @@ static int give_own_place(struct repair *r, const struct vmdk_item *item)
 	if (err == 0)
 		err = point_at(r, part->gd, item->number, place);
 	if (err == 0)
-		VMDK_SAY(r->fixed, r->opaque,
+		VMDK_SAY(r->listener->fixed, r->listener->opaque,
 			 "grain %llu: it gets a place of its own",
 			 (number)item->number);
 	return err;
@@ -301,9 +311,11 @@ static int repair_free_sector(struct repair *r)
 	if (h->kind != VMDK_KIND_COWD ||
 	    h->free_offset >= vmdk_survey_end(&r->survey))
 		return 0;
-	err = vmdk_free_sector_write(r->part);
+	err = begin(r);
 	if (err == 0)
-		VMDK_SAY(r->fixed, r->opaque,
+		err = vmdk_free_sector_write(r->part);
+	if (err == 0)
+		VMDK_SAY(r->listener->fixed, r->listener->opaque,
 			 "the header: the file is free from sector %llu on",
 			 (number)(h->free_offset >> VMDK_SECTOR_BITS));
 	return err;
@@ -316,12 +328,11 @@ static int survey_again(struct repair *r)
 }
 
 int vmdk_repair(struct vmdk_part *part,
-		void (*fixed)(void *opaque, const char *finding), void *opaque)
+		const struct vmdk_repair_listener *listener)
 {
 	struct repair r = {
 		.part = part,
-		.fixed = fixed,
-		.opaque = opaque,
+		.listener = listener,
 		.first = malloc(table_bytes(part)),
 		.second = malloc(table_bytes(part)),
 	};

@@ -3,6 +3,7 @@
  * What a repair of a sparse extent makes of each damage: which copy it believes,
  * and what it leaves alone.
  */
+#include <errno.h>
 #include <stdlib.h>
 
 #include "image/flaky-store.h"
@@ -16,8 +17,13 @@ enum {
 
 static int mend(struct test_disk *d)
 {
+	const struct vmdk_repair_listener listener = {
+		.fixed = test_disk_say,
+		.opaque = d,
+	};
+
 	test_disk_open(d);
-	return vmdk_repair(&d->part, test_disk_say, d);
+	return vmdk_repair(&d->part, &listener);
 }
 
 /* Nothing is left to be found; the grains hold what they held. */
@@ -181,6 +187,7 @@ static void a_repair_that_fails_can_be_tried_again(void **state)
 	unsigned failures = 0;
 
 	for (int i = 0; i < 40; i++) {
+		const struct vmdk_repair_listener nobody = {0};
 		struct test_disk d;
 		int err;
 
@@ -190,7 +197,7 @@ static void a_repair_that_fails_can_be_tried_again(void **state)
 		d.store = flaky_new(d.store, &fails);
 		fails = true;
 		test_disk_open(&d);
-		err = vmdk_repair(&d.part, NULL, NULL);
+		err = vmdk_repair(&d.part, &nobody);
 		failures += err != 0;
 		fails = false;
 		assert_int_equal(mend(&d), 0);
@@ -201,6 +208,35 @@ static void a_repair_that_fails_can_be_tried_again(void **state)
 		test_disk_deinit(&d);
 	}
 	assert_true(failures > 0);
+}
+
+static int refuse(void *opaque)
+{
+	return -EACCES;
+}
+
+/* What has to be done before the first change failed: there is none. */
+static void nothing_is_written_before_it_may_be(void **state)
+{
+	const struct vmdk_repair_listener listener = {.begin = refuse};
+
+	for (int cowd = 0; cowd < 2; cowd++) {
+		struct test_disk d;
+		uint64_t bytes;
+		uint8_t *before;
+
+		test_disk_init(&d, cowd);
+		share(&d);
+		test_disk_open(&d);
+		bytes = d.part.file_bytes;
+		before = malloc(bytes);
+		assert_non_null(before);
+		assert_int_equal(store_read(d.store, 0, before, bytes), 0);
+		assert_int_equal(vmdk_repair(&d.part, &listener), -EACCES);
+		assert_memory_equal(test_disk_sector(&d, 0), before, bytes);
+		free(before);
+		test_disk_deinit(&d);
+	}
 }
 
 int main(void)
@@ -214,6 +250,7 @@ int main(void)
 		cmocka_unit_test(grains_that_share_a_place_get_one_each),
 		cmocka_unit_test(a_cowd_header_says_where_the_file_is_free),
 		cmocka_unit_test(a_repair_that_fails_can_be_tried_again),
+		cmocka_unit_test(nothing_is_written_before_it_may_be),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

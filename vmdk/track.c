@@ -281,3 +281,20 @@ void vmdk_track_planned(struct vmdk *v, int result)
 	if (result == 0)
 		v->track.owned = false;
 }
+
+int vmdk_track_disown(struct vmdk *v)
+{
+	const struct vmdk_track *t = &v->track;
+	struct store *store = v->image.store;
+	int err;
+
+	if (!t->owned)
+		return 0;
+	err = store_write(store, t->key_at, stale, sizeof(stale) - 1);
+	if (err == 0 && t->version_at)
+		err = store_write(store, t->version_at, "1", 1);
+	if (err == 0)
+		err = store_flush(store);
+	vmdk_track_planned(v, err);
+	return err;
+}

@@ -47,6 +47,9 @@ void vmdk_track_prepare(struct vmdk *v, const char *text, size_t bytes,
 void vmdk_track_add(struct vmdk *v, struct plan_draft *draft);
 void vmdk_track_planned(struct vmdk *v, int result);
 
+/* The same at once, with its own I/O: stable when it returns 0. Or a negative errno. */
+int vmdk_track_disown(struct vmdk *v);
+
 void vmdk_track_deinit(struct vmdk_track *track);
 
 /* See struct image_manage. */
