@@ -73,14 +73,16 @@ static int count_data(struct image *source, uint64_t cluster, uint64_t *ret)
 	return 0;
 }
 
-/* Version 2 has no bitmaps. */
-static bool can_have_bitmaps(struct image *image)
+/* Version 2 has none. Of other formats only what can be copied counts. */
+static bool has_bitmaps(struct image *source, uint64_t usable)
 {
-	return image->format == &qcow2_format &&
-	       qcow2_of(image)->header.version >= 3;
+	if (source->format != &qcow2_format)
+		return usable > 0;
+	return qcow2_of(source)->header.version >= 3;
 }
 
-static int count_bitmaps(struct image *source, uint64_t cluster, uint64_t *ret)
+static int count_bitmaps(struct image *source, uint64_t cluster,
+			 struct image_measure *m)
 {
 	struct image_bitmaps bitmaps = {0};
 	uint64_t bytes = 0, directory = 0;
@@ -100,7 +102,8 @@ static int count_bitmaps(struct image *source, uint64_t cluster, uint64_t *ret)
 		directory += align_up(24 + strlen(b->name), 8);
 	}
 	image_bitmaps_deinit(&bitmaps);
-	*ret = bytes + align_up(directory, cluster);
+	m->has_bitmaps = has_bitmaps(source, bytes);
+	m->bitmaps = bytes + align_up(directory, cluster);
 	return 0;
 }
 
@@ -127,9 +130,8 @@ static int count(struct image *source, const struct qcow2_create_options *o,
 		*ret_data = align_up(o->size_bytes, o->cluster_bytes);
 	else
 		err = count_data(source, o->cluster_bytes, ret_data);
-	m->has_bitmaps = o->version >= 3 && can_have_bitmaps(source);
-	if (err == 0 && m->has_bitmaps)
-		err = count_bitmaps(source, o->cluster_bytes, &m->bitmaps);
+	if (err == 0 && o->version >= 3)
+		err = count_bitmaps(source, o->cluster_bytes, m);
 	return err ? store_fail(ret_error, err, "%s: cannot be looked at: %s",
 				source->store->name,
 				err < 0 ? strerror(-err) : image_error(source))
