@@ -33,16 +33,13 @@ static uint64_t known_rights(int abi)
 	return rights;
 }
 
-static int allow_sockets(int ruleset, const char *folder_name)
+static int allow_below(int ruleset, const char *folder_name, uint64_t rights)
 {
-	struct landlock_path_beneath_attr rule = {
-		.allowed_access = LANDLOCK_ACCESS_FS_MAKE_SOCK |
-				  LANDLOCK_ACCESS_FS_REMOVE_FILE,
-	};
+	struct landlock_path_beneath_attr rule = {.allowed_access = rights};
 	autoclose int folder =
 		open(folder_name, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
-	/* Whoever makes the socket will find out, and say it better. */
+	/* Whoever needs what is in it will find out, and say it better. */
 	if (folder < 0)
 		return 0;
 	rule.parent_fd = folder;
@@ -52,7 +49,17 @@ static int allow_sockets(int ruleset, const char *folder_name)
 	return 0;
 }
 
-int sandbox_paths(const char *const *sockets_folders)
+static int allow_all(int ruleset, const char *const *folders, uint64_t rights)
+{
+	int err = 0;
+
+	for (; folders && *folders && err == 0; folders++)
+		err = allow_below(ruleset, *folders, rights);
+	return err;
+}
+
+int sandbox_paths(const char *const *sockets_folders,
+		  const char *const *read_folders)
 {
 	struct landlock_ruleset_attr attr = {0};
 	autoclose int ruleset = -1;
@@ -67,11 +74,14 @@ int sandbox_paths(const char *const *sockets_folders)
 			  sizeof(attr.handled_access_fs), 0);
 	if (ruleset < 0)
 		return -errno;
-	for (; sockets_folders && *sockets_folders; sockets_folders++) {
-		err = allow_sockets(ruleset, *sockets_folders);
-		if (err < 0)
-			return err;
-	}
+	err = allow_all(ruleset, sockets_folders,
+			LANDLOCK_ACCESS_FS_MAKE_SOCK |
+				LANDLOCK_ACCESS_FS_REMOVE_FILE);
+	if (err == 0)
+		err = allow_all(ruleset, read_folders,
+				LANDLOCK_ACCESS_FS_READ_FILE);
+	if (err < 0)
+		return err;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
 	    syscall(__NR_landlock_restrict_self, ruleset, 0) < 0)
 		return -errno;

@@ -26,10 +26,12 @@ enum sandbox_outcome {
 
 /*
  * No file can be opened by its name, nor made, linked or removed, but for
- * sockets made and removed in @sockets_folders, which end with NULL; or NULL.
+ * sockets made and removed in @sockets_folders, and files read below
+ * @read_folders. Both end with NULL, and may be NULL.
  * 0, a negative errno if the kernel refused, or SANDBOX_E_ABSENT.
  */
-int sandbox_paths(const char *const *sockets_folders);
+int sandbox_paths(const char *const *sockets_folders,
+		  const char *const *read_folders);
 
 /*
  * Capabilities are given up but for CAP_DAC_OVERRIDE: root's folders are not

@@ -205,6 +205,26 @@ void config_file_free(const cyaml_schema_value_t *schema, void *data)
 	cyaml_free(&config, schema, data, 0);
 }
 
+int config_file_save(const cyaml_schema_value_t *schema, const void *data,
+		     char **ret_text)
+{
+	struct complaint complaint = {0};
+	const cyaml_config_t config = config_with(&complaint);
+	char *bytes = NULL, *text;
+	size_t length = 0;
+	cyaml_err_t err =
+		cyaml_save_data(&bytes, &length, &config, schema, data, 0);
+
+	if (err != CYAML_OK)
+		return err == CYAML_ERR_OOM ? -ENOMEM : -EINVAL;
+	text = strndup(bytes, length);
+	free(bytes);
+	if (!text)
+		return -ENOMEM;
+	*ret_text = text;
+	return 0;
+}
+
 /* --- lines ----------------------------------------------------------------- */
 
 static yaml_node_t *child(yaml_document_t *document, yaml_node_t *node,

@@ -40,6 +40,11 @@ int config_file_load(const struct config_text *text,
 		     char ret_error[static CONFIG_FILE_ERROR_BYTES]);
 void config_file_free(const cyaml_schema_value_t *schema, void *data);
 
+/* The way back: text that config_file_load reads to the same, for the caller to
+ * free. -ENOMEM, or -EINVAL for what the schema cannot say. */
+int config_file_save(const cyaml_schema_value_t *schema, const void *data,
+		     char **ret_text);
+
 /*
  * The line of the value at @path, "ports.2.vlan.native": keys, and positions in
  * sequences from 0; of the nearest one around it if it is not there.

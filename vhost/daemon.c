@@ -59,6 +59,8 @@ static void signalled(void *arg, int revents)
 	while (read(daemon->signal_fd, &info, sizeof(info)) > 0) {
 		if (info.ssi_signo == SIGUSR1)
 			daemon->report(daemon->arg);
+		else if (info.ssi_signo == SIGHUP)
+			daemon->reload(daemon->arg);
 		else
 			daemon->ending = true;
 	}
@@ -77,6 +79,8 @@ static int setup_signals(struct daemon *daemon)
 	sigaddset(&set, SIGINT);
 	if (daemon->report)
 		sigaddset(&set, SIGUSR1);
+	if (daemon->reload)
+		sigaddset(&set, SIGHUP);
 	/* Inherited by the serving threads: only signal_fd sees them. */
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	daemon->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -201,11 +205,13 @@ int daemon_give_up_paths(const struct daemon *daemon)
 }
 
 int daemon_give_up_paths_but(const struct daemon *daemon,
-			     const char *const *sockets_folders)
+			     const char *const *sockets_folders,
+			     const char *const *read_folders)
 {
 	if (!daemon->options->sandbox)
 		return 0;
-	return sandboxed("file names", sandbox_paths(sockets_folders));
+	return sandboxed("file names",
+			 sandbox_paths(sockets_folders, read_folders));
 }
 
 int daemon_give_up_system_calls(const struct daemon *daemon,

@@ -33,6 +33,8 @@ struct daemon {
 	const char *name; /* of what is served, for messages; borrowed */
 	/* SIGUSR1; NULL: it is not taken. */
 	void (*report)(void *arg);
+	/* SIGHUP; NULL: it is not taken. */
+	void (*reload)(void *arg);
 	void *arg;
 
 	struct loop *loop;
@@ -65,7 +67,8 @@ int daemon_give_up_capabilities(const struct daemon *daemon);
 int daemon_give_up_paths(const struct daemon *daemon);
 /* As sandbox_paths, for a daemon of several sockets. */
 int daemon_give_up_paths_but(const struct daemon *daemon,
-			     const char *const *sockets_folders);
+			     const char *const *sockets_folders,
+			     const char *const *read_folders);
 /* As vhost_sandbox_system_calls. */
 int daemon_give_up_system_calls(const struct daemon *daemon,
 				const char *const *names,

@@ -56,7 +56,7 @@ int vhost_sandbox_paths(const char *socket_path)
 		return -ENAMETOOLONG;
 	if (socket_path)
 		folders[0] = dirname(strcpy(copy, socket_path));
-	return sandbox_paths(folders);
+	return sandbox_paths(folders, NULL);
 }
 
 int vhost_sandbox_system_calls(const char *const *names,

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vswitch/config.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "vswitch/config-check.h"
@@ -89,19 +91,28 @@ static int check_guard(void *data, struct config_finding *finding)
 	return guard_config_check(data, finding);
 }
 
+int config_parse(const struct config_text *text, struct config **ret_config,
+		 char ret_error[static CONFIG_FILE_ERROR_BYTES])
+{
+	void *data;
+	int err =
+		read_text(text, &config_schema, check_whole, &data, ret_error);
+
+	if (err == 0)
+		*ret_config = data;
+	return err;
+}
+
 int config_read(const char *path, struct config **ret_config,
 		char ret_error[static CONFIG_FILE_ERROR_BYTES])
 {
 	struct config_text text;
-	void *data;
 	int err = config_text_read(path, &text, ret_error);
 
 	if (err < 0)
 		return err;
-	err = read_text(&text, &config_schema, check_whole, &data, ret_error);
+	err = config_parse(&text, ret_config, ret_error);
 	config_text_free(&text);
-	if (err == 0)
-		*ret_config = data;
 	return err;
 }
 
@@ -149,4 +160,32 @@ void guard_config_free(struct guard_config *config)
 {
 	if (config)
 		config_file_free(&guard_config_schema, config);
+}
+
+int port_config_copy(const struct port_config *config,
+		     struct port_config **ret_copy)
+{
+	char error[CONFIG_FILE_ERROR_BYTES];
+	char *text = port_config_write(config);
+	int err = text ? port_config_read(text, strlen(text), ret_copy, error)
+		       : -ENOMEM;
+
+	free(text);
+	return err;
+}
+
+char *config_write(const struct config *config)
+{
+	char *text = NULL;
+
+	config_file_save(&config_schema, config, &text);
+	return text;
+}
+
+char *port_config_write(const struct port_config *config)
+{
+	char *text = NULL;
+
+	config_file_save(&port_config_schema, config, &text);
+	return text;
 }

@@ -84,6 +84,9 @@ struct config {
  */
 int config_read(const char *path, struct config **ret_config,
 		char ret_error[static CONFIG_FILE_ERROR_BYTES]);
+/* The same, of text that came from elsewhere. */
+int config_parse(const struct config_text *text, struct config **ret_config,
+		 char ret_error[static CONFIG_FILE_ERROR_BYTES]);
 void config_free(struct config *config); /* accepts NULL */
 
 /* One port, from text that is YAML or JSON. */
@@ -91,6 +94,13 @@ int port_config_read(const char *text, size_t length,
 		     struct port_config **ret_config,
 		     char ret_error[static CONFIG_FILE_ERROR_BYTES]);
 void port_config_free(struct port_config *config); /* accepts NULL */
+int port_config_copy(const struct port_config *config,
+		     struct port_config **ret_copy);
+
+/* The text that is read to the same, all keys that have a value in it; for the
+ * caller to free. NULL: there is no memory. */
+char *config_write(const struct config *config);
+char *port_config_write(const struct port_config *config);
 
 /* A guard alone, likewise. */
 int guard_config_read(const char *text, size_t length,

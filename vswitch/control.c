@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "vswitch/control-policy.h"
 #include "vswitch/metrics.h"
+#include "vswitch/reload.h"
 
 enum {
 	MAC_TEXT_BYTES = 18,
@@ -249,6 +250,35 @@ static int metrics(void *arg, json_t *params, json_t **ret_result,
 	return 0;
 }
 
+/* --- configuration ----------------------------------------------------------- */
+
+static int config_show(void *arg, json_t *params, json_t **ret_result,
+		       char ret_error[static RPC_ERROR_BYTES])
+{
+	char *text = vswitch_write(arg);
+
+	if (!text)
+		return fail(ret_error, RPC_E_FAILED, "there is no memory");
+	*ret_result = json_string(text);
+	free(text);
+	return 0;
+}
+
+static int reload_file(void *arg, json_t *params, json_t **ret_result,
+		       char ret_error[static RPC_ERROR_BYTES])
+{
+	char error[RELOAD_ERROR_BYTES];
+	struct reload_counts counts;
+
+	if (reload(arg, &counts, error) < 0)
+		return fail(ret_error, RPC_E_FAILED, error);
+	*ret_result = json_pack(
+		"{s:i, s:i, s:i, s:i}", "added", (int)counts.added, "removed",
+		(int)counts.removed, "changed", (int)counts.changed, "replaced",
+		(int)counts.replaced);
+	return 0;
+}
+
 /* --- the table --------------------------------------------------------------- */
 
 static const struct rpc_param port_params[] = {
@@ -292,6 +322,10 @@ static const struct rpc_method methods[] = {
 	 control_guard_remove},
 	{"stats", "what the ports have counted", NULL, stats},
 	{"metrics", "the same as a page of OpenMetrics", NULL, metrics},
+	{"config.show", "all as it is now, as the configuration file has it",
+	 NULL, config_show},
+	{"config.reload", "applies what differs in the configuration file",
+	 NULL, reload_file},
 };
 
 struct rpc control_rpc(struct vswitch *vswitch)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,10 +14,9 @@
 #include "base/bytes.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "vswitch/ctl-table.h"
 
 enum {
-	MAX_COLUMNS = 12,
-	MAX_CELL = 128,
 	ERROR_STATUS = 1,
 	USAGE_STATUS = 2,
 };
@@ -59,120 +59,20 @@ static json_t *ask(FILE *to, const char *method, json_t *params)
 	return answer;
 }
 
-/* --- tables ------------------------------------------------------------------ */
-
-static void show_list(const json_t *list, char ret_text[static MAX_CELL])
-{
-	json_t *member;
-	size_t i, at = 0;
-
-	json_array_foreach((json_t *)list, i, member)
-	{
-		const char *text = json_string_value(member);
-
-		at += snprintf(ret_text + at, MAX_CELL - at, "%s%s",
-			       i ? " " : "", text ? text : "?");
-		if (at >= MAX_CELL)
-			break;
-	}
-}
-
-/* What a cell shows: objects as the counts that they hold. */
-static void show(const json_t *value, char ret_text[static MAX_CELL])
-{
-	const char *key;
-	json_t *member;
-	size_t at = 0;
-
-	ret_text[0] = '\0';
-	switch (value ? json_typeof(value) : JSON_NULL) {
-	case JSON_STRING:
-		snprintf(ret_text, MAX_CELL, "%s", json_string_value(value));
-		break;
-	case JSON_INTEGER:
-		snprintf(ret_text, MAX_CELL, "%lld",
-			 (long long)json_integer_value(value));
-		break;
-	case JSON_ARRAY:
-		show_list(value, ret_text);
-		break;
-	case JSON_TRUE:
-		strcpy(ret_text, "yes");
-		break;
-	case JSON_FALSE:
-		strcpy(ret_text, "no");
-		break;
-	case JSON_OBJECT:
-		json_object_foreach((json_t *)value, key, member)
-		{
-			at += snprintf(ret_text + at, MAX_CELL - at,
-				       "%s%s=%lld", at ? " " : "", key,
-				       (long long)json_integer_value(member));
-			if (at >= MAX_CELL)
-				break;
-		}
-		break;
-	default:
-		strcpy(ret_text, "-");
-	}
-	if (ret_text[0] == '\0')
-		strcpy(ret_text, "-");
-}
-
-static void print_row(const json_t *row, const char *const *columns,
-		      const int *widths)
-{
-	for (unsigned i = 0; columns[i]; i++) {
-		char cell[MAX_CELL];
-
-		if (row)
-			show(json_object_get(row, columns[i]), cell);
-		else
-			snprintf(cell, sizeof(cell), "%s", columns[i]);
-		printf("%s%-*s", i ? "  " : "", columns[i + 1] ? widths[i] : 0,
-		       cell);
-	}
-	putchar('\n');
-}
-
-static void print_table(const json_t *rows, const char *const *columns)
-{
-	int widths[MAX_COLUMNS] = {0};
-	json_t *row;
-	size_t at;
-
-	for (unsigned i = 0; columns[i]; i++) {
-		widths[i] = strlen(columns[i]);
-		json_array_foreach((json_t *)rows, at, row)
-		{
-			char cell[MAX_CELL];
-
-			show(json_object_get(row, columns[i]), cell);
-			widths[i] = MAX(widths[i], (int)strlen(cell));
-		}
-	}
-	print_row(NULL, columns, widths);
-	json_array_foreach((json_t *)rows, at, row)
-		print_row(row, columns, widths);
-}
-
 /* --- commands ---------------------------------------------------------------- */
 
 struct command {
 	const char *words[2];
-	const char *arguments; /* for the usage */
+	const char *arguments; /* for the usage; NULL: none */
 	unsigned least, most;
 	const char *method;
 	/* The parameters, from the arguments; NULL, with a message: they are
-	 * none. */
+	 * none. Without it there are no parameters. */
 	json_t *(*params)(unsigned count, char **arguments);
-	const char *columns[MAX_COLUMNS]; /* of a table; none: as it is */
+	const char *columns[CTL_COLUMNS]; /* of a table; none: as it is */
+	/* Instead of printing: 0, or a negative errno with a message. */
+	int (*take)(const json_t *result, char **arguments);
 };
-
-static json_t *no_params(unsigned count, char **arguments)
-{
-	return json_object();
-}
 
 static json_t *name_param(unsigned count, char **arguments)
 {
@@ -230,50 +130,117 @@ static json_t *flush_params(unsigned count, char **arguments)
 			 : json_object();
 }
 
+/* All of it is on the disk under a name that nobody reads yet, or nothing is
+ * there. */
+static int write_whole(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "we");
+	int err = file ? 0 : -errno;
+
+	if (err == 0 && (fputs(text, file) == EOF || fflush(file) == EOF ||
+			 fsync(fileno(file)) < 0))
+		err = -errno;
+	if (file && fclose(file) == EOF && err == 0)
+		err = -errno;
+	return err;
+}
+
+static int save_text(const json_t *result, char **arguments)
+{
+	const char *path = arguments[0];
+	char beside[PATH_MAX];
+	int err;
+
+	if ((size_t)snprintf(beside, sizeof(beside), "%s.new", path) >=
+	    sizeof(beside)) {
+		log_error("%s: %s", path, strerror(ENAMETOOLONG));
+		return -ENAMETOOLONG;
+	}
+	err = write_whole(beside, json_string_value(result));
+	if (err == 0 && rename(beside, path) < 0)
+		err = -errno;
+	if (err < 0) {
+		log_error("%s: %s", path, strerror(-err));
+		unlink(beside);
+	}
+	return err;
+}
+
 static const struct command commands[] = {
-	{{"port", "show"},
-	 "",
-	 0,
-	 0,
-	 "port.list",
-	 no_params,
-	 {"name", "kind", "number", "up", "vlan-mode", "vlan", "queues",
-	  "group", "socket-path"}},
-	{{"port", "add"}, "KEY=VALUE...", 1, 64, "port.add", port_param, {0}},
-	{{"port", "del"}, "NAME", 1, 1, "port.remove", name_param, {0}},
-	{{"fdb", "show"},
-	 "",
-	 0,
-	 0,
-	 "fdb.list",
-	 no_params,
-	 {"mac", "vlan", "port", "static", "age"}},
-	{{"fdb", "flush"}, "[PORT]", 0, 1, "fdb.flush", flush_params, {0}},
-	{{"guard", "show"},
-	 "",
-	 0,
-	 0,
-	 "guard.list",
-	 no_params,
-	 {"port", "mac", "addresses", "router"}},
-	{{"guard", "set"},
-	 "PORT [KEY=VALUE...]",
-	 1,
-	 4,
-	 "guard.set",
-	 guard_params,
-	 {0}},
-	{{"guard", "del"}, "PORT", 1, 1, "guard.remove", policy_param, {0}},
-	{{"stats", NULL},
-	 "",
-	 0,
-	 0,
-	 "stats",
-	 no_params,
-	 {"port", "sent-frames", "sent-bytes", "received-frames",
-	  "received-bytes", "unreachable", "stations", "sent-dropped",
-	  "received-dropped", "not-forwarded"}},
-	{{"metrics", NULL}, "", 0, 0, "metrics", no_params, {0}},
+	{
+		.words = {"port", "show"},
+		.method = "port.list",
+		.columns = {"name", "kind", "number", "up", "vlan-mode", "vlan",
+			    "queues", "group", "socket-path"},
+	},
+	{
+		.words = {"port", "add"},
+		.arguments = "KEY=VALUE...",
+		.least = 1,
+		.most = 64,
+		.method = "port.add",
+		.params = port_param,
+	},
+	{
+		.words = {"port", "del"},
+		.arguments = "NAME",
+		.least = 1,
+		.most = 1,
+		.method = "port.remove",
+		.params = name_param,
+	},
+	{
+		.words = {"fdb", "show"},
+		.method = "fdb.list",
+		.columns = {"mac", "vlan", "port", "static", "age"},
+	},
+	{
+		.words = {"fdb", "flush"},
+		.arguments = "[PORT]",
+		.most = 1,
+		.method = "fdb.flush",
+		.params = flush_params,
+	},
+	{
+		.words = {"guard", "show"},
+		.method = "guard.list",
+		.columns = {"port", "mac", "addresses", "router"},
+	},
+	{
+		.words = {"guard", "set"},
+		.arguments = "PORT [KEY=VALUE...]",
+		.least = 1,
+		.most = 4,
+		.method = "guard.set",
+		.params = guard_params,
+	},
+	{
+		.words = {"guard", "del"},
+		.arguments = "PORT",
+		.least = 1,
+		.most = 1,
+		.method = "guard.remove",
+		.params = policy_param,
+	},
+	{
+		.words = {"stats"},
+		.method = "stats",
+		.columns = {"port", "sent-frames", "sent-bytes",
+			    "received-frames", "received-bytes", "unreachable",
+			    "stations", "sent-dropped", "received-dropped",
+			    "not-forwarded"},
+	},
+	{.words = {"metrics"}, .method = "metrics"},
+	{.words = {"config", "show"}, .method = "config.show"},
+	{
+		.words = {"save"},
+		.arguments = "FILE",
+		.least = 1,
+		.most = 1,
+		.method = "config.show",
+		.take = save_text,
+	},
+	{.words = {"reload"}, .method = "config.reload"},
 };
 
 static void print_usage(FILE *to)
@@ -284,7 +251,7 @@ static void print_usage(FILE *to)
 
 		fprintf(to, "  %s%s%s %s\n", c->words[0],
 			c->words[1] ? " " : "", c->words[1] ? c->words[1] : "",
-			c->arguments);
+			c->arguments ? c->arguments : "");
 	}
 }
 
@@ -311,17 +278,22 @@ static void print_result(const struct command *command, const json_t *result,
 		json_dumpf(result, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY);
 		putchar('\n');
 	} else if (command->columns[0]) {
-		print_table(result, command->columns);
+		ctl_print_table(result, command->columns);
 	} else if (json_is_string(result)) {
 		fputs(json_string_value(result), stdout);
 	} else if (json_is_integer(result)) {
 		printf("%lld\n", (long long)json_integer_value(result));
+	} else if (json_is_object(result)) {
+		char counts[CTL_CELL];
+
+		ctl_show(result, counts);
+		puts(counts);
 	}
 }
 
 /* What the switch said is wrong is ours to say. */
 static int finish(const struct command *command, const json_t *answer,
-		  bool as_json)
+		  char **arguments, bool as_json)
 {
 	const json_t *error = json_object_get(answer, "error");
 	const json_t *result = json_object_get(answer, "result");
@@ -332,12 +304,15 @@ static int finish(const struct command *command, const json_t *answer,
 		log_error("%s", message ? message : "the switch hung up");
 		return ERROR_STATUS;
 	}
+	if (command->take)
+		return command->take(result, arguments) < 0 ? ERROR_STATUS
+							    : EXIT_SUCCESS;
 	print_result(command, result, as_json);
 	return fflush(stdout) == 0 ? EXIT_SUCCESS : ERROR_STATUS;
 }
 
 static int run(const struct command *command, const char *path, json_t *params,
-	       bool as_json)
+	       char **arguments, bool as_json)
 {
 	FILE *to = NULL;
 	json_t *answer;
@@ -354,7 +329,7 @@ static int run(const struct command *command, const char *path, json_t *params,
 		return ERROR_STATUS;
 	}
 	answer = ask(to, command->method, params);
-	status = finish(command, answer, as_json);
+	status = finish(command, answer, arguments, as_json);
 	json_decref(answer);
 	fclose(to);
 	return status;
@@ -386,6 +361,8 @@ int ctl_main(int argc, char **argv)
 		return USAGE_STATUS;
 	}
 	words = command->words[1] ? 2 : 1;
-	params = command->params(argc - words, argv + words);
-	return params ? run(command, path, params, as_json) : USAGE_STATUS;
+	params = command->params ? command->params(argc - words, argv + words)
+				 : json_object();
+	return params ? run(command, path, params, argv + words, as_json)
+		      : USAGE_STATUS;
 }

@@ -347,6 +347,11 @@ uint32_t fdb_age(struct fdb *fdb, uint32_t now)
 	return fdb->age ? forget(fdb, &choice) : 0;
 }
 
+void fdb_set_age(struct fdb *fdb, uint32_t age_seconds)
+{
+	fdb->age = age_seconds;
+}
+
 void fdb_set_limit(struct fdb *fdb, uint16_t port, uint32_t limit)
 {
 	rte_spinlock_lock(&fdb->lock);

@@ -108,6 +108,9 @@ uint32_t fdb_flush(struct fdb *fdb, uint16_t port, uint16_t vlan, bool statics);
 /* Forgets who was not heard for the age. How many; to be called each second. */
 uint32_t fdb_age(struct fdb *fdb, uint32_t now);
 
+/* From the next fdb_age on. */
+void fdb_set_age(struct fdb *fdb, uint32_t age_seconds);
+
 /* How many stations @port may have learned at once; 0: any number. What is
  * there already stays. */
 void fdb_set_limit(struct fdb *fdb, uint16_t port, uint32_t limit);

@@ -17,13 +17,14 @@
 #include "vswitch/control.h"
 #include "vswitch/ctl.h"
 #include "vswitch/eal.h"
+#include "vswitch/reload.h"
 #include "vswitch/switch-options.h"
 #include "vswitch/vswitch.h"
 
 struct server {
 	struct daemon daemon;
 	struct switch_options options;
-	struct config *config;
+	struct config *config; /* until the switch has it */
 	struct vswitch *vswitch;
 	struct rpc rpc;
 	struct rpc_socket *control;
@@ -32,7 +33,9 @@ struct server {
 /* Beside what serving a socket takes: sockets of ports that come later. */
 static const char *const system_calls[] = {
 	"epoll_wait", /* EAL's own thread */
-	"bind",	      "listen", "lstat", "timerfd_create", NULL,
+	"bind",	      "listen", "lstat", "timerfd_create",
+	"openat", /* the configuration, again */
+	NULL,
 };
 
 static void log_faults(const char *name, const char *direction,
@@ -81,6 +84,21 @@ static void log_counters(void *arg)
 	log_info("all ports were counted");
 }
 
+static void reload_config(void *arg)
+{
+	struct server *server = arg;
+	char error[RELOAD_ERROR_BYTES];
+	struct reload_counts counts;
+
+	if (reload(server->vswitch, &counts, error) < 0)
+		log_error("not reloaded: %s", error);
+	else
+		log_info("reloaded: %u ports added, %u removed, %u changed, "
+			 "%u replaced",
+			 counts.added, counts.removed, counts.changed,
+			 counts.replaced);
+}
+
 static int read_config(struct server *server)
 {
 	char error[CONFIG_FILE_ERROR_BYTES];
@@ -109,6 +127,7 @@ static int open_switch(struct server *server)
 {
 	const struct vswitch_config config = {
 		.config = server->config,
+		.path = server->options.config,
 		.control = server->daemon.loop,
 		.poll = server->options.daemon.poll,
 	};
@@ -117,6 +136,8 @@ static int open_switch(struct server *server)
 
 	if (err < 0)
 		log_error("%s", error);
+	else
+		server->config = NULL;
 	return err;
 }
 
@@ -134,20 +155,26 @@ static int add_folder(const char *path, char **copies, const char **folders,
 	return 0;
 }
 
-/* Of all sockets: where those of later ports have to be, too. */
+/* Of all sockets, where those of later ports have to be, too; and of the file
+ * that may be read again, perhaps another of the same name. */
 static int give_up_paths(struct server *server)
 {
-	const struct config *config = server->config;
-	const char *folders[CONFIG_MAX_PORTS + 2] = {NULL};
-	char *copies[CONFIG_MAX_PORTS + 1] = {NULL};
+	const struct config *config = vswitch_config(server->vswitch);
+	const char *folders[CONFIG_MAX_PORTS + 3] = {NULL};
+	char *copies[CONFIG_MAX_PORTS + 2] = {NULL};
+	const char *read[2] = {NULL};
 	unsigned count = 0;
-	int err = add_folder(server->options.control, copies, folders, &count);
+	int err = add_folder(server->options.config, copies, read, &count);
 
+	if (err == 0)
+		err = add_folder(server->options.control, copies, folders,
+				 &count);
 	for (unsigned i = 0; i < config->ports_count && err == 0; i++)
 		err = add_folder(config->ports[i].socket_path, copies, folders,
 				 &count);
 	if (err == 0)
-		err = daemon_give_up_paths_but(&server->daemon, folders);
+		err = daemon_give_up_paths_but(&server->daemon, folders + 1,
+					       read);
 	for (unsigned i = 0; i < count; i++)
 		free(copies[i]);
 	return err;
@@ -240,6 +267,7 @@ int main(int argc, char **argv)
 		.daemon.options = &server.options.daemon,
 		.daemon.name = "vswitch",
 		.daemon.report = log_counters,
+		.daemon.reload = reload_config,
 		.daemon.arg = &server,
 	};
 	char error[OPTIONS_ERROR_BYTES];

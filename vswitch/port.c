@@ -2,6 +2,7 @@
 #include "vswitch/port.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "vswitch/guard.h"
@@ -15,20 +16,33 @@ int port_new(const struct port_config *config, const struct port_owner *owner,
 
 	if (err < 0)
 		return err;
-	port->config = config;
 	port->owner = owner;
 	port->forward.number = number;
-	port->forward.is_locked = config->locked;
-	config_vlan(config, &port->forward.vlan);
-	config_limits(config, &port->forward);
-	if (config->guard)
-		err = config_guard(config->guard, config->mac,
-				   &port->forward.guard);
+	snprintf(port->name, sizeof(port->name), "%s", config->name);
+	err = port_configure(port, config);
 	if (err < 0) {
 		port_free(port);
 		return err;
 	}
 	*ret_port = port;
+	return 0;
+}
+
+int port_configure(struct port *port, const struct port_config *config)
+{
+	struct guard *guard = NULL;
+	int err = 0;
+
+	if (config->guard)
+		err = config_guard(config->guard, config->mac, &guard);
+	if (err < 0)
+		return err;
+	free(port->forward.guard);
+	port->forward.guard = guard;
+	port->config = config;
+	port->forward.is_locked = config->locked;
+	config_vlan(config, &port->forward.vlan);
+	config_limits(config, &port->forward);
 	return 0;
 }
 
@@ -42,6 +56,33 @@ void port_sync(const struct port_owner *owner)
 {
 	for (unsigned i = 0; i < owner->lcore_count; i++)
 		lcore_run(owner->lcores[i], NULL, NULL);
+}
+
+struct quiet {
+	const struct port_owner *owner;
+	unsigned next;
+	void (*run)(void *arg);
+	void *arg;
+};
+
+/* Each thread waits for the next one: the last has all others waiting. */
+static void hush(void *arg)
+{
+	struct quiet *quiet = arg;
+	const struct port_owner *owner = quiet->owner;
+
+	if (quiet->next == owner->lcore_count)
+		quiet->run(quiet->arg);
+	else
+		lcore_run(owner->lcores[quiet->next++], hush, quiet);
+}
+
+void port_quiet(const struct port_owner *owner, void (*run)(void *arg),
+		void *arg)
+{
+	struct quiet quiet = {.owner = owner, .run = run, .arg = arg};
+
+	hush(&quiet);
 }
 
 void port_complain(struct port *port, const char *what)

@@ -56,7 +56,8 @@ struct port {
 	struct forward_port forward; /* first */
 	const struct port_ops *ops;
 	const struct port_owner *owner;
-	const struct port_config *config; /* borrowed until it is freed */
+	const struct port_config *config; /* borrowed; see port_configure */
+	char name[PORT_NAME_BYTES];
 	struct log_limit log_limit;
 };
 
@@ -84,8 +85,16 @@ static inline struct lcore *port_lcore(const struct port *port, unsigned pair)
 		->lcores[(port->forward.number + pair) % owner->lcore_count];
 }
 
+/* What forwarding goes by, as @config has it, which is borrowed from now on.
+ * No thread looks at the port meanwhile. -ENOMEM, and nothing is changed. */
+int port_configure(struct port *port, const struct port_config *config);
+
 /* Every serving thread has begun a new round. */
 void port_sync(const struct port_owner *owner);
+
+/* Has @run(arg) called while all serving threads are between two rounds. */
+void port_quiet(const struct port_owner *owner, void (*run)(void *arg),
+		void *arg);
 
 /* Something from outside that a person may want to know. */
 void port_complain(struct port *port, const char *what);

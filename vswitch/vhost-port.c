@@ -323,7 +323,7 @@ static int make_netdev(struct vhost_port *p)
 {
 	const struct port_config *port = p->port.config;
 	struct netdev_config config = {
-		.name = port->name,
+		.name = p->port.name,
 		.pairs = port->queues,
 		.mtu = port->mtu,
 		.owner = &owner,

@@ -23,7 +23,7 @@ static_assert((int)CONFIG_MAX_PORTS <= (int)FDB_PORTS,
 /* A port's place in the table, whether or not there is one. */
 struct slot {
 	struct port *port;
-	struct port_config *config; /* of one that was added; owned */
+	struct port_config *config; /* owned */
 	struct loop_message freeing;
 };
 
@@ -35,6 +35,7 @@ struct vswitch {
 	struct port_owner owner;
 	struct forward_table table;
 	struct slot slots[CONFIG_MAX_PORTS];
+	bool is_started;
 	int timer_fd;
 	struct loop_watch *timer;
 };
@@ -120,25 +121,57 @@ static uint16_t number_group(const struct vswitch *vswitch, const char *name)
 	return number;
 }
 
-static int give_stations(struct vswitch *vswitch, const struct port *port)
+static fdb_key station_of(const struct port_config *config, unsigned i)
 {
-	const struct port_config *config = port->config;
+	struct vlan_port vlan;
+	uint8_t mac[6];
+
+	config_vlan(config, &vlan);
+	config_mac(config->stations[i], mac);
+	return fdb_key_of(mac, vlan.native);
+}
+
+/* All or none of them. */
+static int give_stations(struct vswitch *vswitch,
+			 const struct port_config *config, uint16_t number,
+			 char *ret_error)
+{
+	unsigned given = 0;
 	int err = 0;
 
-	fdb_set_limit(vswitch->fdb, port->forward.number, config->max_stations);
-	for (unsigned i = 0; i < config->stations_count && err == 0; i++) {
-		uint8_t mac[6];
-
-		config_mac(config->stations[i], mac);
-		err = fdb_set_static(vswitch->fdb,
-				     fdb_key_of(mac, port->forward.vlan.native),
-				     port->forward.number);
-	}
+	for (; given < config->stations_count && err == 0; given += err == 0)
+		err = fdb_set_static(vswitch->fdb, station_of(config, given),
+				     number);
+	if (err == 0)
+		return 0;
+	snprintf(ret_error, PORT_ERROR_BYTES,
+		 "%s: its stations find no place: give fdb-capacity a larger "
+		 "number",
+		 config->name);
+	while (given > 0)
+		fdb_remove(vswitch->fdb, station_of(config, --given));
 	return err;
 }
 
-/* Opens what needs rights, and takes the place. */
-static int open_port(struct vswitch *vswitch, const struct port_config *config,
+static int open_with_stations(struct vswitch *vswitch, struct port *port,
+			      char *ret_error)
+{
+	const struct port_config *config = port->config;
+	const uint16_t number = port->forward.number;
+	int err = give_stations(vswitch, config, number, ret_error);
+
+	if (err < 0)
+		return err;
+	fdb_set_limit(vswitch->fdb, number, config->max_stations);
+	if (port->ops->open)
+		err = port->ops->open(port, ret_error);
+	if (err < 0)
+		fdb_flush(vswitch->fdb, number, 0, true);
+	return err;
+}
+
+/* Opens what needs rights, and takes the place; and @config on success. */
+static int open_port(struct vswitch *vswitch, struct port_config *config,
 		     uint16_t number, char *ret_error)
 {
 	struct slot *slot = &vswitch->slots[number];
@@ -151,13 +184,13 @@ static int open_port(struct vswitch *vswitch, const struct port_config *config,
 		return err;
 	}
 	port->forward.group = number_group(vswitch, config->group);
-	if (port->ops->open)
-		err = port->ops->open(port, ret_error);
+	err = open_with_stations(vswitch, port, ret_error);
 	if (err < 0) {
 		port_free(port);
 		return err;
 	}
 	slot->port = port;
+	slot->config = config;
 	return 0;
 }
 
@@ -166,15 +199,7 @@ static int start_port(struct vswitch *vswitch, uint16_t number, char *ret_error)
 {
 	struct port *port = vswitch->slots[number].port;
 	struct forward_table *table = &vswitch->table;
-	int err = give_stations(vswitch, port);
 
-	if (err < 0) {
-		snprintf(ret_error, PORT_ERROR_BYTES,
-			 "%s: its stations find no place: give fdb-capacity a "
-			 "larger number",
-			 port->config->name);
-		return err;
-	}
 	store_release(&table->ports[number], &port->forward);
 	if (number >= table->end)
 		store_release(&table->end, number + 1u);
@@ -244,16 +269,15 @@ int vswitch_add_port(struct vswitch *vswitch, struct port_config *config,
 		return number;
 	}
 	err = open_port(vswitch, config, number, ret_error);
-	if (err < 0)
+	if (err < 0 || !vswitch->is_started)
 		return err;
 	err = start_port(vswitch, number, ret_error);
 	if (err < 0) {
 		stop_port(vswitch, number);
+		vswitch->slots[number].config = NULL;
 		run_freeing(&vswitch->slots[number].freeing);
-		return err;
 	}
-	vswitch->slots[number].config = config;
-	return 0;
+	return err;
 }
 
 int vswitch_find_port(const struct vswitch *vswitch, const char *name,
@@ -288,17 +312,104 @@ int vswitch_remove_port(struct vswitch *vswitch, const char *name)
 int vswitch_set_guard(struct vswitch *vswitch, uint16_t number,
 		      const struct guard_config *config)
 {
-	struct port *port = vswitch->slots[number].port;
-	struct guard *guard = NULL, *old = port->forward.guard;
-	int err = 0;
+	struct port_config mixed = *vswitch->slots[number].config, *copy;
+	char error[PORT_ERROR_BYTES];
+	int err;
 
-	if (config)
-		err = config_guard(config, port->config->mac, &guard);
+	mixed.guard = (struct guard_config *)config; /* copied only */
+	err = port_config_copy(&mixed, &copy);
 	if (err < 0)
 		return err;
-	store_release(&port->forward.guard, guard);
-	port_sync(&vswitch->owner);
-	free(old);
+	err = vswitch_change_port(vswitch, copy, error);
+	if (err < 0)
+		port_config_free(copy);
+	return err;
+}
+
+/* --- what forwarding goes by ------------------------------------------------- */
+
+static bool has_station(const struct port_config *config, fdb_key key)
+{
+	for (unsigned i = 0; i < config->stations_count; i++)
+		if (station_of(config, i) == key)
+			return true;
+	return false;
+}
+
+/* Only this thread takes stations away: a place that was found stays. */
+static bool is_on_port(const struct vswitch *vswitch, fdb_key key,
+		       uint16_t number)
+{
+	int32_t place;
+
+	fdb_look_up(vswitch->fdb, &key, 1, &place);
+	return fdb_port(vswitch->fdb, place) == number;
+}
+
+/* Forgets the stations of @of that @but has not, nor another port by now. */
+static void take_stations(struct vswitch *vswitch, uint16_t number,
+			  const struct port_config *of,
+			  const struct port_config *but)
+{
+	for (unsigned i = 0; i < of->stations_count; i++) {
+		fdb_key key = station_of(of, i);
+
+		if (!has_station(but, key) && is_on_port(vswitch, key, number))
+			fdb_remove(vswitch->fdb, key);
+	}
+}
+
+struct change {
+	struct port *port;
+	const struct port_config *config;
+	uint16_t group;
+	int err;
+};
+
+static void run_change(void *arg)
+{
+	struct change *change = arg;
+
+	change->err = port_configure(change->port, change->config);
+	if (change->err == 0)
+		change->port->forward.group = change->group;
+}
+
+int vswitch_change_port(struct vswitch *vswitch, struct port_config *config,
+			char ret_error[static PORT_ERROR_BYTES])
+{
+	struct change change = {.config = config};
+	struct port_config *before;
+	struct vlan_port vlan;
+	uint16_t number;
+	int err = vswitch_find_port(vswitch, config->name, &number);
+
+	if (err < 0)
+		return err;
+	before = vswitch->slots[number].config;
+	err = give_stations(vswitch, config, number, ret_error);
+	if (err < 0) {
+		/* What both have has gone with the others. */
+		give_stations(vswitch, before, number, ret_error);
+		return err;
+	}
+	change.port = vswitch->slots[number].port;
+	change.group = number_group(vswitch, config->group);
+	vlan = change.port->forward.vlan;
+	port_quiet(&vswitch->owner, run_change, &change);
+	if (change.err < 0) {
+		take_stations(vswitch, number, config, before);
+		snprintf(ret_error, PORT_ERROR_BYTES, "%s: %s", config->name,
+			 strerror(-change.err));
+		return change.err;
+	}
+	take_stations(vswitch, number, before, config);
+	fdb_set_limit(vswitch->fdb, number, config->max_stations);
+	if (config->locked ||
+	    memcmp(&vlan, &change.port->forward.vlan, sizeof(vlan)) != 0)
+		fdb_flush(vswitch->fdb, number, 0, false);
+	vswitch->slots[number].config = config;
+	port_config_free(before);
 	return 0;
 }
 
@@ -326,6 +437,25 @@ static int make_lcores(struct vswitch *vswitch)
 	return 0;
 }
 
+/* The file's are of one piece; a port's is its own. */
+static int open_copy(struct vswitch *vswitch, unsigned number, char *ret_error)
+{
+	const struct port_config *config =
+		&vswitch->config.config->ports[number];
+	struct port_config *copy;
+	int err = port_config_copy(config, &copy);
+
+	if (err < 0) {
+		snprintf(ret_error, PORT_ERROR_BYTES, "%s: %s", config->name,
+			 strerror(-err));
+		return err;
+	}
+	err = open_port(vswitch, copy, number, ret_error);
+	if (err < 0)
+		port_config_free(copy);
+	return err;
+}
+
 int vswitch_new(const struct vswitch_config *config,
 		struct vswitch **ret_vswitch,
 		char ret_error[static PORT_ERROR_BYTES])
@@ -349,9 +479,11 @@ int vswitch_new(const struct vswitch_config *config,
 			 "there is no memory for the stations: give "
 			 "fdb-capacity a smaller number");
 	for (unsigned i = 0; err == 0 && i < config->config->ports_count; i++)
-		err = open_port(vswitch, &config->config->ports[i], i,
-				ret_error);
+		err = open_copy(vswitch, i, ret_error);
 	if (err < 0) {
+		/* It is the caller's still. */
+		if (vswitch)
+			vswitch->config.config = NULL;
 		vswitch_free(vswitch);
 		return err;
 	}
@@ -373,6 +505,7 @@ int vswitch_start(struct vswitch *vswitch,
 	for (unsigned i = 0; i < CONFIG_MAX_PORTS && err == 0; i++)
 		if (vswitch->slots[i].port)
 			err = start_port(vswitch, i, ret_error);
+	vswitch->is_started = err == 0;
 	return err;
 }
 
@@ -394,6 +527,7 @@ void vswitch_free(struct vswitch *vswitch)
 	fd_close(&vswitch->timer_fd);
 	fdb_free(vswitch->fdb);
 	rte_free(vswitch->rcu);
+	config_free(vswitch->config.config);
 	free(vswitch);
 }
 
@@ -417,4 +551,39 @@ void vswitch_count(const struct vswitch *vswitch, const struct port *port,
 struct fdb *vswitch_fdb(struct vswitch *vswitch)
 {
 	return vswitch->fdb;
+}
+
+/* --- what it was told --------------------------------------------------------- */
+
+const struct config *vswitch_config(const struct vswitch *vswitch)
+{
+	return vswitch->config.config;
+}
+
+const char *vswitch_config_path(const struct vswitch *vswitch)
+{
+	return vswitch->config.path;
+}
+
+void vswitch_set_config(struct vswitch *vswitch, struct config *config)
+{
+	fdb_set_age(vswitch->fdb, config->fdb_age);
+	config_free(vswitch->config.config);
+	vswitch->config.config = config;
+}
+
+char *vswitch_write(const struct vswitch *vswitch)
+{
+	struct port_config ports[CONFIG_MAX_PORTS];
+	struct config now = *vswitch->config.config;
+
+	now.ports = ports;
+	now.ports_count = 0;
+	for (unsigned i = 0; i < CONFIG_MAX_PORTS; i++) {
+		const struct port *port = vswitch_port(vswitch, i);
+
+		if (port)
+			ports[now.ports_count++] = *port->config;
+	}
+	return config_write(&now);
 }

@@ -16,8 +16,9 @@
 struct vswitch;
 
 struct vswitch_config {
-	const struct config *config; /* borrowed until the switch is freed */
-	struct loop *control;	     /* borrowed */
+	struct config *config; /* taken on success */
+	const char *path;      /* that it was read from; borrowed */
+	struct loop *control;  /* borrowed */
 	enum spin_mode poll;
 };
 
@@ -45,6 +46,15 @@ int vswitch_add_port(struct vswitch *vswitch, struct port_config *config,
 /* -ENOENT. */
 int vswitch_remove_port(struct vswitch *vswitch, const char *name);
 
+/*
+ * The port of the name in @config, which is taken on success, goes on as that
+ * says. Only what forwarding goes by may differ: no serving thread is at a
+ * frame while it changes, no frame is lost, and whoever is behind the port sees
+ * nothing of it. -ENOENT, -ENOSPC (its stations).
+ */
+int vswitch_change_port(struct vswitch *vswitch, struct port_config *config,
+			char ret_error[static PORT_ERROR_BYTES]);
+
 /* In the order of their numbers; NULL: no port has @number. */
 const struct port *vswitch_port(const struct vswitch *vswitch, unsigned number);
 /* -ENOENT */
@@ -61,5 +71,15 @@ int vswitch_set_guard(struct vswitch *vswitch, uint16_t number,
 		      const struct guard_config *config);
 
 struct fdb *vswitch_fdb(struct vswitch *vswitch);
+
+/* --- what it was told --------------------------------------------------------- */
+
+/* As the file had it when it was last read. */
+const struct config *vswitch_config(const struct vswitch *vswitch);
+const char *vswitch_config_path(const struct vswitch *vswitch);
+/* Takes @config, of which only the age of stations is applied here. */
+void vswitch_set_config(struct vswitch *vswitch, struct config *config);
+/* All as it is now, as config_write; ports in the order of their numbers. */
+char *vswitch_write(const struct vswitch *vswitch);
 
 #endif

@@ -39,6 +39,14 @@ static void control_path(const struct fixture *f, char ret_path[static 128])
 	snprintf(ret_path, 128, "%s/control", f->process.folder);
 }
 
+static void forget_args(struct fixture *f)
+{
+	for (unsigned i = 0; f->args[i]; i++) {
+		free(f->args[i]);
+		f->args[i] = NULL;
+	}
+}
+
 int fixture_teardown(void **state)
 {
 	struct fixture *f = *state;
@@ -53,6 +61,7 @@ int fixture_teardown(void **state)
 	unlink(f->config);
 	control_path(f, path);
 	unlink(path);
+	forget_args(f);
 	died = process_deinit(&f->process);
 	free(f);
 	return died;
@@ -67,17 +76,23 @@ void fixture_socket(const struct fixture *f, unsigned port,
 pid_t fixture_spawn(struct fixture *f, const char *yaml,
 		    const char *const *options)
 {
-	char config[128];
-	const char *args[PROCESS_MAX_ARGS + 1] = {config};
 	FILE *file = fopen(f->config, "we");
 
 	assert_non_null(file);
 	assert_true(fputs(yaml, file) >= 0);
 	assert_int_equal(fclose(file), 0);
-	snprintf(config, sizeof(config), "--config=%s", f->config);
-	for (unsigned i = 1; options && *options; i++)
-		args[i] = *options++;
-	return process_spawn(&f->process, args);
+	forget_args(f);
+	assert_true(asprintf(&f->args[0], "--config=%s", f->config) > 0);
+	for (unsigned i = 1; options && *options; i++) {
+		f->args[i] = strdup(*options++);
+		assert_non_null(f->args[i]);
+	}
+	return fixture_spawn_again(f);
+}
+
+pid_t fixture_spawn_again(struct fixture *f)
+{
+	return process_spawn(&f->process, (const char *const *)f->args);
 }
 
 static void wait_for_socket(const struct fixture *f, const char *path)
@@ -112,15 +127,32 @@ void fixture_start_with(struct fixture *f, const char *head,
 	wait_for_socket(f, path);
 }
 
+void fixture_wait_control(const struct fixture *f)
+{
+	char path[128];
+
+	control_path(f, path);
+	wait_for_socket(f, path);
+}
+
 void fixture_start_controlled(struct fixture *f, const char *head,
 			      const char *const *ports)
 {
+	fixture_start_controlled_with(f, head, ports, NULL);
+}
+
+void fixture_start_controlled_with(struct fixture *f, const char *head,
+				   const char *const *ports,
+				   const char *const *options)
+{
 	char option[160], path[128];
-	const char *const options[] = {option, NULL};
+	const char *all[PROCESS_MAX_ARGS] = {option};
 
 	control_path(f, path);
 	snprintf(option, sizeof(option), "--control=%s", path);
-	fixture_start_with(f, head, ports, options);
+	for (unsigned i = 1; options && *options; i++)
+		all[i] = *options++;
+	fixture_start_with(f, head, ports, all);
 	wait_for_socket(f, path);
 }
 
@@ -138,6 +170,16 @@ int fixture_ctl(struct fixture *f, const char *arguments)
 	length = fread(f->said, 1, sizeof(f->said) - 1, pipe);
 	f->said[length] = '\0';
 	return WEXITSTATUS(pclose(pipe));
+}
+
+void fixture_ctl_says(struct fixture *f, const char *arguments,
+		      const char *words)
+{
+	int status = fixture_ctl(f, arguments);
+
+	if (status != 0 || !strstr(f->said, words))
+		fail_msg("%s: status %d, not \"%s\" but %s", arguments, status,
+			 words, f->said);
 }
 
 void fixture_join(struct fixture *f, unsigned port,

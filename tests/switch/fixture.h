@@ -22,7 +22,8 @@ enum {
 
 struct fixture {
 	struct process process;
-	char config[96]; /* the file's path */
+	char config[96];		  /* the file's path */
+	char *args[PROCESS_MAX_ARGS + 1]; /* of the last process; owned */
 	struct net_driver *guests[FIXTURE_MAX_GUESTS];
 	char said[FIXTURE_SAID_BYTES]; /* by `vswitch ctl` */
 };
@@ -42,14 +43,26 @@ void fixture_start_with(struct fixture *f, const char *head,
 /* The same with a control socket for fixture_ctl. */
 void fixture_start_controlled(struct fixture *f, const char *head,
 			      const char *const *ports);
+void fixture_start_controlled_with(struct fixture *f, const char *head,
+				   const char *const *ports,
+				   const char *const *options);
+/* Until that socket is there. */
+void fixture_wait_control(const struct fixture *f);
 /* Runs `vswitch ctl` with @arguments; its status, and in f->said what it
  * printed. */
 int fixture_ctl(struct fixture *f, const char *arguments);
+/* Succeeds, and prints @words. */
+void fixture_ctl_says(struct fixture *f, const char *arguments,
+		      const char *words);
 /* Any file. Returns the process, which is not waited for. */
 pid_t fixture_spawn(struct fixture *f, const char *yaml,
 		    const char *const *options);
+/* One more, with the file that is there and the options of before. */
+pid_t fixture_spawn_again(struct fixture *f);
 void fixture_socket(const struct fixture *f, unsigned port,
 		    char ret_path[static 128]);
+
+/* --- guests ------------------------------------------------------------------ */
 
 /* The guest of @port starts, with its driver's @options or NULL. */
 void fixture_join(struct fixture *f, unsigned port,

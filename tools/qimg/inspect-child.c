@@ -80,7 +80,7 @@ static void give_up(struct child *c)
 		.ioctls = ioctls,
 		.ioctl_count = ARRAY_SIZE(ioctls),
 	};
-	int paths = sandbox_paths(NULL);
+	int paths = sandbox_paths(NULL, NULL);
 	int system_calls;
 
 	set_limits(c->request);
