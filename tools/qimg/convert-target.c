@@ -206,8 +206,11 @@ static int give_names(void)
 	new_file_keep_mode(final_path, temporary_path);
 	/* From here on it belongs to an image that is whole. */
 	temporary_forget(data_path);
-	if (rename(temporary_path, final_path) < 0)
-		return cli_error("%s: %s", final_path, strerror(errno));
+	if (rename(temporary_path, final_path) < 0) {
+		cli_error("%s: %s", final_path, strerror(errno));
+		new_files_undo(&files);
+		return 1;
+	}
 	return 0;
 }
 

@@ -2,6 +2,7 @@
 #include "tools/qimg/new-files.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,17 +89,65 @@ void new_file_keep_mode(const char *path, const char *from)
 		return;
 }
 
+/* What is replaced is kept until all have their names. 0 or a negative errno. */
+static int give_name(struct new_file *file)
+{
+	new_file_keep_mode(file->path, file->temporary);
+	if (file->replaced && renameat2(AT_FDCWD, file->temporary, AT_FDCWD,
+					file->path, RENAME_EXCHANGE) == 0) {
+		file->state = NEW_FILE_EXCHANGED;
+		return 0;
+	}
+	if (file->replaced && errno != EINVAL && errno != ENOSYS)
+		return -errno;
+	if (rename(file->temporary, file->path) < 0)
+		return -errno;
+	file->state = NEW_FILE_NAMED;
+	return 0;
+}
+
+static void take_name_back(struct new_file *file)
+{
+	int result = 0;
+
+	if (file->state == NEW_FILE_EXCHANGED)
+		result = renameat2(AT_FDCWD, file->path, AT_FDCWD,
+				   file->temporary, RENAME_EXCHANGE);
+	else if (file->state == NEW_FILE_NAMED && !file->replaced)
+		result = rename(file->path, file->temporary);
+	else
+		return;
+	if (result == 0) {
+		file->state = NEW_FILE_MADE;
+		return;
+	}
+	cli_error("%s: the new file has this name, and its disk is not whole: "
+		  "%s%s%s",
+		  file->path, strerror(errno),
+		  file->replaced ? "; the old one is " : "",
+		  file->replaced ? file->temporary : "");
+	/* Which is all there is of it. */
+	temporary_forget(file->temporary);
+	file->state = NEW_FILE_NAMED;
+}
+
+void new_files_undo(struct new_files *files)
+{
+	for (size_t i = files->count; i-- > 0;)
+		take_name_back(&files->all[i]);
+}
+
 int new_files_finish(struct new_files *files)
 {
 	for (size_t i = 0; i < files->count; i++) {
 		struct new_file *file = &files->all[i];
+		int err = give_name(file);
 
-		new_file_keep_mode(file->path, file->temporary);
-		if (rename(file->temporary, file->path) < 0)
-			return cli_error("%s: %s", file->path, strerror(errno));
-		temporary_forget(file->temporary);
-		free(file->temporary);
-		file->temporary = NULL;
+		if (err) {
+			cli_error("%s: %s", file->path, strerror(-err));
+			new_files_undo(files);
+			return 1;
+		}
 	}
 	return 0;
 }
@@ -108,7 +157,7 @@ void new_files_deinit(struct new_files *files)
 	for (size_t i = 0; i < files->count; i++) {
 		struct new_file *file = &files->all[i];
 
-		if (file->temporary)
+		if (file->state != NEW_FILE_NAMED)
 			(void)unlink(file->temporary);
 		temporary_forget(file->temporary);
 		free(file->temporary);

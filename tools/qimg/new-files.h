@@ -11,10 +11,17 @@
 
 #include "image/store.h"
 
+enum new_file_state {
+	NEW_FILE_MADE,	    /* under the temporary name */
+	NEW_FILE_NAMED,	    /* has its own name; nothing is to be removed */
+	NEW_FILE_EXCHANGED, /* .. and what it replaces has the temporary one */
+};
+
 struct new_file {
 	char *path;
-	char *temporary;	/* or NULL: it has its name */
+	char *temporary;
 	struct store *replaced; /* keeps the old file's lock; or NULL */
+	enum new_file_state state;
 };
 
 struct new_files {
@@ -32,11 +39,15 @@ int new_files_make(void *files, const char *path, struct store **ret_store,
 
 /*
  * Gives them their names, with owner and mode of what they replace. Exit status,
- * after a message: those before the one it is about have their names already.
+ * after a message: no name is another one's than before, unless the file system
+ * cannot exchange names, and what was replaced is gone.
  */
 int new_files_finish(struct new_files *files);
 
-/* Removes what has not got its name. */
+/* Takes them back: an error came after new_files_finish. */
+void new_files_undo(struct new_files *files);
+
+/* Removes what has not got its name, and what was replaced. */
 void new_files_deinit(struct new_files *files);
 
 /* @from looks to others as @path did, where we may; nothing if that is absent. */
