@@ -5,12 +5,14 @@
 #
 #	way		qemu or kvm
 #	vmm images	our monitor, and the folder of the guest images
-#	blk		the vhost-blk to run
+#	blk, peer	the vhost-blk and the peer to run
 #	scratch		a folder
 #
 # set. Whatever is started is gone when the shell ends.
 
-disks= # sockets of the machine to be started
+disks= # sockets of the machine to be started,
+nets=  # and of its network cards, whose address in QEMU is
+mac=
 queues=1
 ring=  # "packed" or nothing
 qemu_memory=64M
@@ -25,7 +27,7 @@ die()
 # $scratch/NAME.command.
 command_line()
 {
-	local name=$1 image=$images/guest-$2 number=0 disk
+	local name=$1 image=$images/guest-$2 number=0 disk net
 	shift 2
 	[ -z "$ring" ] || set -- "$@" "$ring"
 	if [ "$way" = kvm ]; then
@@ -33,6 +35,7 @@ command_line()
 		set -- "$vmm" --queues="$queues" --seconds=120 \
 			${vmm_options:-} \
 			$(for disk in $disks; do echo "--disk=$disk"; done) \
+			$(for net in $nets; do echo "--net=$net"; done) \
 			"$image" "$@"
 	else
 		# The image as it is, by its PVH entry, on the smallest machine
@@ -47,6 +50,12 @@ command_line()
 		for disk in $disks; do
 			set -- "$@" -chardev "socket,id=disk$number,path=$disk" \
 				-device "vhost-user-blk,chardev=disk$number,num-queues=$queues${ring:+,packed=on}"
+			number=$((number + 1))
+		done
+		for net in $nets; do
+			set -- "$@" -chardev "socket,id=net$number,path=$net" \
+				-netdev "vhost-user,id=wire$number,chardev=net$number" \
+				-device "virtio-net-device,netdev=wire$number,mac=$mac${ring:+,packed=on}"
 			number=$((number + 1))
 		done
 	fi
@@ -131,22 +140,30 @@ machine_end()
 		die "$1 ended with $(cat "$scratch/$1.status")"
 }
 
-# serve NAME OPTION...: a vhost-blk at $scratch/NAME.sock.
-serve()
+# daemon NAME SOCKET COMMAND...: started, and there when SOCKET is.
+daemon()
 {
-	local name=$1 tries=600
-	shift
-	rm -f "$scratch/$name.sock"
-	"$blk" --socket-path="$scratch/$name.sock" "$@" \
-		>"$scratch/$name.log" 2>&1 </dev/null &
+	local name=$1 socket=$2 tries=600
+	shift 2
+	rm -f "$socket"
+	"$@" >"$scratch/$name.log" 2>&1 </dev/null &
 	echo $! >"$scratch/$name.serves"
-	while [ ! -S "$scratch/$name.sock" ]; do
+	while [ ! -S "$socket" ]; do
 		tries=$((tries - 1))
 		[ $tries -gt 0 ] && kill -0 "$(cat "$scratch/$name.serves")" ||
-			die "vhost-blk does not serve: $(cat "$scratch/$name.log")" ||
+			die "$name does not serve: $(cat "$scratch/$name.log")" ||
 			return 1
 		sleep 0.05
 	done
+}
+
+# serve NAME OPTION...: a vhost-blk at $scratch/NAME.sock.
+serve()
+{
+	local name=$1
+	shift
+	daemon "$name" "$scratch/$name.sock" \
+		"$blk" --socket-path="$scratch/$name.sock" "$@"
 }
 
 # serve_end NAME: a polite end, with status 0.
@@ -157,7 +174,21 @@ serve_end()
 	kill "$pid"
 	wait "$pid" || status=$?
 	rm -f "$scratch/$1.serves"
-	[ "$status" = 0 ] || die "vhost-blk ended with $status"
+	[ "$status" = 0 ] || die "$1: the daemon ended with $status"
+}
+
+# peer_start INTERFACE MACHINE: the host's end of a wire answers as that machine;
+# to be waited for as one.
+peer_start()
+{
+	(
+		exec 7>&- 8>&-
+		status=0
+		sh -c 'echo $$ >"$0"; exec "$@"' "$scratch/peer.runs" \
+			"$peer" "$@" >"$scratch/peer.log" 2>&1 || status=$?
+		rm -f "$scratch/peer.runs"
+		echo $status >"$scratch/peer.status"
+	) &
 }
 
 # end_all: what still runs of machines and daemons.

@@ -170,17 +170,18 @@ static enum vmm_status make_probe(struct vmm *vmm)
 	return err < 0 ? failed(VMM_HOST_FAILED, "the doorbell", err) : VMM_OK;
 }
 
-static enum vmm_status connect_disks(struct vmm *vmm)
+static enum vmm_status connect_devices(struct vmm *vmm)
 {
 	const struct vmm_options *options = vmm->options;
 
-	for (unsigned i = 0; i < options->disk_count; i++) {
-		int err = vmm_vhost_new(vmm, options->disks[i], i,
-					&vmm->disks[i]);
+	for (unsigned i = 0; i < options->backend_count; i++) {
+		int err = vmm_vhost_new(vmm, &options->backends[i], i,
+					&vmm->devices[i]);
 
 		if (err < 0)
-			return failed(VMM_BACKEND_LOST, options->disks[i], err);
-		vmm->disk_count++;
+			return failed(VMM_BACKEND_LOST,
+				      options->backends[i].socket, err);
+		vmm->device_count++;
 	}
 	return VMM_OK;
 }
@@ -212,7 +213,7 @@ static enum vmm_status write_command(const struct vmm *vmm,
 	used = snprintf(boot->command, room, "%s%s", vmm->options->command,
 			words);
 	for (unsigned i = 0;
-	     i < vmm->disk_count && used >= 0 && (size_t)used < room; i++)
+	     i < vmm->device_count && used >= 0 && (size_t)used < room; i++)
 		used += snprintf(boot->command + used, room - used,
 				 " virtio_mmio.device=%u@0x%llx:%u",
 				 VMM_MMIO_BYTES,
@@ -253,7 +254,7 @@ enum vmm_status vmm_open(struct vmm *vmm, const struct vmm_options *options)
 	static enum vmm_status (*const steps[])(struct vmm *) = {
 		make_memory,	    load_image, open_kvm,
 		check_capabilities, make_vm,	make_probe,
-		connect_disks,	    write_boot, make_vcpu,
+		connect_devices,    write_boot, make_vcpu,
 	};
 	enum vmm_status status = VMM_OK;
 
@@ -284,8 +285,8 @@ enum vmm_status vmm_run(struct vmm *vmm)
 
 void vmm_close(struct vmm *vmm)
 {
-	for (unsigned i = 0; i < VMM_MAX_DISKS; i++)
-		vmm_vhost_free(vmm->disks[i]);
+	for (unsigned i = 0; i < VMM_MAX_DEVICES; i++)
+		vmm_vhost_free(vmm->devices[i]);
 	vmm_probe_close(vmm);
 	if (vmm->run)
 		munmap(vmm->run, vmm->run_bytes);

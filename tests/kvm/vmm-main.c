@@ -15,7 +15,8 @@ enum {
 static const char usage[] =
 	"usage: vmm [OPTION...] IMAGE [WORD...]\n"
 	"Runs the guest IMAGE with WORDs as its command line.\n"
-	"  --disk=SOCKET    a disk served by a vhost-user back-end; up to 4\n"
+	"  --disk=SOCKET    a disk served by a vhost-user back-end, or\n"
+	"  --net=SOCKET     a network card; up to 4 of both\n"
 	"  --queues=N       of each disk, 1 to 4\n"
 	"  --private        memory that is shared with nobody\n"
 	"  --extra-mib=N    more memory to plug in while running\n"
@@ -34,16 +35,25 @@ static long long number(const char *text, long long least, long long most)
 	return *text && !*end && value >= least && value <= most ? value : -1;
 }
 
+static bool add_backend(struct vmm_options *options, enum frontend_device kind,
+			const char *socket)
+{
+	if (options->backend_count == VMM_MAX_DEVICES)
+		return false;
+	options->backends[options->backend_count++] =
+		(struct vmm_backend){kind, socket};
+	return true;
+}
+
 static bool set_option(struct vmm_options *options, int option, const char *arg)
 {
 	long long value = 0;
 
 	switch (option) {
 	case 'd':
-		if (options->disk_count == VMM_MAX_DISKS)
-			return false;
-		options->disks[options->disk_count++] = arg;
-		break;
+		return add_backend(options, FRONTEND_BLK, arg);
+	case 'n':
+		return add_backend(options, FRONTEND_NET, arg);
 	case 'q':
 		value = number(arg, 1, VMM_MAX_QUEUES);
 		options->queues = value;
@@ -89,6 +99,7 @@ static bool parse(int argc, char **argv, struct vmm_options *options,
 {
 	static const struct option known[] = {
 		{"disk", required_argument, NULL, 'd'},
+		{"net", required_argument, NULL, 'n'},
 		{"queues", required_argument, NULL, 'q'},
 		{"private", no_argument, NULL, 'p'},
 		{"extra-mib", required_argument, NULL, 'm'},
@@ -108,7 +119,7 @@ static bool parse(int argc, char **argv, struct vmm_options *options,
 	/* A back-end cannot see memory that is shared with nobody. */
 	return join_words(command, bytes, argv + optind + 1,
 			  argc - optind - 1) &&
-	       !(options->private_memory && options->disk_count > 0);
+	       !(options->private_memory && options->backend_count > 0);
 }
 
 int main(int argc, char **argv)

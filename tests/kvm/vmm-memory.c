@@ -108,8 +108,8 @@ int vmm_memory_plug(struct vmm *vmm)
 		return -errno;
 	}
 	vmm->plugged++;
-	for (unsigned i = 0; i < vmm->disk_count && err == 0; i++)
-		err = vmm_vhost_plug(vmm->disks[i]);
+	for (unsigned i = 0; i < vmm->device_count && err == 0; i++)
+		err = vmm_vhost_plug(vmm->devices[i]);
 	return err;
 }
 

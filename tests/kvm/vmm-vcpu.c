@@ -140,17 +140,17 @@ int vmm_vcpu_new(struct vmm *vmm)
 
 /* --- exits --- */
 
-static struct vmm_mmio *disk_at(const struct vmm *vmm, uint64_t gpa,
-				uint32_t *ret_offset)
+static struct vmm_mmio *device_at(const struct vmm *vmm, uint64_t gpa,
+				  uint32_t *ret_offset)
 {
 	uint64_t offset = gpa - MACHINE_DEVICES_GPA;
 	uint64_t index = offset / VMM_MMIO_STRIDE;
 
-	if (gpa < MACHINE_DEVICES_GPA || index >= vmm->disk_count ||
+	if (gpa < MACHINE_DEVICES_GPA || index >= vmm->device_count ||
 	    offset % VMM_MMIO_STRIDE >= VMM_MMIO_BYTES)
 		return NULL;
 	*ret_offset = offset % VMM_MMIO_STRIDE;
-	return vmm_vhost_mmio(vmm->disks[index]);
+	return vmm_vhost_mmio(vmm->devices[index]);
 }
 
 /* Where nothing is, reads give ones, as from a bus that nobody drives. */
@@ -161,16 +161,16 @@ static void mmio_access(struct vmm *vmm)
 	bool write = vmm->run->mmio.is_write;
 	uint64_t value = write ? 0 : UINT64_MAX;
 	uint32_t offset, word;
-	struct vmm_mmio *disk = disk_at(vmm, gpa, &offset);
+	struct vmm_mmio *device = device_at(vmm, gpa, &offset);
 
 	vmm->exits[MACHINE_EXIT_MMIO]++;
 	if (write)
 		memcpy(&value, vmm->run->mmio.data, bytes);
 	word = value;
-	if (disk && write)
-		vmm_mmio_write(disk, offset, bytes, value);
-	else if (disk)
-		value = vmm_mmio_read(disk, offset, bytes);
+	if (device && write)
+		vmm_mmio_write(device, offset, bytes, value);
+	else if (device)
+		value = vmm_mmio_read(device, offset, bytes);
 	else if (vmm_probe_mmio(vmm, gpa, write, &word))
 		value = word;
 	if (!write)

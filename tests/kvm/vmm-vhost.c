@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A disk that another process serves. The guest's driver talks to registers
+ * A device that another process serves. The guest's driver talks to registers
  * (vmm-mmio.c); when it is ready, its queues are handed to the back-end over
  * vhost-user, with two descriptors each:
  *
@@ -28,6 +28,8 @@
 #include "tests/kvm/vmm.h"
 
 enum {
+	/* A network card's: one pair. */
+	NET_QUEUES = 2,
 	/* For one reply; a back-end that is gone ends the wait at once. */
 	REPLY_TIMEOUT_MS = 60000,
 };
@@ -50,42 +52,43 @@ struct vmm_vhost {
 
 /* --- the two short cuts --- */
 
-static int bind_kick(struct vmm_vhost *disk, unsigned index, bool bind)
+static int bind_kick(struct vmm_vhost *vhost, unsigned index, bool bind)
 {
 	const struct kvm_ioeventfd kick = {
-		.addr = disk->doorbell_gpa,
+		.addr = vhost->doorbell_gpa,
 		.len = sizeof(uint32_t),
-		.fd = disk->kick_fds[index],
+		.fd = vhost->kick_fds[index],
 		/* All queues share the register; the value tells them apart. */
 		.datamatch = index,
 		.flags = KVM_IOEVENTFD_FLAG_DATAMATCH |
 			 (bind ? 0 : KVM_IOEVENTFD_FLAG_DEASSIGN),
 	};
 
-	return ioctl(disk->vmm->vm_fd, KVM_IOEVENTFD, &kick) < 0 ? -errno : 0;
+	return ioctl(vhost->vmm->vm_fd, KVM_IOEVENTFD, &kick) < 0 ? -errno : 0;
 }
 
-static int bind_call(struct vmm_vhost *disk, unsigned index, bool bind)
+static int bind_call(struct vmm_vhost *vhost, unsigned index, bool bind)
 {
 	const struct kvm_irqfd call = {
-		.fd = disk->call_fds[index],
-		.gsi = disk->irq,
+		.fd = vhost->call_fds[index],
+		.gsi = vhost->irq,
 		.flags = bind ? 0 : KVM_IRQFD_FLAG_DEASSIGN,
 	};
 
-	return ioctl(disk->vmm->vm_fd, KVM_IRQFD, &call) < 0 ? -errno : 0;
+	return ioctl(vhost->vmm->vm_fd, KVM_IRQFD, &call) < 0 ? -errno : 0;
 }
 
 /* --- rings --- */
 
-static int tell_memory(struct vmm_vhost *disk)
+static int tell_memory(struct vmm_vhost *vhost)
 {
 	int err = 0;
 
-	while (disk->told < disk->vmm->plugged && err == 0) {
-		err = frontend_add_region(disk->fe, disk->vmm->ram, disk->told);
+	while (vhost->told < vhost->vmm->plugged && err == 0) {
+		err = frontend_add_region(vhost->fe, vhost->vmm->ram,
+					  vhost->told);
 		if (err == 0)
-			disk->told++;
+			vhost->told++;
 	}
 	return err;
 }
@@ -99,25 +102,25 @@ static bool lies_in_memory(const struct vmm *vmm,
 	       vmm_memory_at(vmm, queue->device_gpa, 1);
 }
 
-static int start_queue(struct vmm_vhost *disk, unsigned index,
+static int start_queue(struct vmm_vhost *vhost, unsigned index,
 		       const struct vmm_mmio_queue *queue)
 {
-	struct frontend *fe = disk->fe;
+	struct frontend *fe = vhost->fe;
 	bool packed = frontend_has(fe, VIRTIO_F_RING_PACKED);
 	/* As much of a ring as says where it is. */
 	const struct driver_ring ring = {
 		.config = {.size = queue->size, .packed = packed},
-		.ram = disk->vmm->ram,
+		.ram = vhost->vmm->ram,
 		.desc_gpa = queue->desc_gpa,
 		.avail_gpa = queue->driver_gpa,
 		.used_gpa = queue->device_gpa,
 	};
 	int err;
 
-	if (!lies_in_memory(disk->vmm, queue))
+	if (!lies_in_memory(vhost->vmm, queue))
 		return -EFAULT;
 	/* From here on there is something to stop, also after half of it. */
-	disk->up[index] = true;
+	vhost->up[index] = true;
 	err = frontend_ring_num(fe, index, queue->size);
 	if (err == 0)
 		err = frontend_ring_base(fe, index,
@@ -126,57 +129,57 @@ static int start_queue(struct vmm_vhost *disk, unsigned index,
 		err = frontend_ring_addr(fe, index, &ring, false);
 	if (err == 0)
 		err = frontend_ring_fd(fe, VHOST_USER_SET_VRING_CALL, index,
-				       disk->call_fds[index]);
+				       vhost->call_fds[index]);
 	if (err == 0)
 		err = frontend_ring_fd(fe, VHOST_USER_SET_VRING_KICK, index,
-				       disk->kick_fds[index]);
+				       vhost->kick_fds[index]);
 	if (err == 0)
 		err = frontend_ring_enable(fe, index, true);
 	if (err == 0)
-		err = bind_call(disk, index, true);
+		err = bind_call(vhost, index, true);
 	if (err == 0)
-		err = bind_kick(disk, index, true);
+		err = bind_kick(vhost, index, true);
 	return err;
 }
 
 static void stop(void *arg)
 {
-	struct vmm_vhost *disk = arg;
+	struct vmm_vhost *vhost = arg;
 
-	for (unsigned i = 0; i < disk->queues; i++) {
-		if (!disk->up[i])
+	for (unsigned i = 0; i < vhost->queues; i++) {
+		if (!vhost->up[i])
 			continue;
-		bind_kick(disk, i, false);
-		frontend_ring_stop(disk->fe, i, NULL);
-		bind_call(disk, i, false);
-		disk->up[i] = false;
+		bind_kick(vhost, i, false);
+		frontend_ring_stop(vhost->fe, i, NULL);
+		bind_call(vhost, i, false);
+		vhost->up[i] = false;
 	}
 }
 
 static int start(void *arg, uint64_t features,
 		 const struct vmm_mmio_queue *queues)
 {
-	struct vmm_vhost *disk = arg;
-	int err = frontend_set_features(disk->fe, features | PROTOCOL_BIT);
+	struct vmm_vhost *vhost = arg;
+	int err = frontend_set_features(vhost->fe, features | PROTOCOL_BIT);
 
 	if (err == 0)
-		err = tell_memory(disk);
-	for (unsigned i = 0; i < disk->queues && err == 0; i++)
+		err = tell_memory(vhost);
+	for (unsigned i = 0; i < vhost->queues && err == 0; i++)
 		if (queues[i].ready)
-			err = start_queue(disk, i, &queues[i]);
+			err = start_queue(vhost, i, &queues[i]);
 	if (err < 0)
-		stop(disk);
+		stop(vhost);
 	return err;
 }
 
 /* The doorbell is bound while a queue is up; but a guest may write anything. */
 static void notify(void *arg, uint32_t queue)
 {
-	struct vmm_vhost *disk = arg;
+	struct vmm_vhost *vhost = arg;
 	const uint64_t one = 1;
 
-	if (queue < disk->queues &&
-	    write(disk->kick_fds[queue], &one, sizeof(one)) < 0)
+	if (queue < vhost->queues &&
+	    write(vhost->kick_fds[queue], &one, sizeof(one)) < 0)
 		return;
 }
 
@@ -184,10 +187,10 @@ static void notify(void *arg, uint32_t queue)
 
 static uint64_t config_read(void *arg, uint32_t offset, uint32_t bytes)
 {
-	struct vmm_vhost *disk = arg;
+	struct vmm_vhost *vhost = arg;
 	uint64_t value = 0;
 
-	if (frontend_get_config(disk->fe, offset, &value, bytes) < 0)
+	if (frontend_get_config(vhost->fe, offset, &value, bytes) < 0)
 		return 0;
 	return value;
 }
@@ -195,111 +198,114 @@ static uint64_t config_read(void *arg, uint32_t offset, uint32_t bytes)
 static void config_write(void *arg, uint32_t offset, uint32_t bytes,
 			 uint64_t value)
 {
-	struct vmm_vhost *disk = arg;
+	struct vmm_vhost *vhost = arg;
 
 	/* A refusal shows in what is read next. */
-	(void)frontend_set_config(disk->fe, offset, &value, bytes);
+	(void)frontend_set_config(vhost->fe, offset, &value, bytes);
 }
 
 /* --- life --- */
 
-static int make_fds(struct vmm_vhost *disk)
+static int make_fds(struct vmm_vhost *vhost)
 {
-	for (unsigned i = 0; i < disk->queues; i++) {
-		disk->kick_fds[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		disk->call_fds[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		if (disk->kick_fds[i] < 0 || disk->call_fds[i] < 0)
+	for (unsigned i = 0; i < vhost->queues; i++) {
+		vhost->kick_fds[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		vhost->call_fds[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		if (vhost->kick_fds[i] < 0 || vhost->call_fds[i] < 0)
 			return -errno;
 	}
 	return 0;
 }
 
-static int negotiate(struct vmm_vhost *disk)
+static int negotiate(struct vmm_vhost *vhost)
 {
-	int err =
-		frontend_negotiate(disk->fe, &profile_everything, disk->queues);
+	int err = frontend_negotiate(vhost->fe, &profile_everything,
+				     vhost->queues);
 
 	if (err < 0)
 		return err;
-	if (!frontend_has_protocol(disk->fe, VHOST_USER_PROTOCOL_F_CONFIG) ||
-	    !frontend_has_protocol(disk->fe,
+	if (!frontend_has_protocol(vhost->fe, VHOST_USER_PROTOCOL_F_CONFIG) ||
+	    !frontend_has_protocol(vhost->fe,
 				   VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS))
 		return -EOPNOTSUPP;
 	return 0;
 }
 
-static void describe(struct vmm_vhost *disk)
+static void describe(struct vmm_vhost *vhost)
 {
-	disk->device = (struct vmm_mmio_device){
-		.id = VIRTIO_ID_BLOCK,
-		.features = disk->fe->features & ~PROTOCOL_BIT,
-		.queues = disk->queues,
+	vhost->device = (struct vmm_mmio_device){
+		.id = vhost->fe->device == FRONTEND_NET ? VIRTIO_ID_NET
+							: VIRTIO_ID_BLOCK,
+		.features = vhost->fe->features & ~PROTOCOL_BIT,
+		.queues = vhost->queues,
 		.config_read = config_read,
 		.config_write = config_write,
 		.start = start,
 		.stop = stop,
 		.notify = notify,
-		.arg = disk,
+		.arg = vhost,
 	};
-	vmm_mmio_init(&disk->mmio, &disk->device);
+	vmm_mmio_init(&vhost->mmio, &vhost->device);
 }
 
-int vmm_vhost_new(struct vmm *vmm, const char *socket, unsigned irq,
-		  struct vmm_vhost **ret_disk)
+int vmm_vhost_new(struct vmm *vmm, const struct vmm_backend *backend,
+		  unsigned irq, struct vmm_vhost **ret_vhost)
 {
-	struct vmm_vhost *disk = calloc(1, sizeof(*disk));
+	struct vmm_vhost *vhost = calloc(1, sizeof(*vhost));
 	int err;
 
-	if (!disk)
+	if (!vhost)
 		return -ENOMEM;
-	disk->vmm = vmm;
-	disk->irq = irq;
-	disk->queues = vmm->options->queues;
-	disk->doorbell_gpa = MACHINE_DEVICES_GPA + irq * VMM_MMIO_STRIDE +
-			     VIRTIO_MMIO_QUEUE_NOTIFY;
+	vhost->vmm = vmm;
+	vhost->irq = irq;
+	vhost->queues = backend->kind == FRONTEND_NET ? NET_QUEUES
+						      : vmm->options->queues;
+	vhost->doorbell_gpa = MACHINE_DEVICES_GPA + irq * VMM_MMIO_STRIDE +
+			      VIRTIO_MMIO_QUEUE_NOTIFY;
 	for (unsigned i = 0; i < VMM_MAX_QUEUES; i++)
-		disk->kick_fds[i] = disk->call_fds[i] = -1;
-	err = make_fds(disk);
+		vhost->kick_fds[i] = vhost->call_fds[i] = -1;
+	err = make_fds(vhost);
 	if (err == 0)
-		err = frontend_connect(socket, &disk->fe);
+		err = frontend_connect(backend->socket, &vhost->fe);
 	if (err == 0) {
-		disk->fe->timeout_ms = REPLY_TIMEOUT_MS;
-		err = negotiate(disk);
+		vhost->fe->device = backend->kind;
+		vhost->fe->timeout_ms = REPLY_TIMEOUT_MS;
+		err = negotiate(vhost);
 	}
 	if (err < 0) {
-		vmm_vhost_free(disk);
+		vmm_vhost_free(vhost);
 		return err;
 	}
-	describe(disk);
-	*ret_disk = disk;
+	describe(vhost);
+	*ret_vhost = vhost;
 	return 0;
 }
 
-void vmm_vhost_free(struct vmm_vhost *disk)
+void vmm_vhost_free(struct vmm_vhost *vhost)
 {
-	if (!disk)
+	if (!vhost)
 		return;
-	stop(disk);
-	frontend_free(disk->fe);
+	stop(vhost);
+	frontend_free(vhost->fe);
 	for (unsigned i = 0; i < VMM_MAX_QUEUES; i++) {
-		fd_close(&disk->kick_fds[i]);
-		fd_close(&disk->call_fds[i]);
+		fd_close(&vhost->kick_fds[i]);
+		fd_close(&vhost->call_fds[i]);
 	}
-	free(disk);
+	free(vhost);
 }
 
-int vmm_vhost_fd(const struct vmm_vhost *disk)
+int vmm_vhost_fd(const struct vmm_vhost *vhost)
 {
-	return disk->fe->fd;
+	return vhost->fe->fd;
 }
 
-struct vmm_mmio *vmm_vhost_mmio(struct vmm_vhost *disk)
+struct vmm_mmio *vmm_vhost_mmio(struct vmm_vhost *vhost)
 {
-	return &disk->mmio;
+	return &vhost->mmio;
 }
 
 /* Before it is started it needs to know of nothing. */
-int vmm_vhost_plug(struct vmm_vhost *disk)
+int vmm_vhost_plug(struct vmm_vhost *vhost)
 {
-	return disk->told > 0 ? tell_memory(disk) : 0;
+	return vhost->told > 0 ? tell_memory(vhost) : 0;
 }

@@ -47,12 +47,12 @@ static void *watch(void *arg)
 {
 	struct vmm *vmm = arg;
 	uint64_t deadline = clock_ns() + vmm->options->seconds * NS_PER_SECOND;
-	struct pollfd fds[VMM_MAX_DISKS + 1];
-	unsigned count = vmm->disk_count;
+	struct pollfd fds[VMM_MAX_DEVICES + 1];
+	unsigned count = vmm->device_count;
 	int ready;
 
 	for (unsigned i = 0; i < count; i++)
-		fds[i] = (struct pollfd){.fd = vmm_vhost_fd(vmm->disks[i]),
+		fds[i] = (struct pollfd){.fd = vmm_vhost_fd(vmm->devices[i]),
 					 .events = POLLRDHUP};
 	fds[count] =
 		(struct pollfd){.fd = vmm->watch_wake_fd, .events = POLLIN};
@@ -68,7 +68,7 @@ static void *watch(void *arg)
 			if (fds[i].revents)
 				fprintf(stderr,
 					"vmm: the back-end at %s is gone\n",
-					vmm->options->disks[i]);
+					vmm->options->backends[i].socket);
 		stop(vmm, VMM_BACKEND_LOST);
 	}
 	return NULL;

@@ -31,6 +31,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "tests/frontend/frontend.h"
 #include "tests/frontend/ram.h"
 #include "tests/kvm/machine.h"
 #include "tests/kvm/vmm-image.h"
@@ -52,19 +53,25 @@ enum vmm_status {
 };
 
 enum {
-	VMM_MAX_DISKS = 4,
+	VMM_MAX_DEVICES = 4,
 	VMM_MAX_QUEUES = 4,
 	VMM_RAM_REGIONS = 3,
 	VMM_MMIO_STRIDE = 0x1000,
 	VMM_MMIO_BYTES = 0x200,
 };
 
+/* Who serves a device: a disk, or a network card. */
+struct vmm_backend {
+	enum frontend_device kind;
+	const char *socket; /* vhost-user */
+};
+
 struct vmm_options {
 	const char *kvm_path;
 	const char *image;
-	const char *disks[VMM_MAX_DISKS]; /* vhost-user sockets */
-	unsigned disk_count;
-	unsigned queues;     /* of each disk */
+	struct vmm_backend backends[VMM_MAX_DEVICES];
+	unsigned backend_count;
+	unsigned queues;     /* of each disk; a card has a pair */
 	const char *command; /* for the guest */
 	uint64_t extra_mib;  /* of memory, beyond MACHINE_HIGH_BYTES */
 	bool private_memory;
@@ -93,8 +100,8 @@ struct vmm {
 	struct ram *ram;
 	unsigned plugged; /* regions of ram that the guest has */
 	struct guest_note note;
-	struct vmm_vhost *disks[VMM_MAX_DISKS];
-	unsigned disk_count;
+	struct vmm_vhost *devices[VMM_MAX_DEVICES];
+	unsigned device_count;
 	struct vmm_probe probe;
 	uint64_t exits[MACHINE_EXIT_KINDS];
 	pthread_t vcpu_thread;
@@ -154,22 +161,23 @@ bool vmm_probe_msr(struct vmm *vmm, uint32_t index, bool write,
 /* --- vmm-vhost.c --- */
 
 /*
- * A disk at @gpa with interrupt @irq, served by the back-end at @socket.
+ * The device with interrupt @irq, at the place that goes with it, served by
+ * @backend.
  * Negative errno.
  */
-int vmm_vhost_new(struct vmm *vmm, const char *socket, unsigned irq,
-		  struct vmm_vhost **ret_disk);
-void vmm_vhost_free(struct vmm_vhost *disk);
+int vmm_vhost_new(struct vmm *vmm, const struct vmm_backend *backend,
+		  unsigned irq, struct vmm_vhost **ret_vhost);
+void vmm_vhost_free(struct vmm_vhost *vhost);
 /* The back-end's socket: it hangs up when the back-end ends. */
-int vmm_vhost_fd(const struct vmm_vhost *disk);
-struct vmm_mmio *vmm_vhost_mmio(struct vmm_vhost *disk);
+int vmm_vhost_fd(const struct vmm_vhost *vhost);
+struct vmm_mmio *vmm_vhost_mmio(struct vmm_vhost *vhost);
 /* Tells the back-end of regions that the guest has got. */
-int vmm_vhost_plug(struct vmm_vhost *disk);
+int vmm_vhost_plug(struct vmm_vhost *vhost);
 
 /* --- vmm-watch.c --- */
 
 int vmm_watch_start(struct vmm *vmm);
-/* Ends the watch; the disks may then be hung up. */
+/* Ends the watch; the devices may then be hung up. */
 void vmm_watch_stop(struct vmm *vmm);
 
 #endif

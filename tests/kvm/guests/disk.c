@@ -80,7 +80,7 @@ static void take_all(struct disk *disk, unsigned queue)
 {
 	int slot;
 
-	while ((slot = virtio_take(&disk->virtio.queues[queue])) >= 0)
+	while ((slot = virtio_take(&disk->virtio.queues[queue], NULL)) >= 0)
 		requests[queue][slot].done = true;
 }
 

@@ -158,16 +158,17 @@ static void add_split(struct virtio_queue *queue, unsigned slot,
 	*(volatile uint16_t *)&rings->avail.index = queue->next_avail;
 }
 
-static int take_split(struct virtio_queue *queue)
+static int take_split(struct virtio_queue *queue, uint32_t *ret_bytes)
 {
 	struct virtio_rings *rings = queue->rings;
-	uint32_t first;
+	const struct vring_used_elem *used;
 
 	if (*(volatile uint16_t *)&rings->used.index == queue->next_used)
 		return -1;
 	store_barrier();
-	first = rings->used.ring[queue->next_used++ % VIRTIO_QUEUE_SIZE].id;
-	return first / VIRTIO_SLOT_BUFFERS;
+	used = &rings->used.ring[queue->next_used++ % VIRTIO_QUEUE_SIZE];
+	*ret_bytes = used->len;
+	return used->id / VIRTIO_SLOT_BUFFERS;
 }
 
 /* --- packed: one ring, in which the device overwrites what it has used --- */
@@ -216,7 +217,7 @@ static void add_packed(struct virtio_queue *queue, unsigned slot,
 	*(volatile uint16_t *)&head->flags = head_flags;
 }
 
-static int take_packed(struct virtio_queue *queue)
+static int take_packed(struct virtio_queue *queue, uint32_t *ret_bytes)
 {
 	const struct vring_packed_desc *desc =
 		&queue->rings->packed[queue->next_used];
@@ -229,6 +230,7 @@ static int take_packed(struct virtio_queue *queue)
 		return -1;
 	store_barrier();
 	slot = desc->id;
+	*ret_bytes = desc->len;
 	expect(slot < VIRTIO_SLOTS, "the device gives back what it was given");
 	advance(&queue->next_used, &queue->used_wrap,
 		queue->slot_buffers[slot]);
@@ -268,15 +270,19 @@ void virtio_kick(struct virtio_queue *queue)
 		mmio_write32(queue->doorbell_gpa, queue->index);
 }
 
-int virtio_take(struct virtio_queue *queue)
+int virtio_take(struct virtio_queue *queue, uint32_t *ret_bytes)
 {
-	int slot = queue->packed ? take_packed(queue) : take_split(queue);
+	uint32_t bytes;
+	int slot = queue->packed ? take_packed(queue, &bytes)
+				 : take_split(queue, &bytes);
 
 	if (slot < 0)
 		return -1;
 	expect(slot < VIRTIO_SLOTS && queue->slot_buffers[slot] != 0,
 	       "the device gives back what it was given, once");
 	queue->slot_buffers[slot] = 0;
+	if (ret_bytes)
+		*ret_bytes = bytes;
 	return slot;
 }
 

@@ -97,8 +97,11 @@ void virtio_add(struct virtio_queue *queue, unsigned slot,
 		const struct virtio_buffer *buffers, unsigned count);
 /* Rings the doorbell, unless the device says that it looks by itself. */
 void virtio_kick(struct virtio_queue *queue);
-/* The slot of the next request that the device is done with, or -1. */
-int virtio_take(struct virtio_queue *queue);
+/*
+ * The slot of the next request that the device is done with, or -1. How many
+ * bytes it has written is left in *@ret_bytes, unless that is NULL.
+ */
+int virtio_take(struct virtio_queue *queue, uint32_t *ret_bytes);
 /* Shall the device interrupt? A hint: it may do so in any case. */
 void virtio_interrupts(struct virtio_queue *queue, bool on);
 
