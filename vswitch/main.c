@@ -18,6 +18,7 @@
 #include "vswitch/ctl.h"
 #include "vswitch/eal.h"
 #include "vswitch/reload.h"
+#include "vswitch/state.h"
 #include "vswitch/switch-options.h"
 #include "vswitch/vswitch.h"
 
@@ -26,6 +27,7 @@ struct server {
 	struct switch_options options;
 	struct config *config; /* until the switch has it */
 	struct vswitch *vswitch;
+	struct state *state;
 	struct rpc rpc;
 	struct rpc_socket *control;
 };
@@ -141,6 +143,30 @@ static int open_switch(struct server *server)
 	return err;
 }
 
+/* What was kept is a help, and no condition. */
+static int open_state(struct server *server)
+{
+	const char *path = server->options.state;
+	int err;
+
+	if (!path)
+		return 0;
+	err = state_open(path, &server->state);
+	if (err == -EINVAL) {
+		log_warning("--state=%s: it is no state of a switch, and left "
+			    "alone: nothing is kept",
+			    path);
+		return 0;
+	}
+	if (err < 0)
+		log_error("--state=%s: %s", path,
+			  err == -EWOULDBLOCK ? "another switch has it"
+					      : strerror(-err));
+	else
+		state_restore(server->state, server->vswitch);
+	return err;
+}
+
 /* Of a path that may be NULL; -ENOMEM. */
 static int add_folder(const char *path, char **copies, const char **folders,
 		      unsigned *count)
@@ -159,7 +185,6 @@ static int add_folder(const char *path, char **copies, const char **folders,
  * that may be read again, perhaps another of the same name. */
 static int give_up_paths(struct server *server)
 {
-	const struct config *config = vswitch_config(server->vswitch);
 	const char *folders[CONFIG_MAX_PORTS + 3] = {NULL};
 	char *copies[CONFIG_MAX_PORTS + 2] = {NULL};
 	const char *read[2] = {NULL};
@@ -169,9 +194,13 @@ static int give_up_paths(struct server *server)
 	if (err == 0)
 		err = add_folder(server->options.control, copies, folders,
 				 &count);
-	for (unsigned i = 0; i < config->ports_count && err == 0; i++)
-		err = add_folder(config->ports[i].socket_path, copies, folders,
-				 &count);
+	for (unsigned i = 0; i < CONFIG_MAX_PORTS && err == 0; i++) {
+		const struct port *port = vswitch_port(server->vswitch, i);
+
+		if (port)
+			err = add_folder(port->config->socket_path, copies,
+					 folders, &count);
+	}
 	if (err == 0)
 		err = daemon_give_up_paths_but(&server->daemon, folders + 1,
 					       read);
@@ -198,6 +227,19 @@ static int start_switch(struct server *server)
 	return err;
 }
 
+static int start_state(struct server *server)
+{
+	int err = 0;
+
+	if (server->state)
+		err = state_start(server->state, server->vswitch,
+				  server->daemon.loop);
+	if (err < 0)
+		log_error("--state=%s: %s", server->options.state,
+			  strerror(-err));
+	return err;
+}
+
 static int open_control(struct server *server)
 {
 	const char *path = server->options.control;
@@ -221,11 +263,19 @@ static int give_up_system_calls(struct server *server)
 
 static int server_open(struct server *server)
 {
-	static int (*const steps[])(struct server *) = {
-		read_config,  open_loop, /* EAL's thread, too, shall take no signal */
-		start_eal,    open_switch,  give_up_privileges,
-		start_switch, open_control, give_up_system_calls,
-	};
+	static int (*const steps[])(struct server *) =
+		{
+			read_config,
+			open_loop, /* EAL's thread, too, shall take no signal */
+			start_eal,
+			open_switch,
+			open_state,
+			give_up_privileges,
+			start_switch,
+			open_control,
+			start_state,
+			give_up_system_calls,
+		};
 	int err = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(steps) && err == 0; i++)
@@ -237,6 +287,7 @@ static int server_open(struct server *server)
 static void server_close(struct server *server)
 {
 	rpc_socket_free(server->control);
+	state_close(server->state);
 	vswitch_free(server->vswitch);
 	daemon_close(&server->daemon);
 	config_free(server->config);

@@ -22,10 +22,18 @@ static int set_control(struct options_parser *parser)
 	return 0;
 }
 
+static int set_state(struct options_parser *parser)
+{
+	of(parser)->state = parser->value;
+	return 0;
+}
+
 static const struct options_row rows[] = {
 	{"config", "FILE", set_config, "what to switch between, in YAML"},
 	{"control", "PATH", set_control,
 	 "listen on this Unix socket for vswitch ctl"},
+	{"state", "FILE", set_state,
+	 "keep stations and added ports in this file over a restart"},
 	DAEMON_ROWS,
 };
 

@@ -9,7 +9,8 @@
 struct switch_options {
 	struct daemon_options daemon; /* first; without a socket */
 	const char *config;
-	const char *control; /* NULL: not given */
+	const char *control; /* NULL: not given, … */
+	const char *state;   /* … */
 };
 
 /* As options_parse. */

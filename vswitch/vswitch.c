@@ -24,6 +24,7 @@ static_assert((int)CONFIG_MAX_PORTS <= (int)FDB_PORTS,
 struct slot {
 	struct port *port;
 	struct port_config *config; /* owned */
+	bool is_leaving;	    /* until it is freed */
 	struct loop_message freeing;
 };
 
@@ -36,6 +37,7 @@ struct vswitch {
 	struct forward_table table;
 	struct slot slots[CONFIG_MAX_PORTS];
 	bool is_started;
+	uint64_t generation;
 	int timer_fd;
 	struct loop_watch *timer;
 };
@@ -191,6 +193,8 @@ static int open_port(struct vswitch *vswitch, struct port_config *config,
 	}
 	slot->port = port;
 	slot->config = config;
+	slot->is_leaving = false;
+	vswitch->generation++;
 	return 0;
 }
 
@@ -222,6 +226,8 @@ static void stop_port(struct vswitch *vswitch, uint16_t number)
 {
 	struct port *port = vswitch->slots[number].port;
 
+	vswitch->slots[number].is_leaving = true;
+	vswitch->generation++;
 	port->ops->stop(port);
 	store_release(&vswitch->table.ports[number], NULL);
 	port_sync(&vswitch->owner);
@@ -283,7 +289,7 @@ int vswitch_add_port(struct vswitch *vswitch, struct port_config *config,
 int vswitch_find_port(const struct vswitch *vswitch, const char *name,
 		      uint16_t *ret_number)
 {
-	for (unsigned i = 0; i < vswitch->table.end; i++) {
+	for (unsigned i = 0; i < CONFIG_MAX_PORTS; i++) {
 		const struct port *port = vswitch_port(vswitch, i);
 
 		if (port && strcmp(port->config->name, name) == 0) {
@@ -409,6 +415,7 @@ int vswitch_change_port(struct vswitch *vswitch, struct port_config *config,
 	    memcmp(&vlan, &change.port->forward.vlan, sizeof(vlan)) != 0)
 		fdb_flush(vswitch->fdb, number, 0, false);
 	vswitch->slots[number].config = config;
+	vswitch->generation++;
 	port_config_free(before);
 	return 0;
 }
@@ -533,8 +540,8 @@ void vswitch_free(struct vswitch *vswitch)
 
 const struct port *vswitch_port(const struct vswitch *vswitch, unsigned number)
 {
-	/* One that is being freed is in its slot, but not in the table. */
-	return number < CONFIG_MAX_PORTS && vswitch->table.ports[number]
+	/* One that is being freed is in its slot still. */
+	return number < CONFIG_MAX_PORTS && !vswitch->slots[number].is_leaving
 		       ? vswitch->slots[number].port
 		       : NULL;
 }
@@ -551,6 +558,11 @@ void vswitch_count(const struct vswitch *vswitch, const struct port *port,
 struct fdb *vswitch_fdb(struct vswitch *vswitch)
 {
 	return vswitch->fdb;
+}
+
+uint64_t vswitch_generation(const struct vswitch *vswitch)
+{
+	return vswitch->generation;
 }
 
 /* --- what it was told --------------------------------------------------------- */

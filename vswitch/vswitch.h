@@ -55,7 +55,8 @@ int vswitch_remove_port(struct vswitch *vswitch, const char *name);
 int vswitch_change_port(struct vswitch *vswitch, struct port_config *config,
 			char ret_error[static PORT_ERROR_BYTES]);
 
-/* In the order of their numbers; NULL: no port has @number. */
+/* In the order of their numbers; NULL: no port has @number. Also before the
+ * start. */
 const struct port *vswitch_port(const struct vswitch *vswitch, unsigned number);
 /* -ENOENT */
 int vswitch_find_port(const struct vswitch *vswitch, const char *name,
@@ -71,6 +72,9 @@ int vswitch_set_guard(struct vswitch *vswitch, uint16_t number,
 		      const struct guard_config *config);
 
 struct fdb *vswitch_fdb(struct vswitch *vswitch);
+
+/* Another one after each port that was added, removed or changed. */
+uint64_t vswitch_generation(const struct vswitch *vswitch);
 
 /* --- what it was told --------------------------------------------------------- */
 

@@ -34,7 +34,7 @@ int fixture_setup(void **state)
 	return 0;
 }
 
-static void control_path(const struct fixture *f, char ret_path[static 128])
+void fixture_control_path(const struct fixture *f, char ret_path[static 128])
 {
 	snprintf(ret_path, 128, "%s/control", f->process.folder);
 }
@@ -59,7 +59,7 @@ int fixture_teardown(void **state)
 		unlink(path);
 	}
 	unlink(f->config);
-	control_path(f, path);
+	fixture_control_path(f, path);
 	unlink(path);
 	forget_args(f);
 	died = process_deinit(&f->process);
@@ -131,7 +131,7 @@ void fixture_wait_control(const struct fixture *f)
 {
 	char path[128];
 
-	control_path(f, path);
+	fixture_control_path(f, path);
 	wait_for_socket(f, path);
 }
 
@@ -148,7 +148,7 @@ void fixture_start_controlled_with(struct fixture *f, const char *head,
 	char option[160], path[128];
 	const char *all[PROCESS_MAX_ARGS] = {option};
 
-	control_path(f, path);
+	fixture_control_path(f, path);
 	snprintf(option, sizeof(option), "--control=%s", path);
 	for (unsigned i = 1; options && *options; i++)
 		all[i] = *options++;
@@ -162,7 +162,7 @@ int fixture_ctl(struct fixture *f, const char *arguments)
 	size_t length;
 	FILE *pipe;
 
-	control_path(f, path);
+	fixture_control_path(f, path);
 	snprintf(command, sizeof(command), "%s ctl --control=%s %s 2>&1",
 		 getenv("VSWITCH"), path, arguments);
 	pipe = popen(command, "re");

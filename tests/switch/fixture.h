@@ -46,6 +46,7 @@ void fixture_start_controlled(struct fixture *f, const char *head,
 void fixture_start_controlled_with(struct fixture *f, const char *head,
 				   const char *const *ports,
 				   const char *const *options);
+void fixture_control_path(const struct fixture *f, char ret_path[static 128]);
 /* Until that socket is there. */
 void fixture_wait_control(const struct fixture *f);
 /* Runs `vswitch ctl` with @arguments; its status, and in f->said what it
