@@ -289,6 +289,9 @@ static void a_footer_has_the_directory_and_nothing_else_new(void **state)
 	make_footer(tail);
 	put_le64(tail + MARK(header.gd_offset), VMDK_GD_AT_END);
 	refuse_footer(tail, "different");
+	make_footer(tail);
+	put_le64(tail + MARK(header.gd_offset), FILE_BYTES / 512);
+	refuse_footer(tail, "does not lie in the file");
 }
 
 static void cowd_32(size_t at, uint32_t value, int outcome, const char *words)
