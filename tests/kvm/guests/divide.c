@@ -18,8 +18,9 @@
  * something else.
  *
  * Each of these steps is checked by the one who sees it, and printed with its
- * number; the test outside (tests/kvm/run) compares the lines and their order,
- * and looks at what the monitor counted: not one exit was due to an exception.
+ * number; the test outside (tests/kvm/run-guests) compares the lines and their
+ * order, and looks at what the monitor counted: not one exit was due to an
+ * exception.
  *
  * With the word "calm" the first process divides by something else until a
  * character comes in on the serial line. A machine that does so runs beside the
