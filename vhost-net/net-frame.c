@@ -75,6 +75,8 @@ static void parse_udp(const struct parser *parser)
 
 static void parse_transport(const struct parser *parser)
 {
+	if (parser->frame->is_later_fragment)
+		return;
 	if (parser->frame->protocol == IPPROTO_TCP)
 		parse_tcp(parser);
 	else if (parser->frame->protocol == IPPROTO_UDP)
@@ -98,7 +100,7 @@ static void parse_ipv4(const struct parser *parser)
 	fragment = get_be16(ip + 6);
 	frame->is_fragment = fragment & IPV4_FRAGMENT;
 	frame->is_later_fragment = fragment & IPV4_OFFSET;
-	frame->protocol = frame->is_later_fragment ? IPPROTO_NONE : ip[9];
+	frame->protocol = ip[9];
 	parse_transport(parser);
 }
 
@@ -126,12 +128,10 @@ static bool skip_extension(const struct parser *parser, uint8_t *protocol)
 
 		frame->is_fragment |= fragment & (IPV6_OFFSET | IPV6_MORE);
 		frame->is_later_fragment = fragment & IPV6_OFFSET;
-		*protocol = fragment & IPV6_OFFSET ? IPPROTO_NONE : at[0];
-	} else {
-		*protocol = at[0];
 	}
+	*protocol = at[0];
 	frame->l4_offset += length;
-	return *protocol != IPPROTO_NONE;
+	return !frame->is_later_fragment;
 }
 
 static void parse_ipv6(const struct parser *parser)

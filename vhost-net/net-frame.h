@@ -49,8 +49,8 @@ struct net_frame {
 	uint8_t tags;
 	bool is_fragment;
 	bool is_later_fragment; /* it has no transport header */
-	/* IPv4, IPv6: what is at l4_offset. IPPROTO_NONE: nobody can say, as
-	 * of a later fragment and where the extensions end out of sight. */
+	/* IPv4, IPv6: what is at l4_offset; of a later fragment, what the first
+	 * one has there. IPPROTO_NONE also where extensions end out of sight. */
 	uint8_t protocol;
 	/* IPv6: the destination in the header is not the last one. */
 	bool has_routing_header;

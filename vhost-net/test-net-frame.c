@@ -97,7 +97,7 @@ static void fragments_are_known_and_later_ones_have_no_ports(void **state)
 	net_frame_parse(packet.data, packet.bytes, &frame);
 	assert_true(frame.is_fragment);
 	assert_true(frame.is_later_fragment);
-	assert_int_equal(frame.protocol, 59);
+	assert_int_equal(frame.protocol, 17);
 	assert_int_equal(frame.l4, NET_L4_NONE);
 }
 
@@ -137,7 +137,7 @@ static void extension_headers_are_stepped_over(void **state)
 	insert_extensions(44, 1, 8);
 	assert_true(frame.is_fragment);
 	assert_true(frame.is_later_fragment);
-	assert_int_equal(frame.protocol, 59);
+	assert_int_equal(frame.protocol, 6);
 	assert_int_equal(frame.l4, NET_L4_NONE);
 }
 

@@ -181,12 +181,17 @@ static int check_guard(const struct port_config *p, struct config_finding *f)
 	return err < 0 ? config_find_below(f, "guard") : 0;
 }
 
+static int check_acl(const struct port_config *p, struct config_finding *f)
+{
+	return acl_config_check(&p->acl, f);
+}
+
 int port_config_check(const struct port_config *p, struct config_finding *f)
 {
 	static int (*const checks[])(const struct port_config *,
 				     struct config_finding *) = {
 		check_vhost_user, check_tap,	check_numbers, check_vlans,
-		check_stations,	  check_limits, check_guard,
+		check_stations,	  check_limits, check_guard,   check_acl,
 	};
 	int err = 0;
 

@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "vhost-net/net-tap.h"
+#include "vswitch/acl.h"
 #include "vswitch/config.h"
 #include "vswitch/vlan.h"
 
@@ -85,6 +86,13 @@ static const cyaml_schema_field_t port_fields[] = {
 	CYAML_FIELD_MAPPING_PTR("guard",
 				CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
 				struct port_config, guard, guard_config_fields),
+	CYAML_FIELD_SEQUENCE("acl-in", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
+			     struct port_config, acl.in, &acl_rule_schema, 1,
+			     ACL_MAX_RULES),
+	CYAML_FIELD_SEQUENCE("acl-out",
+			     CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
+			     struct port_config, acl.out, &acl_rule_schema, 1,
+			     ACL_MAX_RULES),
 	CYAML_FIELD_END,
 };
 

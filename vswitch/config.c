@@ -91,6 +91,11 @@ static int check_guard(void *data, struct config_finding *finding)
 	return guard_config_check(data, finding);
 }
 
+static int check_acl(void *data, struct config_finding *finding)
+{
+	return acl_config_check(data, finding);
+}
+
 int config_parse(const struct config_text *text, struct config **ret_config,
 		 char ret_error[static CONFIG_FILE_ERROR_BYTES])
 {
@@ -188,4 +193,24 @@ char *port_config_write(const struct port_config *config)
 
 	config_file_save(&port_config_schema, config, &text);
 	return text;
+}
+
+int acl_config_read(const char *bytes, size_t length,
+		    struct acl_config **ret_config,
+		    char ret_error[static CONFIG_FILE_ERROR_BYTES])
+{
+	const struct config_text text = {"acl", (char *)bytes, length};
+	void *data;
+	int err = read_text(&text, &acl_config_schema, check_acl, &data,
+			    ret_error);
+
+	if (err == 0)
+		*ret_config = data;
+	return err;
+}
+
+void acl_config_free(struct acl_config *config)
+{
+	if (config)
+		config_file_free(&acl_config_schema, config);
 }

@@ -42,6 +42,34 @@ struct guard_config {
 	bool router;
 };
 
+/* One rule on what passes a port: vswitch/acl.h. What is NULL or 0 is anything. */
+struct acl_rule_config {
+	char *name;
+	int action; /* enum acl_action */
+	char *from_mac,
+		*to_mac; /* "52:54:00:12:34:56", "52:54:00:00:00:00/24" */
+	char *ethertype; /* "arp", "ipv4", "ipv6", or a number */
+	uint16_t vlan;
+	char *from, *to; /* prefixes */
+	char *protocol;	 /* "tcp", "udp", "icmp", "icmpv6", or a number */
+	char *from_ports, *to_ports; /* "22", "1024-65535" */
+	char *icmp_type;
+	bool opens;
+};
+
+enum acl_action {
+	ACL_ALLOW,
+	ACL_DENY,
+};
+
+/* Of a port: for what it sends, and what it is sent. */
+struct acl_config {
+	struct acl_rule_config *in;
+	unsigned in_count;
+	struct acl_rule_config *out;
+	unsigned out_count;
+};
+
 struct port_config {
 	char *name;
 	int kind; /* enum port_kind */
@@ -68,6 +96,7 @@ struct port_config {
 	struct config_rate frames, bytes;
 	struct config_rate broadcast, multicast, unknown;
 	struct guard_config *guard; /* NULL: none */
+	struct acl_config acl;
 };
 
 struct config {
@@ -108,6 +137,12 @@ int guard_config_read(const char *text, size_t length,
 		      char ret_error[static CONFIG_FILE_ERROR_BYTES]);
 void guard_config_free(struct guard_config *config); /* accepts NULL */
 
+/* Both ACLs of a port, under the keys that a port has them under. */
+int acl_config_read(const char *text, size_t length,
+		    struct acl_config **ret_config,
+		    char ret_error[static CONFIG_FILE_ERROR_BYTES]);
+void acl_config_free(struct acl_config *config); /* accepts NULL */
+
 /* The key of @a under which both ports have the same, or NULL: they can be in
  * one switch. */
 const char *port_config_clash(const struct port_config *a,
@@ -117,6 +152,7 @@ const char *port_config_clash(const struct port_config *a,
 
 struct vlan_port;
 struct forward_port;
+struct acl;
 struct guard;
 
 const char *config_kind_name(enum port_kind kind);
@@ -128,6 +164,10 @@ int config_mac(const char *text, uint8_t ret_mac[static 6]);
  * -ENOMEM. */
 int config_guard(const struct guard_config *config, const char *mac,
 		 struct guard **ret_guard);
+/* The ACL of @count rules; NULL for none. -ENOMEM, also if they are too
+ * intricate together. */
+int config_acl(const struct acl_rule_config *rules, unsigned count,
+	       struct acl **ret_acl);
 /* The limits of a port that nobody uses yet. */
 void config_limits(const struct port_config *config, struct forward_port *port);
 

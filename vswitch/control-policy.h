@@ -15,4 +15,9 @@ int control_guard_set(void *arg, json_t *params, json_t **ret_result,
 int control_guard_remove(void *arg, json_t *params, json_t **ret_result,
 			 char ret_error[static RPC_ERROR_BYTES]);
 
+int control_acl_list(void *arg, json_t *params, json_t **ret_result,
+		     char ret_error[static RPC_ERROR_BYTES]);
+int control_acl_set(void *arg, json_t *params, json_t **ret_result,
+		    char ret_error[static RPC_ERROR_BYTES]);
+
 #endif

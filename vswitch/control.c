@@ -308,6 +308,18 @@ static const struct rpc_param policy_params[] = {
 	{0},
 };
 
+static const struct rpc_param acl_list_params[] = {
+	{"port", "string", false, "only this port's"},
+	{0},
+};
+
+static const struct rpc_param acl_params[] = {
+	{"port", "string", true, "of the port"},
+	{"acl", "string", true,
+	 "YAML or JSON: the keys acl-in and acl-out of a port"},
+	{0},
+};
+
 static const struct rpc_method methods[] = {
 	{"port.list", "all ports", NULL, port_list},
 	{"port.add", "adds a port while frames pass", port_params, port_add},
@@ -320,6 +332,10 @@ static const struct rpc_method methods[] = {
 	 guard_params, control_guard_set},
 	{"guard.remove", "takes a port's guard away", policy_params,
 	 control_guard_remove},
+	{"acl.list", "rules, and how many frames each decided", acl_list_params,
+	 control_acl_list},
+	{"acl.set", "puts others in the place of both ACLs of a port",
+	 acl_params, control_acl_set},
 	{"stats", "what the ports have counted", NULL, stats},
 	{"metrics", "the same as a page of OpenMetrics", NULL, metrics},
 	{"config.show", "all as it is now, as the configuration file has it",

@@ -7,7 +7,7 @@
 
 enum {
 	CTL_COLUMNS = 12,
-	CTL_CELL = 128,
+	CTL_CELL = 320,
 };
 
 /* What a cell shows: objects as the counts that they hold. */

@@ -124,6 +124,51 @@ static json_t *guard_params(unsigned count, char **arguments)
 		     : NULL;
 }
 
+/* All of @file; NULL, with a message. */
+static char *read_file(const char *path)
+{
+	FILE *file = fopen(path, "re");
+	char *text = NULL;
+	size_t room = 0;
+
+	/* Up to a zero byte, which no text has. */
+	if (!file || (getdelim(&text, &room, '\0', file) < 0 && ferror(file)))
+		log_error("%s: %s", path, strerror(errno));
+	else if (!text || text[0] == '\0')
+		log_error("%s: there is nothing in it", path);
+	else if (file) {
+		fclose(file);
+		return text;
+	}
+	if (file)
+		fclose(file);
+	free(text);
+	return NULL;
+}
+
+static json_t *acl_params(unsigned count, char **arguments)
+{
+	char *text = read_file(arguments[1]);
+	json_t *params = text ? json_pack("{s:s, s:s}", "port", arguments[0],
+					  "acl", text)
+			      : NULL;
+
+	if (text && !params)
+		log_error("%s: it is no UTF-8 text", arguments[1]);
+	free(text);
+	return params;
+}
+
+static json_t *acl_list_params(unsigned count, char **arguments)
+{
+	return count > 0 ? policy_param(count, arguments) : json_object();
+}
+
+static json_t *no_acl_params(unsigned count, char **arguments)
+{
+	return json_pack("{s:s, s:s}", "port", arguments[0], "acl", "{}");
+}
+
 static json_t *flush_params(unsigned count, char **arguments)
 {
 	return count > 0 ? json_pack("{s:s}", "port", arguments[0])
@@ -221,6 +266,31 @@ static const struct command commands[] = {
 		.most = 1,
 		.method = "guard.remove",
 		.params = policy_param,
+	},
+	{
+		.words = {"acl", "show"},
+		.arguments = "[PORT]",
+		.most = 1,
+		.method = "acl.list",
+		.params = acl_list_params,
+		.columns = {"port", "direction", "number", "name", "action",
+			    "match", "hits"},
+	},
+	{
+		.words = {"acl", "set"},
+		.arguments = "PORT FILE",
+		.least = 2,
+		.most = 2,
+		.method = "acl.set",
+		.params = acl_params,
+	},
+	{
+		.words = {"acl", "del"},
+		.arguments = "PORT",
+		.least = 1,
+		.most = 1,
+		.method = "acl.set",
+		.params = no_acl_params,
 	},
 	{
 		.words = {"stats"},

@@ -17,6 +17,7 @@ enum {
 
 static_assert((int)FDB_BURST >= (int)NET_BURST, "a burst is looked up at once");
 static_assert((int)NET_BURST < UINT8_MAX, "bucket_of has bytes");
+static_assert((int)NET_BURST <= 64, "forward.keyed has a bit for each");
 static_assert(FORWARD_GUARD_TYPE - FORWARD_GUARD_MAC == GUARD_TYPE - GUARD_MAC,
 	      "verdicts of a guard are reasons");
 
@@ -49,6 +50,9 @@ const char *forward_drop_name(enum forward_drop drop)
 		[FORWARD_GUARD_ND] = "guard-nd",
 		[FORWARD_GUARD_IP] = "guard-ip",
 		[FORWARD_GUARD_TYPE] = "guard-type",
+		[FORWARD_ACL_IN] = "acl-in",
+		[FORWARD_ACL_OUT] = "acl-out",
+		[FORWARD_ACL_HIDDEN] = "acl-unreadable",
 	};
 
 	return names[drop];
@@ -136,7 +140,7 @@ static bool is_going(const struct forward *f, unsigned i)
 
 static void guard_all(struct burst *b)
 {
-	struct guard *guard = load_acquire(&b->in->guard);
+	struct guard *guard = b->in->guard;
 
 	if (!guard)
 		return;
@@ -149,6 +153,51 @@ static void guard_all(struct burst *b)
 		if (verdict)
 			drop(b, i, FORWARD_GUARD_MAC + verdict - GUARD_MAC);
 	}
+}
+
+/* Made once, however many lists look at it: no tag is part of it. */
+static const struct acl_key *
+key_of(struct burst *b, const struct net_rx_frame *frame, unsigned i)
+{
+	struct forward *f = b->f;
+
+	if (!(f->keyed >> i & 1)) {
+		acl_key_of(frame, f->vlans[i].vlan, &f->keys[i]);
+		f->keyed |= UINT64_C(1) << i;
+	}
+	return &f->keys[i];
+}
+
+static void filter_in(struct burst *b, struct acl *acl)
+{
+	const struct acl_key *keys[NET_BURST];
+	enum acl_verdict verdicts[NET_BURST];
+	uint8_t at[NET_BURST];
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < b->f->count; i++) {
+		if (!is_going(b->f, i))
+			continue;
+		at[count] = i;
+		keys[count++] = key_of(b, &b->frames[i], i);
+	}
+	if (count == 0)
+		return;
+	acl_judge(acl, keys, count, verdicts);
+	for (unsigned i = 0; i < count; i++)
+		if (verdicts[i])
+			drop(b, at[i],
+			     verdicts[i] == ACL_DENIED ? FORWARD_ACL_IN
+						       : FORWARD_ACL_HIDDEN);
+}
+
+static void filter_all(struct burst *b)
+{
+	struct acl *acl = b->in->acl_in;
+
+	b->f->keyed = 0;
+	if (acl)
+		filter_in(b, acl);
 }
 
 /* Places of the keys of all that goes somewhere; a key that follows itself, as
@@ -294,13 +343,59 @@ static void sort_all(struct burst *b)
 			sort_one(b, i);
 }
 
-static void send_buckets(struct forward *f)
+/* Which frame of the burst it is, or is a copy of. */
+static unsigned index_of(const struct burst *b,
+			 const struct net_rx_frame *frame)
 {
+	const uintptr_t at = (uintptr_t)frame - (uintptr_t)b->frames;
+
+	if (at < b->f->count * sizeof(*frame))
+		return at / sizeof(*frame);
+	return frame - b->f->copies;
+}
+
+static void filter_out(struct burst *b, struct acl *acl,
+		       struct forward_bucket *bucket)
+{
+	const struct acl_key *keys[NET_BURST];
+	enum acl_verdict verdicts[NET_BURST];
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < bucket->count; i++)
+		keys[i] = key_of(b, bucket->frames[i],
+				 index_of(b, bucket->frames[i]));
+	acl_judge(acl, keys, bucket->count, verdicts);
+	for (unsigned i = 0; i < bucket->count; i++) {
+		if (verdicts[i] == ACL_PASS)
+			bucket->frames[count++] = bucket->frames[i];
+		else
+			b->drops[verdicts[i] == ACL_DENIED
+					 ? FORWARD_ACL_OUT
+					 : FORWARD_ACL_HIDDEN]++;
+	}
+	bucket->count = count;
+}
+
+static void deliver(struct burst *b, struct forward_port *out,
+		    struct forward_bucket *bucket)
+{
+	struct acl *acl = out->acl_out;
+
+	if (acl)
+		filter_out(b, acl, bucket);
+	if (bucket->count > 0)
+		out->send(out, bucket->frames, bucket->count);
+}
+
+static void send_buckets(struct burst *b)
+{
+	struct forward *f = b->f;
+
 	for (unsigned i = 0; i < f->bucket_count; i++) {
 		struct forward_bucket *bucket = &f->buckets[i];
 
 		f->bucket_of[bucket->port->number] = 0;
-		bucket->port->send(bucket->port, bucket->frames, bucket->count);
+		deliver(b, bucket->port, bucket);
 	}
 }
 
@@ -336,7 +431,7 @@ static void flood_to(struct burst *b, struct forward_port *out)
 			flood->frames[flood->count++] = frame;
 	}
 	if (flood->count > 0)
-		out->send(out, flood->frames, flood->count);
+		deliver(b, out, flood);
 }
 
 static void flood_all(struct burst *b)
@@ -367,10 +462,11 @@ void forward_burst(struct forward *forward, struct forward_port *in,
 	forward->count = count;
 	enter_all(&burst);
 	guard_all(&burst);
+	filter_all(&burst);
 	learn_all(&burst);
 	decide_all(&burst);
 	if (forward->floods > 0)
 		flood_all(&burst);
 	sort_all(&burst);
-	send_buckets(forward);
+	send_buckets(&burst);
 }

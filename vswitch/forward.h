@@ -23,6 +23,7 @@
 
 #include "base/limit.h"
 #include "vhost-net/net-rx.h"
+#include "vswitch/acl.h"
 #include "vswitch/fdb.h"
 #include "vswitch/vlan.h"
 
@@ -45,6 +46,9 @@ enum forward_drop {
 	FORWARD_GUARD_ND,
 	FORWARD_GUARD_IP,
 	FORWARD_GUARD_TYPE,
+	FORWARD_ACL_IN,	    /* a rule of the port that it came in at */
+	FORWARD_ACL_OUT,    /* one of a port that it would leave by */
+	FORWARD_ACL_HIDDEN, /* what rules look at cannot be read */
 	FORWARD_DROPS,
 };
 
@@ -61,9 +65,9 @@ enum forward_storm {
 
 struct guard;
 
-/* A port, as forwarding sees it. What is not a limit does not change while the
- * port is in the table. Policies are exchanged by the control thread, which
- * waits for a turn of every serving thread before it frees the old one. */
+/* A port, as forwarding sees it. What is not a limit does not change while a
+ * burst is forwarded: the control thread changes it while all are between
+ * two (port_configure). */
 struct forward_port {
 	uint16_t number; /* its place in the table */
 	/* Ports of one group do not reach each other; 0: no group. */
@@ -73,7 +77,8 @@ struct forward_port {
 	struct vlan_port vlan;
 	struct limit frames, bytes; /* that it may send */
 	struct limit storms[FORWARD_STORMS];
-	struct guard *guard; /* who it may say it is; NULL: anybody */
+	struct guard *guard;	      /* who it may say it is; NULL: anybody */
+	struct acl *acl_in, *acl_out; /* what passes; NULL: all */
 	/*
 	 * Delivers @count frames, at most NET_BURST, which are the caller's
 	 * again afterwards. Any serving thread.
@@ -114,6 +119,8 @@ struct forward {
 	struct forward_bucket buckets[NET_BURST];
 	struct forward_bucket flood;
 	struct net_rx_frame copies[NET_BURST];
+	uint64_t keyed; /* a bit for each of those keys that are made */
+	struct acl_key keys[NET_BURST];
 };
 
 void forward_init(struct forward *forward, struct fdb *fdb,

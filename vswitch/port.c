@@ -10,6 +10,7 @@
 int port_new(const struct port_config *config, const struct port_owner *owner,
 	     uint16_t number, struct port **ret_port)
 {
+	struct port_policy policy;
 	struct port *port;
 	int err = config->kind == PORT_VHOST_USER ? vhost_port_new(&port)
 						  : tap_port_new(&port);
@@ -19,36 +20,63 @@ int port_new(const struct port_config *config, const struct port_owner *owner,
 	port->owner = owner;
 	port->forward.number = number;
 	snprintf(port->name, sizeof(port->name), "%s", config->name);
-	err = port_configure(port, config);
+	err = port_policy_make(config, &policy);
 	if (err < 0) {
 		port_free(port);
 		return err;
 	}
+	port_configure(port, config, &policy);
 	*ret_port = port;
 	return 0;
 }
 
-int port_configure(struct port *port, const struct port_config *config)
+int port_policy_make(const struct port_config *config,
+		     struct port_policy *ret_policy)
 {
-	struct guard *guard = NULL;
+	const struct acl_config *acl = &config->acl;
+	struct port_policy policy = {0};
 	int err = 0;
 
 	if (config->guard)
-		err = config_guard(config->guard, config->mac, &guard);
-	if (err < 0)
+		err = config_guard(config->guard, config->mac, &policy.guard);
+	if (err == 0)
+		err = config_acl(acl->in, acl->in_count, &policy.acl_in);
+	if (err == 0)
+		err = config_acl(acl->out, acl->out_count, &policy.acl_out);
+	if (err < 0) {
+		port_policy_free(&policy);
 		return err;
-	free(port->forward.guard);
-	port->forward.guard = guard;
+	}
+	*ret_policy = policy;
+	return 0;
+}
+
+void port_policy_free(struct port_policy *policy)
+{
+	free(policy->guard);
+	acl_free(policy->acl_in);
+	acl_free(policy->acl_out);
+}
+
+void port_configure(struct port *port, const struct port_config *config,
+		    struct port_policy *policy)
+{
+	const struct port_policy old = port->policy;
+
+	port->policy = *policy;
+	*policy = old;
+	port->forward.guard = port->policy.guard;
+	port->forward.acl_in = port->policy.acl_in;
+	port->forward.acl_out = port->policy.acl_out;
 	port->config = config;
 	port->forward.is_locked = config->locked;
 	config_vlan(config, &port->forward.vlan);
 	config_limits(config, &port->forward);
-	return 0;
 }
 
 void port_free(struct port *port)
 {
-	free(port->forward.guard);
+	port_policy_free(&port->policy);
 	port->ops->free(port);
 }
 

@@ -52,8 +52,15 @@ struct port_ops {
 	bool (*is_up)(const struct port *port);
 };
 
+/* What is made of a configuration before anything changes. Owned. */
+struct port_policy {
+	struct guard *guard; /* NULL: none, and so on */
+	struct acl *acl_in, *acl_out;
+};
+
 struct port {
 	struct forward_port forward; /* first */
+	struct port_policy policy;
 	const struct port_ops *ops;
 	const struct port_owner *owner;
 	const struct port_config *config; /* borrowed; see port_configure */
@@ -85,9 +92,16 @@ static inline struct lcore *port_lcore(const struct port *port, unsigned pair)
 		->lcores[(port->forward.number + pair) % owner->lcore_count];
 }
 
+/* -ENOMEM, also for ACLs that are too intricate. */
+int port_policy_make(const struct port_config *config,
+		     struct port_policy *ret_policy);
+void port_policy_free(struct port_policy *policy);
+
 /* What forwarding goes by, as @config has it, which is borrowed from now on.
- * No thread looks at the port meanwhile. -ENOMEM, and nothing is changed. */
-int port_configure(struct port *port, const struct port_config *config);
+ * Takes @policy, and leaves in it the one of before. No thread looks at the port
+ * meanwhile. */
+void port_configure(struct port *port, const struct port_config *config,
+		    struct port_policy *policy);
 
 /* Every serving thread has begun a new round. */
 void port_sync(const struct port_owner *owner);

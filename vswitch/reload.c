@@ -126,6 +126,7 @@ static void take_what_can_change(struct port_config *to,
 	to->multicast = from->multicast;
 	to->unknown = from->unknown;
 	to->guard = from->guard;
+	to->acl = from->acl;
 }
 
 static enum verdict judge(const struct port_config *running,

@@ -315,21 +315,37 @@ int vswitch_remove_port(struct vswitch *vswitch, const char *name)
 
 /* --- policies ---------------------------------------------------------------- */
 
-int vswitch_set_guard(struct vswitch *vswitch, uint16_t number,
-		      const struct guard_config *config)
+/* As the port is, with what differs in @mixed, which is only copied. */
+static int change_to(struct vswitch *vswitch, const struct port_config *mixed)
 {
-	struct port_config mixed = *vswitch->slots[number].config, *copy;
 	char error[PORT_ERROR_BYTES];
-	int err;
+	struct port_config *copy;
+	int err = port_config_copy(mixed, &copy);
 
-	mixed.guard = (struct guard_config *)config; /* copied only */
-	err = port_config_copy(&mixed, &copy);
 	if (err < 0)
 		return err;
 	err = vswitch_change_port(vswitch, copy, error);
 	if (err < 0)
 		port_config_free(copy);
 	return err;
+}
+
+int vswitch_set_guard(struct vswitch *vswitch, uint16_t number,
+		      const struct guard_config *config)
+{
+	struct port_config mixed = *vswitch->slots[number].config;
+
+	mixed.guard = (struct guard_config *)config;
+	return change_to(vswitch, &mixed);
+}
+
+int vswitch_set_acl(struct vswitch *vswitch, uint16_t number,
+		    const struct acl_config *config)
+{
+	struct port_config mixed = *vswitch->slots[number].config;
+
+	mixed.acl = *config;
+	return change_to(vswitch, &mixed);
 }
 
 /* --- what forwarding goes by ------------------------------------------------- */
@@ -369,16 +385,15 @@ struct change {
 	struct port *port;
 	const struct port_config *config;
 	uint16_t group;
-	int err;
+	struct port_policy policy; /* the new one, and then the old */
 };
 
 static void run_change(void *arg)
 {
 	struct change *change = arg;
 
-	change->err = port_configure(change->port, change->config);
-	if (change->err == 0)
-		change->port->forward.group = change->group;
+	port_configure(change->port, change->config, &change->policy);
+	change->port->forward.group = change->group;
 }
 
 int vswitch_change_port(struct vswitch *vswitch, struct port_config *config,
@@ -393,8 +408,16 @@ int vswitch_change_port(struct vswitch *vswitch, struct port_config *config,
 	if (err < 0)
 		return err;
 	before = vswitch->slots[number].config;
+	err = port_policy_make(config, &change.policy);
+	if (err < 0) {
+		snprintf(ret_error, PORT_ERROR_BYTES,
+			 "%s: there is no memory for its guard and ACLs",
+			 config->name);
+		return err;
+	}
 	err = give_stations(vswitch, config, number, ret_error);
 	if (err < 0) {
+		port_policy_free(&change.policy);
 		/* What both have has gone with the others. */
 		give_stations(vswitch, before, number, ret_error);
 		return err;
@@ -403,12 +426,7 @@ int vswitch_change_port(struct vswitch *vswitch, struct port_config *config,
 	change.group = number_group(vswitch, config->group);
 	vlan = change.port->forward.vlan;
 	port_quiet(&vswitch->owner, run_change, &change);
-	if (change.err < 0) {
-		take_stations(vswitch, number, config, before);
-		snprintf(ret_error, PORT_ERROR_BYTES, "%s: %s", config->name,
-			 strerror(-change.err));
-		return change.err;
-	}
+	port_policy_free(&change.policy);
 	take_stations(vswitch, number, before, config);
 	fdb_set_limit(vswitch->fdb, number, config->max_stations);
 	if (config->locked ||

@@ -71,6 +71,10 @@ void vswitch_count(const struct vswitch *vswitch, const struct port *port,
 int vswitch_set_guard(struct vswitch *vswitch, uint16_t number,
 		      const struct guard_config *config);
 
+/* Likewise: other ACLs, which are made first; their counts begin at 0. */
+int vswitch_set_acl(struct vswitch *vswitch, uint16_t number,
+		    const struct acl_config *config);
+
 struct fdb *vswitch_fdb(struct vswitch *vswitch);
 
 /* Another one after each port that was added, removed or changed. */

@@ -83,6 +83,13 @@ static void what_is_wrong_is_named_with_file_line_and_key(void **state)
 		 "8: addresses: 10.0.0.1/8: give an IP address or a prefix"},
 		{PORT(SOCKET "guard: {macs: first}"),
 		 "5: macs: there is no such key here"},
+		{PORT(SOCKET "acl-out:\n"
+			     "      - {name: a, action: allow}\n"
+			     "      - name: b\n        action: deny\n"
+			     "        protocol: tcp\n        to-ports: 70000"),
+		 "10: to-ports: 70000: give a port, or a range"},
+		{PORT(SOCKET "acl-in: [{name: a, action: drop}]"),
+		 "5: action: "},
 		{PORT(SOCKET "tap: x"), "5: tap: a vhost-user port has no"},
 		{PORT(SOCKET) "  - name: a\n    kind: tap\n",
 		 "6: name: the port a of entry 1 has it already"},
