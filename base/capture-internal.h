@@ -39,7 +39,8 @@ struct capture {
 	unsigned interfaces;
 
 	/* The writer's. Any thread reads what is counted. */
-	uint64_t *ends; /* of the lanes, as a round began */
+	uint64_t round_ns; /* when the last round began */
+	uint64_t *ends;	   /* of the lanes, as it did */
 	uint8_t *out;
 	size_t out_bytes;
 	uint64_t reported; /* frames of the last statistics */

@@ -68,7 +68,8 @@ static void copy_frame(uint8_t *to, uint32_t bytes,
 	struct iov_cursor rest = frame->rest;
 	size_t got;
 
-	memcpy(to, frame->head, head_bytes);
+	if (head_bytes > 0)
+		memcpy(to, frame->head, head_bytes);
 	got = head_bytes + iov_read(&rest, to + head_bytes, bytes - head_bytes);
 	memset(to + got, 0, bytes - got);
 }

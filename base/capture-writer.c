@@ -132,8 +132,9 @@ static void put_packet(struct capture *capture, const void *block)
 
 /* --- a round -------------------------------------------------------------- */
 
-/* The lane whose next block is the oldest, and that; NULL: none has any. */
-static struct capture_lane *oldest(struct capture *capture,
+/* The lane whose next block is the oldest, and that; NULL: none has one from
+ * before @until_ns. */
+static struct capture_lane *oldest(struct capture *capture, uint64_t until_ns,
 				   const void **ret_block)
 {
 	struct capture_lane *found = NULL;
@@ -144,7 +145,7 @@ static struct capture_lane *oldest(struct capture *capture,
 			capture_lane_peek(&capture->lanes[i], capture->ends[i]);
 		uint64_t ns = block ? pcapng_packet_time_ns(block) : 0;
 
-		if (!block || (found && ns >= found_ns))
+		if (!block || ns >= until_ns || (found && ns >= found_ns))
 			continue;
 		found = &capture->lanes[i];
 		found_ns = ns;
@@ -176,17 +177,32 @@ static void put_pending(struct capture *capture)
 		flush(capture);
 }
 
-/* Ends first: who put a block before its lane's end had its interface
- * described before that. */
-static void drain(struct capture *capture)
+/*
+ * What was captured later than a round begins waits for the next one: of two
+ * frames on two lanes, one the answer to the other, the answer alone could be
+ * seen. Not if there may be none, or the date was set back.
+ */
+static uint64_t begin_round(struct capture *capture, bool is_on)
 {
+	const uint64_t now = capture_date_ns();
+	const bool waits = is_on && now >= capture->round_ns;
+
+	capture->round_ns = now;
+	return waits ? now : UINT64_MAX;
+}
+
+/* Ends before descriptions: who put a block before its lane's end had its
+ * interface described before that. */
+static void drain(struct capture *capture, bool is_on)
+{
+	const uint64_t until_ns = begin_round(capture, is_on);
 	struct capture_lane *lane;
 	const void *block;
 
 	for (unsigned i = 0; i < capture->config.lanes; i++)
 		capture->ends[i] = load_acquire(&capture->lanes[i].head);
 	put_pending(capture);
-	while ((lane = oldest(capture, &block)) != NULL) {
+	while ((lane = oldest(capture, until_ns, &block)) != NULL) {
 		put_packet(capture, block);
 		capture_lane_pass(lane, pcapng_block_bytes(block));
 	}
@@ -273,7 +289,7 @@ void *capture_writer(void *arg)
 
 		goes_on = await(capture, &interfaces);
 		is_on = load_acquire(&capture->on);
-		drain(capture);
+		drain(capture, is_on);
 		if (!is_on)
 			put_statistics(capture, interfaces);
 		flush(capture);

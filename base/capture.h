@@ -93,7 +93,7 @@ struct capture_frame {
 	uint32_t bytes; /* of the frame */
 	/* Where it begins; @rest has what is behind that, and more of it is
 	 * not looked at. */
-	const void *head;
+	const void *head; /* may be NULL without bytes */
 	uint32_t head_bytes;
 	struct iov_cursor rest;
 };

@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "vhost-net/net-capture.h"
 #include "vhost-net/net-options.h"
 #include "vhost-net/net-port.h"
 #include "vhost-net/net-tap.h"
@@ -18,6 +19,7 @@ struct server {
 	struct daemon daemon;
 	struct net_options options;
 	struct net_tap tap;
+	struct net_capture capture;
 	struct net_port *port;
 };
 
@@ -48,6 +50,14 @@ static void log_counters(void *arg)
 		 (unsigned long long)c.tx_bytes, (unsigned long long)refused);
 	log_faults(name, "received", c.rx_faults);
 	log_faults(name, "sent", c.tx_faults);
+	net_capture_log(&server->capture);
+}
+
+static void toggle_capture(void *arg)
+{
+	struct server *server = arg;
+
+	net_capture_toggle(&server->capture);
 }
 
 static void queue_broke(void *arg, unsigned index)
@@ -92,6 +102,12 @@ static int open_tap(struct server *server)
 	return err;
 }
 
+static int open_capture(struct server *server)
+{
+	return net_capture_open(&server->capture, &server->options.capture,
+				server->tap.name);
+}
+
 static int open_loop(struct server *server)
 {
 	server->daemon.name = server->tap.name;
@@ -106,12 +122,18 @@ static int give_up_privileges(struct server *server)
 	return err < 0 ? err : daemon_give_up_paths(&server->daemon);
 }
 
+static int start_capture(struct server *server)
+{
+	return net_capture_start(&server->capture, server->options.threads);
+}
+
 static int open_port(struct server *server)
 {
 	const struct net_port_config config = {
 		.options = &server->options,
 		.tap = &server->tap,
 		.control = server->daemon.loop,
+		.capture = server->capture.capture,
 		.queue_broke = queue_broke,
 		.tap_gone = tap_gone,
 		.complain = complain,
@@ -140,8 +162,9 @@ static int give_up_system_calls(struct server *server)
 static int server_open(struct server *server)
 {
 	static int (*const steps[])(struct server *) = {
-		open_tap,  open_loop,	  give_up_privileges,
-		open_port, open_endpoint, give_up_system_calls,
+		open_tap,	    open_capture,	  open_loop,
+		give_up_privileges, start_capture,	  open_port,
+		open_endpoint,	    give_up_system_calls,
 	};
 	int err = 0;
 
@@ -155,6 +178,7 @@ static void server_close(struct server *server)
 {
 	daemon_close_endpoint(&server->daemon);
 	net_port_free(server->port);
+	net_capture_close(&server->capture);
 	daemon_close(&server->daemon);
 	net_tap_close(&server->tap);
 }
@@ -183,6 +207,8 @@ int main(int argc, char **argv)
 	struct server server = {
 		.daemon.options = &server.options.daemon,
 		.daemon.report = log_counters,
+		.daemon.toggle = toggle_capture,
+		.capture.fd = -1,
 		.daemon.arg = &server,
 	};
 	char error[OPTIONS_ERROR_BYTES];

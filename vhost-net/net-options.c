@@ -5,11 +5,13 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/capture.h"
 #include "vhost-net/netdev.h"
 
 enum {
 	MAC_TEXT_BYTES = 17,
 	MULTICAST = 1, /* of an address's first byte */
+	CAPTURE_LIMIT_BYTES = 1 << 30,
 };
 
 static struct net_options *net(struct options_parser *parser)
@@ -121,6 +123,33 @@ static int set_receive_fps(struct options_parser *parser)
 	return set_rate(parser, &net(parser)->rates.frames[NET_RECEIVE]);
 }
 
+static int set_capture(struct options_parser *parser)
+{
+	if (parser->value[0] == '\0')
+		return options_fail_value(parser, "the name of a file");
+	net(parser)->capture.file = parser->value;
+	return 0;
+}
+
+static int set_capture_snap(struct options_parser *parser)
+{
+	uint64_t bytes;
+
+	if (options_size(parser->value, &bytes) < 0 ||
+	    bytes < NET_ETHERNET_BYTES || bytes > CAPTURE_MAX_SNAP_BYTES)
+		return options_fail(parser,
+				    "--%s=%s: give a number from %u to %u",
+				    parser->name, parser->value,
+				    NET_ETHERNET_BYTES, CAPTURE_MAX_SNAP_BYTES);
+	net(parser)->capture.snap_bytes = bytes;
+	return 0;
+}
+
+static int set_capture_limit(struct options_parser *parser)
+{
+	return options_rate(parser, &net(parser)->capture.limit_bytes);
+}
+
 static const struct options_row rows[] = {
 	DAEMON_SOCKET_ROWS,
 	{"tap", "NAME", set_tap,
@@ -138,6 +167,12 @@ static const struct options_row rows[] = {
 	{"receive-bps", "BYTES", set_receive_bps,
 	 "let it receive at most so many bytes a second"},
 	{"receive-fps", "N", set_receive_fps, "… so many frames"},
+	{"capture", "FILE", set_capture,
+	 "have SIGUSR2 begin and end a capture of frames into this file"},
+	{"capture-snap", "BYTES", set_capture_snap,
+	 "capture so much of a frame (all)"},
+	{"capture-limit", "BYTES", set_capture_limit,
+	 "let the file grow to so much (1G)"},
 	DAEMON_ROWS,
 };
 
@@ -181,6 +216,8 @@ int net_options_parse(int argc, char **argv, struct net_options *ret_options,
 	*ret_options = (struct net_options){
 		.daemon = DAEMON_OPTIONS_INIT,
 		.threads = 1,
+		.capture.snap_bytes = CAPTURE_MAX_SNAP_BYTES,
+		.capture.limit_bytes = CAPTURE_LIMIT_BYTES,
 	};
 	err = options_parse(&parser, rows, ARRAY_SIZE(rows), argc, argv);
 	if (err == 0)

@@ -17,6 +17,12 @@ enum {
 	NET_OPTIONS_MAX_THREADS = 64,
 };
 
+struct net_capture_options {
+	const char *file; /* NULL: none */
+	uint32_t snap_bytes;
+	uint64_t limit_bytes; /* of the file */
+};
+
 /* Strings are those of argv. */
 struct net_options {
 	struct daemon_options daemon; /* first */
@@ -30,6 +36,7 @@ struct net_options {
 	uint8_t mac[6];
 	uint16_t mtu; /* 0: the TAP's */
 	struct net_rates rates;
+	struct net_capture_options capture;
 };
 
 /* As options_parse. */

@@ -177,6 +177,14 @@ static void tap_gone(void *arg)
 		loop_post(port->config.control, &port->gone);
 }
 
+static struct capture_lane *lane_of(const struct net_port *port,
+				    unsigned thread)
+{
+	struct capture *capture = port->config.capture;
+
+	return capture ? capture_lane(capture, thread) : NULL;
+}
+
 static int make_threads(struct net_port *port,
 			const struct net_options *options)
 {
@@ -186,6 +194,7 @@ static int make_threads(struct net_port *port,
 	while (port->thread_count < options->threads) {
 		const struct net_thread_config config = {
 			.poll = options->daemon.poll,
+			.lane = lane_of(port, port->thread_count),
 			.number = port->thread_count,
 			.queue_broke = queue_broke,
 			.tap_gone = tap_gone,

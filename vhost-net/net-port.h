@@ -8,6 +8,7 @@
 #ifndef VHOST_NET_NET_PORT_H
 #define VHOST_NET_NET_PORT_H
 
+#include "base/capture.h"
 #include "base/loop.h"
 #include "vhost-net/net-options.h"
 #include "vhost-net/net-tap.h"
@@ -19,6 +20,8 @@ struct net_port_config {
 	const struct net_options *options; /* borrowed during the call */
 	struct net_tap *tap;		   /* borrowed */
 	struct loop *control;		   /* borrowed */
+	/* With a lane for each thread; borrowed; NULL: none. */
+	struct capture *capture;
 	/* Queue @index broke: have the session stop it. */
 	void (*queue_broke)(void *arg, unsigned index);
 	/* The TAP is no more: nothing will come or go. */

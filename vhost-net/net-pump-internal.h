@@ -36,6 +36,8 @@ struct net_pump {
 	int error;
 	uint64_t refused;
 	struct net_limits *limits;
+	struct capture_lane *lane;	  /* NULL: none */
+	bool captures;			  /* now, as last looked */
 	uint64_t wait_ns[NET_DIRECTIONS]; /* by a limit; as last looked */
 
 	/* What the guest sends. */
@@ -67,6 +69,15 @@ static inline void net_pump_note(struct net_pump *pump, int err)
 	if (err == -EBADFD && pump->error == 0)
 		pump->error = err;
 }
+
+/* Before a burst. */
+void net_pump_look_at_capture(struct net_pump *pump);
+void net_pump_capture_sent(const struct net_pump *pump,
+			   const struct net_rx_frame *frame);
+/* What is in pump->into, behind the header; or in pump->bounced. */
+void net_pump_capture_received(const struct net_pump *pump, unsigned segments,
+			       uint32_t bytes);
+void net_pump_capture_bounced(const struct net_pump *pump);
 
 /* Moves a burst to the guest: whether there was one. */
 bool net_pump_run_receive(struct net_pump *pump);

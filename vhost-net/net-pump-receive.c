@@ -140,7 +140,9 @@ static bool put_bounced(struct net_pump *pump, struct net_tx *tx)
 		return false;
 	}
 	net_tx_release(tx);
-	net_tx_put(tx, &pump->bounced); /* counts, if it is dropped */
+	/* Counts, if it is dropped. */
+	if (net_tx_put(tx, &pump->bounced) == NET_FAULT_NONE)
+		net_pump_capture_bounced(pump);
 	pump->has_bounced = false;
 	pump->waits_since = 0;
 	return true;
@@ -208,6 +210,7 @@ static bool go_on_bounced(struct net_pump *pump, struct net_tx *tx,
 		iov_skip(&at, r->room_bytes);
 		iov_write(&at, pump->bounce + r->room_bytes,
 			  r->bytes - r->room_bytes);
+		net_pump_capture_received(pump, segments, r->bytes);
 		net_tx_commit(tx, header, r->bytes);
 		return true;
 	}
@@ -263,6 +266,7 @@ static bool read_into(struct net_pump *pump, struct net_tx *tx,
 	clean_header(&header, tx->features);
 	if (r->bytes > r->room_bytes)
 		return go_on_bounced(pump, tx, &header, r);
+	net_pump_capture_received(pump, r->segments, r->bytes);
 	net_tx_commit(tx, &header, r->bytes);
 	return true;
 }

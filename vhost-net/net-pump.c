@@ -14,7 +14,7 @@
 #include "vhost-net/net-pump-internal.h"
 
 int net_pump_new(struct loop *loop, int tap_fd, struct net_limits *limits,
-		 struct net_pump **ret_pump)
+		 struct capture_lane *lane, struct net_pump **ret_pump)
 {
 	struct net_pump *pump = calloc(1, sizeof(*pump));
 
@@ -23,6 +23,7 @@ int net_pump_new(struct loop *loop, int tap_fd, struct net_limits *limits,
 	pump->loop = loop;
 	pump->tap_fd = tap_fd;
 	pump->limits = limits;
+	pump->lane = lane;
 	pump->tap_slot = loop_register_file(loop, tap_fd);
 	pump->readable = true;
 	*ret_pump = pump;
@@ -147,6 +148,7 @@ static bool run_send(struct net_pump *pump)
 		unsigned segments =
 			lay_out(&frames[i], pump->iov + at, MAX_SEGMENTS);
 
+		net_pump_capture_sent(pump, &frames[i]);
 		/* While a received frame waits there, bounce is taken. */
 		if (segments > 0)
 			prepare(pump, i, pump->iov + at, segments);
@@ -170,8 +172,10 @@ void net_pump_finish(struct net_pump *pump)
 
 bool net_pump_run(struct net_pump *pump)
 {
-	bool worked = net_pump_run_receive(pump);
+	bool worked;
 
+	net_pump_look_at_capture(pump);
+	worked = net_pump_run_receive(pump);
 	return run_send(pump) || worked;
 }
 

@@ -14,15 +14,17 @@
 #ifndef VHOST_NET_NET_PUMP_H
 #define VHOST_NET_NET_PUMP_H
 
+#include "base/capture.h"
 #include "base/loop.h"
 #include "vhost-net/net-limits.h"
 #include "vhost-net/netdev.h"
 
 struct net_pump;
 
-/* Borrows @loop, @tap_fd and @limits. -ENOMEM. */
+/* Borrows all that is given. @lane: this thread's, if there is a capture; or
+ * NULL. -ENOMEM. */
 int net_pump_new(struct loop *loop, int tap_fd, struct net_limits *limits,
-		 struct net_pump **ret_pump);
+		 struct capture_lane *lane, struct net_pump **ret_pump);
 /* Both queues are let go. Accepts NULL. */
 void net_pump_free(struct net_pump *pump);
 

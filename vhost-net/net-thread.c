@@ -127,7 +127,7 @@ static int pair_new(struct net_thread *thread, unsigned number,
 	*at = pair;
 	pair->number = number;
 	err = net_pump_new(thread->worker.loop, tap->fd, tap->limits,
-			   &pair->pump);
+			   thread->config.lane, &pair->pump);
 	if (err == 0)
 		err = loop_watch_new(thread->worker.loop, tap->fd, POLLIN,
 				     tap_ready, pair, &pair->tap);

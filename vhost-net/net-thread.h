@@ -12,6 +12,7 @@
 #ifndef VHOST_NET_NET_THREAD_H
 #define VHOST_NET_NET_THREAD_H
 
+#include "base/capture.h"
 #include "base/spin.h"
 #include "vhost-net/net-limits.h"
 #include "vhost-net/netdev.h"
@@ -20,7 +21,8 @@ struct net_thread;
 
 struct net_thread_config {
 	enum spin_mode poll;
-	unsigned number; /* of the thread, for its name */
+	struct capture_lane *lane; /* its own; borrowed; NULL: no capture */
+	unsigned number;	   /* of the thread, for its name */
 	/* On the serving thread: @queue's ring is broken. Once. */
 	void (*queue_broke)(void *arg, struct netdev_queue *queue);
 	/* On the serving thread: the TAP is no more. Once. */

@@ -61,6 +61,8 @@ static void signalled(void *arg, int revents)
 			daemon->report(daemon->arg);
 		else if (info.ssi_signo == SIGHUP)
 			daemon->reload(daemon->arg);
+		else if (info.ssi_signo == SIGUSR2)
+			daemon->toggle(daemon->arg);
 		else
 			daemon->ending = true;
 	}
@@ -81,6 +83,8 @@ static int setup_signals(struct daemon *daemon)
 		sigaddset(&set, SIGUSR1);
 	if (daemon->reload)
 		sigaddset(&set, SIGHUP);
+	if (daemon->toggle)
+		sigaddset(&set, SIGUSR2);
 	/* Inherited by the serving threads: only signal_fd sees them. */
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	daemon->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);

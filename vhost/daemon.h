@@ -33,8 +33,10 @@ struct daemon {
 	const char *name; /* of what is served, for messages; borrowed */
 	/* SIGUSR1; NULL: it is not taken. */
 	void (*report)(void *arg);
-	/* SIGHUP; NULL: it is not taken. */
+	/* SIGHUP, likewise. */
 	void (*reload)(void *arg);
+	/* SIGUSR2, likewise. */
+	void (*toggle)(void *arg);
 	void *arg;
 
 	struct loop *loop;
