@@ -225,6 +225,27 @@ static void counts_have_a_limit(void **state)
 	free(text);
 }
 
+static void names_have_a_limit(void **state)
+{
+	for (int more = 0; more <= 1; more++) {
+		struct vmdk_descriptor d;
+		char *text = NULL;
+		int bytes = asprintf(
+			&text,
+			"CID=1\ncreateType=\"vmfs\"\nRW 8 VMFS \"%0*d\"\n",
+			VMDK_MAX_NAME_BYTES + more, 0);
+
+		assert_true(bytes > 0);
+		if (more) {
+			expect_refusal(text, IMAGE_E_CORRUPT, "is too long");
+		} else {
+			parse_sound(text, &d);
+			vmdk_descriptor_deinit(&d);
+		}
+		free(text);
+	}
+}
+
 static void assert_text(const struct vmdk_descriptor *d, const char *expected)
 {
 	char *text;
@@ -298,6 +319,7 @@ int main(void)
 		cmocka_unit_test(what_is_shown_of_a_line_is_printable),
 		cmocka_unit_test(what_is_missing_is_named),
 		cmocka_unit_test(counts_have_a_limit),
+		cmocka_unit_test(names_have_a_limit),
 		cmocka_unit_test(a_rewrite_keeps_all_that_was_not_changed),
 		cmocka_unit_test(new_values_go_where_their_kind_is),
 		cmocka_unit_test(values_that_cannot_be_said_change_nothing),
