@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <rte_cycles.h>
 #include <rte_rcu_qsbr.h>
 #include <stdlib.h>
 
@@ -22,6 +23,7 @@ struct lcore {
 	struct lcore_config config;
 	struct source *sources;
 	struct forward forward;
+	struct lcore_counters counters;
 };
 
 /* Something that the control thread has done here, and awaits. */
@@ -72,7 +74,9 @@ static int attach(struct lcore *lcore, struct source *source)
 	if (err < 0)
 		return err;
 	source->next = lcore->sources;
+	source->lcore = lcore;
 	lcore->sources = source;
+	lcore->counters.sources++;
 	return 0;
 }
 
@@ -93,6 +97,8 @@ static void run_detach(struct loop_call *posted)
 	*at = call->source->next;
 	loop_watch_free(call->source->watch);
 	call->source->watch = NULL;
+	call->source->lcore = NULL;
+	call->lcore->counters.sources--;
 	loop_call_end(posted, 0);
 }
 
@@ -105,8 +111,36 @@ static void run_function(struct loop_call *posted)
 	loop_call_end(posted, 0);
 }
 
+static uint64_t ns_of_cycles(uint64_t cycles)
+{
+	return (unsigned __int128)cycles * NS_PER_SECOND / rte_get_tsc_hz();
+}
+
+/* The number of bits in @value - 1: 2^n is the least power that holds it. */
+static unsigned log2_up(uint64_t value)
+{
+	return value > 1 ? 64 - __builtin_clzll(value - 1) : 0;
+}
+
+static void account(struct lcore *lcore, struct source *source, unsigned count,
+		    uint64_t cycles)
+{
+	struct lcore_counters *c = &lcore->counters;
+	const uint64_t ns = ns_of_cycles(cycles);
+	const unsigned bits = log2_up(ns);
+
+	source->busy_cycles += cycles;
+	c->frames += count;
+	c->bursts[log2_up(count)]++;
+	c->latencies[bits <= LCORE_LATENCY_BITS ? 0
+						: MIN(bits - LCORE_LATENCY_BITS,
+						      LCORE_LATENCIES - 1u)]++;
+	c->busy_ns += ns;
+}
+
 static unsigned serve_source(struct lcore *lcore, struct source *source)
 {
+	const uint64_t began = rte_rdtsc();
 	struct net_rx_frame *frames;
 	unsigned count = source->ops->receive(source, &frames);
 
@@ -114,6 +148,8 @@ static unsigned serve_source(struct lcore *lcore, struct source *source)
 		forward_burst(&lcore->forward, source->port, frames, count,
 			      clock_ns(), source->drops);
 	source->ops->done(source);
+	if (count > 0)
+		account(lcore, source, count, rte_rdtsc() - began);
 	return count;
 }
 
@@ -253,6 +289,30 @@ void lcore_run(struct lcore *lcore, void (*run)(void *arg), void *arg)
 	};
 
 	call_and_wait(&call);
+}
+
+struct count {
+	const struct lcore *lcore;
+	struct lcore_counters *counters;
+};
+
+static void copy_counters(void *arg)
+{
+	struct count *count = arg;
+
+	*count->counters = count->lcore->counters;
+}
+
+void lcore_count(struct lcore *lcore, struct lcore_counters *ret_counters)
+{
+	struct count count = {.lcore = lcore, .counters = ret_counters};
+
+	lcore_run(lcore, copy_counters, &count);
+}
+
+uint64_t lcore_busy_ns(const struct source *source)
+{
+	return ns_of_cycles(source->busy_cycles);
 }
 
 struct injection {

@@ -16,6 +16,22 @@
 struct lcore;
 struct rte_rcu_qsbr;
 
+enum {
+	LCORE_BURSTS = 7,     /* of 1, 2, up to 4, … 64 frames */
+	LCORE_LATENCIES = 17, /* up to 256 ns, 512, … 8 ms; and more */
+	LCORE_LATENCY_BITS = 8,
+};
+
+/* What a thread has done since it started. A burst's time is that from the look
+ * that found it until its frames are where they go. */
+struct lcore_counters {
+	uint64_t frames;
+	uint64_t bursts[LCORE_BURSTS];
+	uint64_t latencies[LCORE_LATENCIES]; /* of bursts */
+	uint64_t busy_ns;		     /* the sum of them */
+	unsigned sources;		     /* that it serves now */
+};
+
 struct lcore_config {
 	unsigned number; /* also as a reader of @rcu */
 	enum spin_mode poll;
@@ -39,6 +55,11 @@ void lcore_detach(struct lcore *lcore, struct source *source);
  * thread was at before, it is at no more. @run may be NULL.
  */
 void lcore_run(struct lcore *lcore, void (*run)(void *arg), void *arg);
+
+void lcore_count(struct lcore *lcore, struct lcore_counters *ret_counters);
+
+/* How long it took to serve @source, by the thread that does. */
+uint64_t lcore_busy_ns(const struct source *source);
 
 /* Forwards one frame as if it had come in at @in. */
 void lcore_inject(struct lcore *lcore, struct forward_port *in,

@@ -11,12 +11,14 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "control/page-socket.h"
 #include "control/rpc-socket.h"
 #include "vhost-net/net-tap.h"
 #include "vhost/daemon.h"
 #include "vswitch/control.h"
 #include "vswitch/ctl.h"
 #include "vswitch/eal.h"
+#include "vswitch/metrics.h"
 #include "vswitch/reload.h"
 #include "vswitch/state.h"
 #include "vswitch/switch-options.h"
@@ -30,6 +32,7 @@ struct server {
 	struct state *state;
 	struct rpc rpc;
 	struct rpc_socket *control;
+	struct page_socket *metrics;
 };
 
 /* Beside what serving a socket takes: sockets of ports that come later. */
@@ -185,15 +188,18 @@ static int add_folder(const char *path, char **copies, const char **folders,
  * that may be read again, perhaps another of the same name. */
 static int give_up_paths(struct server *server)
 {
-	const char *folders[CONFIG_MAX_PORTS + 3] = {NULL};
-	char *copies[CONFIG_MAX_PORTS + 2] = {NULL};
+	const char *folders[CONFIG_MAX_PORTS + 4] = {NULL};
+	char *copies[CONFIG_MAX_PORTS + 3] = {NULL};
 	const char *read[2] = {NULL};
+	const char *metrics = server->options.metrics;
 	unsigned count = 0;
 	int err = add_folder(server->options.config, copies, read, &count);
 
 	if (err == 0)
 		err = add_folder(server->options.control, copies, folders,
 				 &count);
+	if (err == 0 && metrics && strchr(metrics, '/'))
+		err = add_folder(metrics, copies, folders, &count);
 	for (unsigned i = 0; i < CONFIG_MAX_PORTS && err == 0; i++) {
 		const struct port *port = vswitch_port(server->vswitch, i);
 
@@ -255,6 +261,33 @@ static int open_control(struct server *server)
 	return err;
 }
 
+static char *make_page(void *arg)
+{
+	return metrics_page(arg);
+}
+
+static int open_metrics(struct server *server)
+{
+	const struct page_socket_config config = {
+		.address = server->options.metrics,
+		.content_type = METRICS_CONTENT_TYPE,
+		.make = make_page,
+		.arg = server->vswitch,
+	};
+	int err;
+
+	if (!config.address)
+		return 0;
+	err = page_socket_new(server->daemon.loop, &config, &server->metrics);
+	if (err < 0)
+		log_error("--metrics=%s: %s", config.address,
+			  err == -EINVAL ? "give a path with a slash in it, or "
+					   "an address and a port, as in "
+					   "127.0.0.1:9100"
+					 : strerror(-err));
+	return err;
+}
+
 static int give_up_system_calls(struct server *server)
 {
 	return daemon_give_up_system_calls(&server->daemon, system_calls,
@@ -263,19 +296,12 @@ static int give_up_system_calls(struct server *server)
 
 static int server_open(struct server *server)
 {
-	static int (*const steps[])(struct server *) =
-		{
-			read_config,
-			open_loop, /* EAL's thread, too, shall take no signal */
-			start_eal,
-			open_switch,
-			open_state,
-			give_up_privileges,
-			start_switch,
-			open_control,
-			start_state,
-			give_up_system_calls,
-		};
+	static int (*const steps[])(struct server *) = {
+		read_config,	    open_loop, /* EAL's thread, too, shall take no signal */
+		start_eal,	    open_switch,  open_state,
+		give_up_privileges, start_switch, open_control,
+		open_metrics,	    start_state,  give_up_system_calls,
+	};
 	int err = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(steps) && err == 0; i++)
@@ -286,6 +312,7 @@ static int server_open(struct server *server)
 /* Also of one that was opened half-way. */
 static void server_close(struct server *server)
 {
+	page_socket_free(server->metrics);
 	rpc_socket_free(server->control);
 	state_close(server->state);
 	vswitch_free(server->vswitch);

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "vswitch/metrics-lcore.h"
+
 /* A sample for each port, or for each port and reason. */
 struct family {
 	const char *name; /* without _total */
@@ -137,6 +139,7 @@ static void print_page(FILE *page, struct vswitch *vswitch,
 	}
 	for (unsigned i = 0; i < sizeof(families) / sizeof(*families); i++)
 		print_family(page, vswitch, &families[i], counters);
+	metrics_print_lcores(page, vswitch);
 	fputs("# EOF\n", page);
 }
 

@@ -5,6 +5,9 @@
 
 #include "vswitch/vswitch.h"
 
+#define METRICS_CONTENT_TYPE \
+	"application/openmetrics-text; version=1.0.0; charset=utf-8"
+
 /* For the caller to free; NULL: there is no memory. Control thread. */
 char *metrics_page(struct vswitch *vswitch);
 

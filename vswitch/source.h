@@ -9,6 +9,7 @@
 
 #include "vswitch/forward.h"
 
+struct lcore;
 struct source;
 
 /* On the serving thread. */
@@ -33,6 +34,8 @@ struct source {
 	uint64_t drops[FORWARD_DROPS];
 
 	/* The serving thread's. */
+	struct lcore *lcore; /* NULL: none serves it */
+	uint64_t busy_cycles;
 	struct source *next;
 	struct loop_watch *watch;
 };

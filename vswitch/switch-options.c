@@ -22,6 +22,12 @@ static int set_control(struct options_parser *parser)
 	return 0;
 }
 
+static int set_metrics(struct options_parser *parser)
+{
+	of(parser)->metrics = parser->value;
+	return 0;
+}
+
 static int set_state(struct options_parser *parser)
 {
 	of(parser)->state = parser->value;
@@ -32,6 +38,8 @@ static const struct options_row rows[] = {
 	{"config", "FILE", set_config, "what to switch between, in YAML"},
 	{"control", "PATH", set_control,
 	 "listen on this Unix socket for vswitch ctl"},
+	{"metrics", "PATH|ADDR:PORT", set_metrics,
+	 "answer HTTP with a page of OpenMetrics there"},
 	{"state", "FILE", set_state,
 	 "keep stations and added ports in this file over a restart"},
 	DAEMON_ROWS,

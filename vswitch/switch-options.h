@@ -10,6 +10,7 @@ struct switch_options {
 	struct daemon_options daemon; /* first; without a socket */
 	const char *config;
 	const char *control; /* NULL: not given, … */
+	const char *metrics; /* … */
 	const char *state;   /* … */
 };
 

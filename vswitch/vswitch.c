@@ -578,6 +578,16 @@ struct fdb *vswitch_fdb(struct vswitch *vswitch)
 	return vswitch->fdb;
 }
 
+unsigned vswitch_lcore_count(const struct vswitch *vswitch)
+{
+	return vswitch->owner.lcore_count;
+}
+
+struct lcore *vswitch_lcore(const struct vswitch *vswitch, unsigned number)
+{
+	return vswitch->lcores[number];
+}
+
 uint64_t vswitch_generation(const struct vswitch *vswitch)
 {
 	return vswitch->generation;

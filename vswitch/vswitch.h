@@ -77,6 +77,10 @@ int vswitch_set_acl(struct vswitch *vswitch, uint16_t number,
 
 struct fdb *vswitch_fdb(struct vswitch *vswitch);
 
+/* The serving threads. */
+unsigned vswitch_lcore_count(const struct vswitch *vswitch);
+struct lcore *vswitch_lcore(const struct vswitch *vswitch, unsigned number);
+
 /* Another one after each port that was added, removed or changed. */
 uint64_t vswitch_generation(const struct vswitch *vswitch);
 
