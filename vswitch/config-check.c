@@ -10,6 +10,7 @@
 #include "vhost-net/net-tap.h"
 #include "vhost-net/netdev.h"
 #include "vswitch/forward.h"
+#include "vswitch/mirror.h"
 #include "vswitch/vlan.h"
 
 enum {
@@ -181,6 +182,27 @@ static int check_guard(const struct port_config *p, struct config_finding *f)
 	return err < 0 ? config_find_below(f, "guard") : 0;
 }
 
+static int check_mirror(const struct port_config *p, struct config_finding *f)
+{
+	if (!p->mirror)
+		return 0;
+	if (p->stations_count > 0)
+		return config_find(f, "stations",
+				   "a port with a mirror only listens");
+	if (mirror_config_check(p->mirror, f) < 0)
+		return config_find_below(f, "mirror");
+	for (unsigned i = 0; i < p->mirror->ports_count; i++) {
+		char key[CONFIG_KEY_BYTES];
+
+		snprintf(key, sizeof(key), "mirror.ports.%u", i);
+		if (strcmp(p->mirror->ports[i], p->name) == 0)
+			return config_find(f, key,
+					   "%s: it cannot listen to itself",
+					   p->name);
+	}
+	return 0;
+}
+
 static int check_acl(const struct port_config *p, struct config_finding *f)
 {
 	return acl_config_check(&p->acl, f);
@@ -190,8 +212,9 @@ int port_config_check(const struct port_config *p, struct config_finding *f)
 {
 	static int (*const checks[])(const struct port_config *,
 				     struct config_finding *) = {
-		check_vhost_user, check_tap,	check_numbers, check_vlans,
-		check_stations,	  check_limits, check_guard,   check_acl,
+		check_vhost_user, check_tap,	  check_numbers,
+		check_vlans,	  check_stations, check_limits,
+		check_guard,	  check_acl,	  check_mirror,
 	};
 	int err = 0;
 
@@ -240,6 +263,46 @@ static int check_pairs(const struct config *config, unsigned i,
 	return 0;
 }
 
+static bool has_port(const struct config *config, const char *name)
+{
+	for (unsigned i = 0; i < config->ports_count; i++)
+		if (are_same(config->ports[i].name, name))
+			return true;
+	return false;
+}
+
+/* Of a file: later ports may come over the control socket. */
+static int check_mirrored(const struct config *config, unsigned i,
+			  struct config_finding *f)
+{
+	const struct mirror_config *mirror = config->ports[i].mirror;
+
+	for (unsigned j = 0; mirror && j < mirror->ports_count; j++) {
+		char key[CONFIG_KEY_BYTES];
+
+		snprintf(key, sizeof(key), "mirror.ports.%u", j);
+		if (!has_port(config, mirror->ports[j]))
+			return config_find(f, key, "%s: no port has this name",
+					   mirror->ports[j]);
+	}
+	return 0;
+}
+
+static int check_mirrors(const struct config *config, struct config_finding *f)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < config->ports_count; i++) {
+		count += config->ports[i].mirror != NULL;
+		if (count <= MIRROR_MAX)
+			continue;
+		config_find(f, "mirror", "there are %u of them at most",
+			    MIRROR_MAX);
+		return config_find_below(f, "ports.%u", i);
+	}
+	return 0;
+}
+
 static int check_ports(const struct config *config, struct config_finding *f)
 {
 	for (unsigned i = 0; i < config->ports_count; i++) {
@@ -247,10 +310,12 @@ static int check_ports(const struct config *config, struct config_finding *f)
 
 		if (err == 0)
 			err = check_pairs(config, i, f);
+		if (err == 0)
+			err = check_mirrored(config, i, f);
 		if (err < 0)
 			return config_find_below(f, "ports.%u", i);
 	}
-	return 0;
+	return check_mirrors(config, f);
 }
 
 int config_check(const struct config *config, struct config_finding *f)

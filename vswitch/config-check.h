@@ -27,6 +27,8 @@ int port_config_check(const struct port_config *p, struct config_finding *f);
 
 int guard_config_check(const struct guard_config *guard,
 		       struct config_finding *f);
+int mirror_config_check(const struct mirror_config *mirror,
+			struct config_finding *f);
 int acl_config_check(const struct acl_config *acl, struct config_finding *f);
 
 /* Notes what is wrong. -EINVAL. */

@@ -5,10 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "vswitch/config-check.h"
 #include "vswitch/config-schema.h"
 #include "vswitch/fdb.h"
 #include "vswitch/guard.h"
+#include "vswitch/vlan.h"
 
 #define MAC_OF_FIRST "first"
 
@@ -76,4 +78,64 @@ int config_guard(const struct guard_config *config, const char *port_mac,
 			    &guard->addresses[guard->count++]);
 	*ret_guard = guard;
 	return 0;
+}
+
+/* --- mirrors ----------------------------------------------------------------- */
+
+static const cyaml_strval_t directions[] = {
+	{"both", MIRROR_BOTH},
+	{"in", MIRROR_IN},
+	{"out", MIRROR_OUT},
+};
+
+static const cyaml_schema_value_t text_value = {
+	CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 1, CONFIG_TEXT_MAX),
+};
+
+const cyaml_schema_field_t mirror_config_fields[] = {
+	CYAML_FIELD_SEQUENCE("ports", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
+			     struct mirror_config, ports, &text_value, 1,
+			     CONFIG_MAX_PORTS),
+	CYAML_FIELD_ENUM("direction", CYAML_FLAG_OPTIONAL | CYAML_FLAG_STRICT,
+			 struct mirror_config, direction, directions,
+			 ARRAY_SIZE(directions)),
+	CYAML_FIELD_SEQUENCE("vlans", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
+			     struct mirror_config, vlans, &text_value, 1,
+			     VLAN_IDS),
+	CYAML_FIELD_END,
+};
+
+const char *config_mirror_direction_name(unsigned direction)
+{
+	return directions[direction].str;
+}
+
+int mirror_config_check(const struct mirror_config *mirror,
+			struct config_finding *f)
+{
+	struct vlan_port vlans = {.mode = VLAN_TRUNK};
+
+	if (mirror->ports_count == 0 && mirror->vlans_count == 0)
+		return config_find(
+			f, "ports",
+			"a mirror needs ports or vlans to listen to");
+	for (unsigned i = 0; i < mirror->vlans_count; i++) {
+		char key[CONFIG_KEY_BYTES];
+
+		snprintf(key, sizeof(key), "vlans.%u", i);
+		if (config_add_vlans(mirror->vlans[i], &vlans) < 0)
+			return config_find(f, key,
+					   "%s: give a VLAN from 1 to 4094, a "
+					   "range as in 10-20, or all",
+					   mirror->vlans[i]);
+	}
+	return 0;
+}
+
+void config_mirror_vlans(const struct mirror_config *config,
+			 struct vlan_port *vlans)
+{
+	vlans->mode = VLAN_TRUNK;
+	for (unsigned i = 0; i < config->vlans_count; i++)
+		config_add_vlans(config->vlans[i], vlans);
 }

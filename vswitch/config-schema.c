@@ -86,6 +86,9 @@ static const cyaml_schema_field_t port_fields[] = {
 	CYAML_FIELD_MAPPING_PTR("guard",
 				CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
 				struct port_config, guard, guard_config_fields),
+	CYAML_FIELD_MAPPING_PTR(
+		"mirror", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
+		struct port_config, mirror, mirror_config_fields),
 	CYAML_FIELD_SEQUENCE("acl-in", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
 			     struct port_config, acl.in, &acl_rule_schema, 1,
 			     ACL_MAX_RULES),

@@ -33,6 +33,8 @@ extern const cyaml_schema_value_t port_config_schema; /* a struct port_config */
 extern const cyaml_schema_field_t guard_config_fields[];
 extern const cyaml_schema_value_t guard_config_schema;
 
+extern const cyaml_schema_field_t mirror_config_fields[];
+
 /* vswitch/config-acl.c */
 extern const cyaml_schema_value_t acl_rule_schema; /* of a sequence's entry */
 extern const cyaml_schema_value_t acl_config_schema;

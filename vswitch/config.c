@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "vswitch/config-check.h"
 #include "vswitch/config-schema.h"
 
@@ -176,6 +177,65 @@ int port_config_copy(const struct port_config *config,
 		       : -ENOMEM;
 
 	free(text);
+	return err;
+}
+
+/* Our own text of a port: the keys are at the beginning of a line. Without what
+ * @changes has, and without the marks of a document. */
+static void print_others(const char *text, const json_t *changes, FILE *to)
+{
+	bool is_kept = false;
+
+	while (*text) {
+		const size_t length = strcspn(text, "\n") + 1;
+		const size_t key = strcspn(text, ":\n");
+
+		if (text[0] != ' ' && text[0] != '-')
+			is_kept = text[key] == ':' &&
+				  !json_object_getn(changes, text, key);
+		if (is_kept && strncmp(text, "---", 3) != 0)
+			fprintf(to, "%.*s", (int)length, text);
+		text += MIN(length, strlen(text));
+	}
+}
+
+/* JSON is YAML. */
+static void print_changes(json_t *changes, FILE *to)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach(changes, key, value)
+	{
+		json_t *name = json_string(key);
+		char *text = json_dumps(value, JSON_ENCODE_ANY);
+		char *quoted = json_dumps(name, JSON_ENCODE_ANY);
+
+		if (text && quoted && !json_is_null(value))
+			fprintf(to, "%s: %s\n", quoted, text);
+		json_decref(name);
+		free(quoted);
+		free(text);
+	}
+}
+
+int port_config_set(const struct port_config *config, json_t *changes,
+		    struct port_config **ret_config,
+		    char ret_error[static CONFIG_FILE_ERROR_BYTES])
+{
+	char *before = port_config_write(config), *after = NULL;
+	size_t length = 0;
+	FILE *to = open_memstream(&after, &length);
+	int err = -ENOMEM;
+
+	if (to && before) {
+		print_others(before, changes, to);
+		print_changes(changes, to);
+	}
+	if (to && fclose(to) == 0 && before)
+		err = port_config_read(after, length, ret_config, ret_error);
+	free(before);
+	free(after);
 	return err;
 }
 

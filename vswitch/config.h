@@ -8,6 +8,7 @@
 #ifndef VSWITCH_CONFIG_H
 #define VSWITCH_CONFIG_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -70,6 +71,21 @@ struct acl_config {
 	unsigned out_count;
 };
 
+/* What a port listens to: vswitch/mirror.h. */
+struct mirror_config {
+	char **ports; /* their names */
+	unsigned ports_count;
+	int direction; /* of these: enum mirror_direction */
+	char **vlans;
+	unsigned vlans_count;
+};
+
+enum mirror_direction {
+	MIRROR_BOTH,
+	MIRROR_IN,  /* what they send */
+	MIRROR_OUT, /* what they are sent */
+};
+
 struct port_config {
 	char *name;
 	int kind; /* enum port_kind */
@@ -97,6 +113,7 @@ struct port_config {
 	struct config_rate broadcast, multicast, unknown;
 	struct guard_config *guard; /* NULL: none */
 	struct acl_config acl;
+	struct mirror_config *mirror; /* NULL: none */
 };
 
 struct config {
@@ -137,6 +154,14 @@ int guard_config_read(const char *text, size_t length,
 		      char ret_error[static CONFIG_FILE_ERROR_BYTES]);
 void guard_config_free(struct guard_config *config); /* accepts NULL */
 
+/*
+ * The port @config with the keys of the JSON object @changes instead of its own:
+ * null takes one away. As port_config_read; -ENOMEM.
+ */
+int port_config_set(const struct port_config *config, json_t *changes,
+		    struct port_config **ret_config,
+		    char ret_error[static CONFIG_FILE_ERROR_BYTES]);
+
 /* Both ACLs of a port, under the keys that a port has them under. */
 int acl_config_read(const char *text, size_t length,
 		    struct acl_config **ret_config,
@@ -168,6 +193,10 @@ int config_guard(const struct guard_config *config, const char *mac,
  * intricate together. */
 int config_acl(const struct acl_rule_config *rules, unsigned count,
 	       struct acl **ret_acl);
+/* Adds to @vlans, a bit each, those that a mirror wants. */
+void config_mirror_vlans(const struct mirror_config *config,
+			 struct vlan_port *vlans);
+const char *config_mirror_direction_name(unsigned direction);
 /* The limits of a port that nobody uses yet. */
 void config_limits(const struct port_config *config, struct forward_port *port);
 

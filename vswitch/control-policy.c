@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 #include "vswitch/acl.h"
 #include "vswitch/guard.h"
+#include "vswitch/reload.h"
 #include "vswitch/vswitch.h"
 
 enum {
@@ -260,6 +261,105 @@ int control_acl_set(void *arg, json_t *params, json_t **ret_result,
 		return fail(ret_error, RPC_E_FAILED,
 			    "the rules are too intricate together: there is no "
 			    "memory to compile them");
+	*ret_result = json_true();
+	return 0;
+}
+
+/* --- mirrors ----------------------------------------------------------------- */
+
+static json_t *list_texts(char *const *texts, unsigned count)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < count; i++)
+		json_array_append_new(list, json_string(texts[i]));
+	return list;
+}
+
+int control_mirror_list(void *arg, json_t *params, json_t **ret_result,
+			char ret_error[static RPC_ERROR_BYTES])
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < CONFIG_MAX_PORTS; i++) {
+		const struct port *port = vswitch_port(arg, i);
+		const struct mirror_config *mirror =
+			port ? port->config->mirror : NULL;
+
+		if (!mirror)
+			continue;
+		json_array_append_new(
+			list,
+			json_pack(
+				"{s:s, s:o, s:s, s:o}", "port",
+				port->config->name, "ports",
+				list_texts(mirror->ports, mirror->ports_count),
+				"direction",
+				config_mirror_direction_name(mirror->direction),
+				"vlans",
+				list_texts(mirror->vlans,
+					   mirror->vlans_count)));
+	}
+	*ret_result = list;
+	return 0;
+}
+
+/* --- any key ----------------------------------------------------------------- */
+
+static int check_names(const struct vswitch *vswitch,
+		       const struct mirror_config *mirror, char *ret_error)
+{
+	uint16_t number;
+
+	for (unsigned i = 0; mirror && i < mirror->ports_count; i++) {
+		if (vswitch_find_port(vswitch, mirror->ports[i], &number) == 0)
+			continue;
+		snprintf(ret_error, RPC_ERROR_BYTES,
+			 "ports: %.64s: no port has this name",
+			 mirror->ports[i]);
+		return RPC_E_PARAMS;
+	}
+	return 0;
+}
+
+static int change_port(struct vswitch *vswitch, uint16_t number,
+		       struct port_config *config, char *ret_error)
+{
+	const struct port_config *before =
+		vswitch_port(vswitch, number)->config;
+	char error[PORT_ERROR_BYTES];
+	int err = check_names(vswitch, config->mirror, ret_error);
+
+	if (err)
+		return err;
+	if (!reload_can_change(before, config))
+		return fail(ret_error, RPC_E_PARAMS,
+			    "name, kind and device of a port cannot change: "
+			    "remove it, and add another");
+	if (vswitch_change_port(vswitch, config, error) < 0)
+		return fail(ret_error, RPC_E_FAILED, error);
+	return 0;
+}
+
+int control_port_set(void *arg, json_t *params, json_t **ret_result,
+		     char ret_error[static RPC_ERROR_BYTES])
+{
+	char error[CONFIG_FILE_ERROR_BYTES] = "there is no memory";
+	struct port_config *config;
+	uint16_t number;
+	int err = find_port(arg, params, &number, ret_error);
+
+	if (err)
+		return err;
+	if (port_config_set(vswitch_port(arg, number)->config,
+			    json_object_get(params, "keys"), &config,
+			    error) < 0)
+		return fail(ret_error, RPC_E_PARAMS, error);
+	err = change_port(arg, number, config, ret_error);
+	if (err) {
+		port_config_free(config);
+		return err;
+	}
 	*ret_result = json_true();
 	return 0;
 }

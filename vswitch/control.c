@@ -297,6 +297,13 @@ static const struct rpc_param forget_params[] = {
 	{0},
 };
 
+static const struct rpc_param port_set_params[] = {
+	{"port", "string", true, "of the port"},
+	{"keys", "object", true,
+	 "of the configuration file, and their values; null takes one away"},
+	{0},
+};
+
 static const struct rpc_param guard_params[] = {
 	{"port", "string", true, "of the port"},
 	{"guard", "object", true, "what the configuration file has of it"},
@@ -327,6 +334,10 @@ static const struct rpc_method methods[] = {
 	{"fdb.list", "all stations", NULL, fdb_list},
 	{"fdb.flush", "forgets learned stations: how many", forget_params,
 	 fdb_forget},
+	{"port.set", "changes keys of a port while frames pass",
+	 port_set_params, control_port_set},
+	{"mirror.list", "ports that listen, and to what", NULL,
+	 control_mirror_list},
 	{"guard.list", "who ports may say they are", NULL, control_guard_list},
 	{"guard.set", "says who a port may say it is, while frames pass",
 	 guard_params, control_guard_set},

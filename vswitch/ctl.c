@@ -124,6 +124,15 @@ static json_t *guard_params(unsigned count, char **arguments)
 		     : NULL;
 }
 
+static json_t *port_set_params(unsigned count, char **arguments)
+{
+	json_t *keys = keys_and_values(count - 1, arguments + 1);
+
+	return keys ? json_pack("{s:s, s:o}", "port", arguments[0], "keys",
+				keys)
+		    : NULL;
+}
+
 /* All of @file; NULL, with a message. */
 static char *read_file(const char *path)
 {
@@ -227,6 +236,14 @@ static const struct command commands[] = {
 		.params = port_param,
 	},
 	{
+		.words = {"port", "set"},
+		.arguments = "NAME KEY=VALUE...",
+		.least = 2,
+		.most = 64,
+		.method = "port.set",
+		.params = port_set_params,
+	},
+	{
 		.words = {"port", "del"},
 		.arguments = "NAME",
 		.least = 1,
@@ -266,6 +283,11 @@ static const struct command commands[] = {
 		.most = 1,
 		.method = "guard.remove",
 		.params = policy_param,
+	},
+	{
+		.words = {"mirror", "show"},
+		.method = "mirror.list",
+		.columns = {"port", "ports", "direction", "vlans"},
 	},
 	{
 		.words = {"acl", "show"},

@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "vswitch/guard.h"
+#include "vswitch/mirror.h"
 
 /* Beside the numbers of ports. */
 enum {
@@ -53,6 +54,7 @@ const char *forward_drop_name(enum forward_drop drop)
 		[FORWARD_ACL_IN] = "acl-in",
 		[FORWARD_ACL_OUT] = "acl-out",
 		[FORWARD_ACL_HIDDEN] = "acl-unreadable",
+		[FORWARD_MIRROR] = "mirror",
 	};
 
 	return names[drop];
@@ -250,6 +252,26 @@ static void learn_all(struct burst *b)
 	}
 }
 
+/* Before heads are changed. */
+static void mirror_in(struct burst *b)
+{
+	const struct mirror_set *set = load_acquire(&b->f->table->mirrors);
+	const struct net_rx_frame *frames[NET_BURST];
+	struct forward *f = b->f;
+
+	f->mirrors = set;
+	if (!set)
+		return;
+	for (unsigned i = 0; i < f->count; i++) {
+		frames[i] = &b->frames[i];
+		f->mirrored[i] = is_going(f, i)
+					 ? set->in[b->in->number] |
+						   set->vlans[f->vlans[i].vlan]
+					 : 0;
+	}
+	mirror_send(set, f->table, frames, f->mirrored, f->count);
+}
+
 static enum forward_storm storm_of(fdb_key to)
 {
 	if (!fdb_key_is_group(to))
@@ -292,6 +314,8 @@ static enum forward_drop may_leave(const struct burst *b,
 {
 	if (out == b->in)
 		return FORWARD_SAME_PORT;
+	if (out->listens)
+		return FORWARD_MIRROR;
 	if (out->group && out->group == b->in->group)
 		return FORWARD_ISOLATED;
 	if (!vlan_egress(&out->vlan, &b->f->vlans[i], ret_edit))
@@ -376,13 +400,32 @@ static void filter_out(struct burst *b, struct acl *acl,
 	bucket->count = count;
 }
 
+/* Who listens to @out, and has the frame not yet. */
+static void mirror_out(struct burst *b, uint8_t listeners,
+		       const struct forward_bucket *bucket)
+{
+	struct forward *f = b->f;
+	uint8_t wants[NET_BURST];
+
+	for (unsigned i = 0; i < bucket->count; i++) {
+		uint8_t *has = &f->mirrored[index_of(b, bucket->frames[i])];
+
+		wants[i] = listeners & ~*has;
+		*has |= listeners;
+	}
+	mirror_send(f->mirrors, f->table, bucket->frames, wants, bucket->count);
+}
+
 static void deliver(struct burst *b, struct forward_port *out,
 		    struct forward_bucket *bucket)
 {
+	const struct mirror_set *mirrors = b->f->mirrors;
 	struct acl *acl = out->acl_out;
 
 	if (acl)
 		filter_out(b, acl, bucket);
+	if (mirrors && mirrors->out[out->number])
+		mirror_out(b, mirrors->out[out->number], bucket);
 	if (bucket->count > 0)
 		out->send(out, bucket->frames, bucket->count);
 }
@@ -442,7 +485,7 @@ static void flood_all(struct burst *b)
 	for (unsigned i = 0; i < end; i++) {
 		struct forward_port *out = load_acquire(&table->ports[i]);
 
-		if (out && out != b->in)
+		if (out && out != b->in && !out->listens)
 			flood_to(b, out);
 	}
 }
@@ -460,10 +503,15 @@ void forward_burst(struct forward *forward, struct forward_port *in,
 	};
 
 	forward->count = count;
+	if (in->listens) {
+		drops[FORWARD_MIRROR] += count;
+		return;
+	}
 	enter_all(&burst);
 	guard_all(&burst);
 	filter_all(&burst);
 	learn_all(&burst);
+	mirror_in(&burst);
 	decide_all(&burst);
 	if (forward->floods > 0)
 		flood_all(&burst);

@@ -49,6 +49,7 @@ enum forward_drop {
 	FORWARD_ACL_IN,	    /* a rule of the port that it came in at */
 	FORWARD_ACL_OUT,    /* one of a port that it would leave by */
 	FORWARD_ACL_HIDDEN, /* what rules look at cannot be read */
+	FORWARD_MIRROR,	    /* from a port that only listens */
 	FORWARD_DROPS,
 };
 
@@ -64,6 +65,7 @@ enum forward_storm {
 };
 
 struct guard;
+struct mirror_set;
 
 /* A port, as forwarding sees it. What is not a limit does not change while a
  * burst is forwarded: the control thread changes it while all are between
@@ -74,6 +76,8 @@ struct forward_port {
 	uint16_t group;
 	/* Only the stations that it was given (fdb_set_static) may send. */
 	bool is_locked;
+	/* It gets what a mirror copies, and nothing else; it sends nothing. */
+	bool listens;
 	struct vlan_port vlan;
 	struct limit frames, bytes; /* that it may send */
 	struct limit storms[FORWARD_STORMS];
@@ -94,6 +98,7 @@ struct forward_port {
 struct forward_table {
 	struct forward_port *ports[FDB_PORTS]; /* NULL: none */
 	unsigned end; /* from here on there are none; never falls */
+	const struct mirror_set *mirrors; /* NULL: none */
 };
 
 struct forward_bucket {
@@ -119,6 +124,8 @@ struct forward {
 	struct forward_bucket buckets[NET_BURST];
 	struct forward_bucket flood;
 	struct net_rx_frame copies[NET_BURST];
+	const struct mirror_set *mirrors;
+	uint8_t mirrored[NET_BURST]; /* a bit for each that has the frame */
 	uint64_t keyed; /* a bit for each of those keys that are made */
 	struct acl_key keys[NET_BURST];
 };

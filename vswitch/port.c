@@ -70,6 +70,7 @@ void port_configure(struct port *port, const struct port_config *config,
 	port->forward.acl_out = port->policy.acl_out;
 	port->config = config;
 	port->forward.is_locked = config->locked;
+	port->forward.listens = config->mirror;
 	config_vlan(config, &port->forward.vlan);
 	config_limits(config, &port->forward);
 }

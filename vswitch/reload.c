@@ -127,21 +127,28 @@ static void take_what_can_change(struct port_config *to,
 	to->unknown = from->unknown;
 	to->guard = from->guard;
 	to->acl = from->acl;
+	to->mirror = from->mirror;
+}
+
+bool reload_can_change(const struct port_config *running,
+		       const struct port_config *after)
+{
+	struct port_config mixed = *after;
+
+	take_what_can_change(&mixed, running);
+	return are_same(running, &mixed);
 }
 
 static enum verdict judge(const struct port_config *running,
 			  const struct ports *wanted)
 {
 	const struct port_config *after = find(wanted, running->name);
-	struct port_config mixed;
 
 	if (!after)
 		return GONE;
 	if (are_same(running, after))
 		return SAME;
-	mixed = *after;
-	take_what_can_change(&mixed, running);
-	return are_same(running, &mixed) ? CHANGE : REPLACE;
+	return reload_can_change(running, after) ? CHANGE : REPLACE;
 }
 
 static bool has_clash(const struct ports *wanted,

@@ -3,7 +3,7 @@
  * The configuration file, read again while frames pass: what it has more or
  * less than when it was last read is added and removed, and what differs
  * changes. A port that only forwards otherwise (VLANs, limits, stations, group,
- * guard, ACLs) keeps its guest; one whose device differs is made anew.
+ * guard, ACLs, mirror) keeps its guest; one whose device differs is made anew.
  *
  * Ports that came over the control socket, and are not in the file, stay.
  *
@@ -30,5 +30,9 @@ struct reload_counts {
  */
 int reload(struct vswitch *vswitch, struct reload_counts *ret_counts,
 	   char ret_error[static RELOAD_ERROR_BYTES]);
+
+/* Whether a port can become @after without being made anew. */
+bool reload_can_change(const struct port_config *running,
+		       const struct port_config *after);
 
 #endif

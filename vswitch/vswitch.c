@@ -16,6 +16,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "vswitch/mirror.h"
 
 static_assert((int)CONFIG_MAX_PORTS <= (int)FDB_PORTS,
 	      "each port has a number");
@@ -36,6 +37,7 @@ struct vswitch {
 	struct port_owner owner;
 	struct forward_table table;
 	struct slot slots[CONFIG_MAX_PORTS];
+	struct mirror_set mirrors[2]; /* in turn */
 	bool is_started;
 	uint64_t generation;
 	int timer_fd;
@@ -198,6 +200,75 @@ static int open_port(struct vswitch *vswitch, struct port_config *config,
 	return 0;
 }
 
+/* --- mirrors ----------------------------------------------------------------- */
+
+/* @listener hears what it wants, as bit @m. */
+static void add_mirror(const struct vswitch *vswitch,
+		       const struct port *listener, unsigned m,
+		       struct mirror_set *set)
+{
+	const struct mirror_config *mirror = listener->config->mirror;
+	struct vlan_port vlans = {0};
+	uint16_t number;
+
+	set->to[m] = listener->forward.number;
+	for (unsigned i = 0; i < mirror->ports_count; i++) {
+		if (vswitch_find_port(vswitch, mirror->ports[i], &number) < 0)
+			continue;
+		if (mirror->direction != MIRROR_OUT)
+			set->in[number] |= 1 << m;
+		if (mirror->direction != MIRROR_IN)
+			set->out[number] |= 1 << m;
+	}
+	config_mirror_vlans(mirror, &vlans);
+	for (unsigned i = 0; i < VLAN_IDS; i++)
+		if (vlans.members[i / 64] >> i % 64 & 1)
+			set->vlans[i] |= 1 << m;
+}
+
+static unsigned count_mirrors(const struct vswitch *vswitch)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < CONFIG_MAX_PORTS; i++) {
+		const struct port *port = vswitch_port(vswitch, i);
+
+		count += port && port->config->mirror;
+	}
+	return count;
+}
+
+/* Ports came, went or listen to others: numbers are not what they were. */
+static void set_mirrors(struct vswitch *vswitch)
+{
+	struct forward_table *table = &vswitch->table;
+	struct mirror_set *set =
+		&vswitch->mirrors[table->mirrors == &vswitch->mirrors[0]];
+
+	if (!table->mirrors && count_mirrors(vswitch) == 0)
+		return;
+	*set = (struct mirror_set){0};
+	for (unsigned i = 0; i < CONFIG_MAX_PORTS; i++) {
+		const struct port *port = vswitch_port(vswitch, i);
+
+		if (port && port->config->mirror && set->count < MIRROR_MAX)
+			add_mirror(vswitch, port, set->count++, set);
+	}
+	store_release(&table->mirrors, set->count > 0 ? set : NULL);
+	port_sync(&vswitch->owner);
+}
+
+static int check_mirror(const struct vswitch *vswitch,
+			const struct port_config *config, bool has_one,
+			char *ret_error)
+{
+	if (!config->mirror || has_one || count_mirrors(vswitch) < MIRROR_MAX)
+		return 0;
+	snprintf(ret_error, PORT_ERROR_BYTES, "mirror: there are %u already",
+		 MIRROR_MAX);
+	return -ENOSPC;
+}
+
 /* Frames may come: the port can be reached before it sends. */
 static int start_port(struct vswitch *vswitch, uint16_t number, char *ret_error)
 {
@@ -207,6 +278,7 @@ static int start_port(struct vswitch *vswitch, uint16_t number, char *ret_error)
 	store_release(&table->ports[number], &port->forward);
 	if (number >= table->end)
 		store_release(&table->end, number + 1u);
+	set_mirrors(vswitch);
 	return port->ops->start(port, ret_error);
 }
 
@@ -232,6 +304,7 @@ static void stop_port(struct vswitch *vswitch, uint16_t number)
 	store_release(&vswitch->table.ports[number], NULL);
 	port_sync(&vswitch->owner);
 	fdb_flush(vswitch->fdb, number, 0, true);
+	set_mirrors(vswitch);
 	port_sync(&vswitch->owner);
 }
 
@@ -274,7 +347,9 @@ int vswitch_add_port(struct vswitch *vswitch, struct port_config *config,
 			 "there are %u ports already", CONFIG_MAX_PORTS);
 		return number;
 	}
-	err = open_port(vswitch, config, number, ret_error);
+	err = check_mirror(vswitch, config, false, ret_error);
+	if (err == 0)
+		err = open_port(vswitch, config, number, ret_error);
 	if (err < 0 || !vswitch->is_started)
 		return err;
 	err = start_port(vswitch, number, ret_error);
@@ -408,6 +483,9 @@ int vswitch_change_port(struct vswitch *vswitch, struct port_config *config,
 	if (err < 0)
 		return err;
 	before = vswitch->slots[number].config;
+	err = check_mirror(vswitch, config, before->mirror, ret_error);
+	if (err < 0)
+		return err;
 	err = port_policy_make(config, &change.policy);
 	if (err < 0) {
 		snprintf(ret_error, PORT_ERROR_BYTES,
@@ -429,12 +507,13 @@ int vswitch_change_port(struct vswitch *vswitch, struct port_config *config,
 	port_policy_free(&change.policy);
 	take_stations(vswitch, number, before, config);
 	fdb_set_limit(vswitch->fdb, number, config->max_stations);
-	if (config->locked ||
+	if (config->locked || config->mirror ||
 	    memcmp(&vlan, &change.port->forward.vlan, sizeof(vlan)) != 0)
 		fdb_flush(vswitch->fdb, number, 0, false);
 	vswitch->slots[number].config = config;
 	vswitch->generation++;
 	port_config_free(before);
+	set_mirrors(vswitch);
 	return 0;
 }
 

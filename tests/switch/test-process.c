@@ -90,6 +90,9 @@ static void what_is_wrong_is_named_with_file_line_and_key(void **state)
 		 "10: to-ports: 70000: give a port, or a range"},
 		{PORT(SOCKET "acl-in: [{name: a, action: drop}]"),
 		 "5: action: "},
+		{PORT(SOCKET "mirror:\n      vlans: [\"1\"]\n"
+			     "      ports: [b]"),
+		 "7: ports: b: no port has this name"},
 		{PORT(SOCKET "tap: x"), "5: tap: a vhost-user port has no"},
 		{PORT(SOCKET) "  - name: a\n    kind: tap\n",
 		 "6: name: the port a of entry 1 has it already"},
