@@ -8,8 +8,14 @@
 #
 # set. Everything lives in one scratch folder and all processes are ours: both
 # are gone when the shell exits, however it exits.
+#
+# Of several guests each has a folder, a daemon and a QEMU of its own: what is
+# called after `guest_use NAME` is about that one.
 
+guest_folder=
+guest_name=.
 guest_scratch=
+declare -A guest_qemu_pids=() guest_daemon_pids=()
 guest_qemu_pid=
 guest_killed=0
 guest_daemon_pid=
@@ -26,9 +32,9 @@ guest_fail()
 guest_show_logs()
 {
 	local log
-	for log in "$guest_scratch"/*.log; do
+	for log in "$guest_folder"/*.log "$guest_folder"/*/*.log; do
 		[ -s "$log" ] || continue
-		echo "--- the end of ${log##*/}:"
+		echo "--- the end of ${log#"$guest_folder"/}:"
 		tail -n 25 "$log" | tr -d '\r'
 	done
 }
@@ -46,12 +52,27 @@ guest_end_process()
 	kill -KILL "$pid" 2>/dev/null
 }
 
+# guest_use NAME: "." is whom it was about before the first.
+guest_use()
+{
+	guest_qemu_pids[$guest_name]=$guest_qemu_pid
+	guest_daemon_pids[$guest_name]=$guest_daemon_pid
+	guest_name=$1
+	guest_qemu_pid=${guest_qemu_pids[$1]:-}
+	guest_daemon_pid=${guest_daemon_pids[$1]:-}
+	guest_scratch=$guest_folder/$1
+	mkdir -p "$guest_scratch"
+}
+
 guest_cleanup()
 {
-	guest_end_process "$guest_qemu_pid"
-	guest_end_process "$guest_daemon_pid"
+	local pid
+	guest_use .
+	for pid in "${guest_qemu_pids[@]}" "${guest_daemon_pids[@]}"; do
+		guest_end_process "$pid"
+	done
 	wait 2>/dev/null
-	[ -z "$guest_scratch" ] || rm -rf "$guest_scratch"
+	[ -z "$guest_folder" ] || rm -rf "$guest_folder"
 }
 
 # guest_init: the scratch folder and the kernel. Exits with 77 where a guest
@@ -69,16 +90,49 @@ guest_init()
 	trap guest_cleanup EXIT
 	trap 'exit 130' INT
 	trap 'exit 143' TERM
-	guest_scratch=$(mktemp -d)
+	guest_folder=$(mktemp -d)
+	guest_scratch=$guest_folder
 	guest_kernel=$("$guest_root/scripts/guest-kernel") ||
 		guest_fail "no kernel for the guest"
 }
 
-# guest_initramfs SCENARIO OUT: busybox, the virtio modules, and SCENARIO run
-# by tests/guest/init.
+# guest_enter_namespace ARGUMENT...: the script begins again, with those, in a
+# network namespace of its own. Exits with 77 where there can be none.
+guest_enter_namespace()
+{
+	[ -z "${RINGLINE_IN_NAMESPACE:-}" ] || return 0
+	command -v ip >/dev/null || {
+		echo "skipped: ip is not installed"
+		exit 77
+	}
+	unshare -n test -c /dev/net/tun 2>/dev/null || {
+		echo "skipped: no namespace, or no /dev/net/tun"
+		exit 77
+	}
+	# While there is a network, for the first time.
+	"$guest_root/scripts/guest-kernel" >/dev/null ||
+		guest_fail "no kernel for the guest"
+	RINGLINE_IN_NAMESPACE=1 exec unshare -n "$0" "$@"
+}
+
+# guest_libraries PROGRAM TREE: into TREE, at the places where the host has them.
+guest_libraries()
+{
+	local file
+	ldd "$1" | grep -o '/[^ ]*' | grep -v ':$' | sort -u |
+		while read -r file; do
+			mkdir -p "$2/$(dirname "$file")"
+			cp -L "$file" "$2/$file"
+		done
+}
+
+# guest_initramfs SCENARIO OUT [PROGRAM...]: busybox, the virtio modules, and
+# SCENARIO run by tests/guest/init; with programs of the host, and their libraries
+# where it has them.
 guest_initramfs()
 {
 	local scenario=$1 out=$2 tree module path
+	shift 2
 	tree=$(mktemp -d "$guest_scratch/initramfs.XXXXXX")
 	mkdir -p "$tree/bin" "$tree/modules"
 	cp "$(command -v busybox)" "$tree/bin/busybox"
@@ -92,6 +146,11 @@ guest_initramfs()
 		path=$(find "$guest_kernel/modules" -name "$module.ko")
 		[ -n "$path" ] || continue
 		cp "$path" "$tree/modules/"
+	done
+	for path in "$@"; do
+		cp "$(command -v "$path")" "$tree/bin/" ||
+			guest_fail "there is no $path"
+		guest_libraries "$(command -v "$path")" "$tree"
 	done
 	(cd "$tree" && find . | cpio --quiet -o -H newc | gzip -1) >"$out"
 	rm -rf "$tree"
@@ -113,22 +172,30 @@ guest_make_disk()
 	rm -rf "$tree"
 }
 
-# guest_serve IMAGE FORMAT [OPTION...]: starts the daemon (again) at
-# $guest_scratch/blk.sock.
-guest_serve()
+# guest_start_daemon SOCKET OPTION...: the daemon, which is there with that socket.
+guest_start_daemon()
 {
-	local image=$1 format=$2 tries
-	shift 2
-	"$guest_daemon" --socket-path="$guest_scratch/blk.sock" \
-		--blk-file="$image" --format="$format" "$@" \
-		>>"$guest_scratch/daemon.log" 2>&1 </dev/null &
+	local socket=$1 tries
+	shift
+	"$guest_daemon" "$@" >>"$guest_scratch/daemon.log" 2>&1 </dev/null &
 	guest_daemon_pid=$!
-	for ((tries = 0; tries < 100; tries++)); do
-		[ ! -S "$guest_scratch/blk.sock" ] || return 0
+	for ((tries = 0; tries < 200; tries++)); do
+		[ ! -S "$socket" ] || return 0
 		kill -0 "$guest_daemon_pid" 2>/dev/null || break
 		sleep 0.05
 	done
 	guest_fail "the daemon did not open its socket"
+}
+
+# guest_serve IMAGE FORMAT [OPTION...]: starts the daemon (again) at
+# $guest_scratch/blk.sock.
+guest_serve()
+{
+	local image=$1 format=$2
+	shift 2
+	guest_start_daemon "$guest_scratch/blk.sock" \
+		--socket-path="$guest_scratch/blk.sock" \
+		--blk-file="$image" --format="$format" "$@"
 }
 
 # guest_stop_daemon: a polite end; the daemon must leave with status 0.
@@ -152,6 +219,23 @@ guest_kill_daemon()
 	rm -f "$guest_scratch/blk.sock"
 }
 
+# guest_disk [PROPERTY...], guest_card SOCKET MAC [PAIRS [PROPERTY...]]: QEMU's
+# options for the disk at $guest_scratch/blk.sock, and for a network card;
+# properties of the device begin with a comma. QEMU 7.2 crashes under TCG with MSI-X and a vhost-user
+# card: vectors=0.
+guest_disk()
+{
+	echo -chardev "socket,id=disk,path=$guest_scratch/blk.sock,reconnect=1" \
+		-device "vhost-user-blk-pci,chardev=disk${1:-}"
+}
+
+guest_card()
+{
+	echo -chardev "socket,id=net,path=$1,reconnect=1" \
+		-netdev "vhost-user,id=n0,chardev=net,queues=${3:-1}" \
+		-device "virtio-net-pci,netdev=n0,mac=$2,vectors=0${4:-}"
+}
+
 # guest_start INITRAMFS [QEMU-OPTION...]: boots the guest, its console going to
 # $guest_scratch/console.log. guest_device holds what comes after
 # "vhost-user-blk-pci,chardev=disk"; guest_devices, if set, takes the disk's place.
@@ -160,10 +244,7 @@ guest_start()
 {
 	local initramfs=$1 devices=("${guest_devices[@]}")
 	shift
-	[ ${#devices[@]} -gt 0 ] || devices=(
-		-chardev "socket,id=disk,path=$guest_scratch/blk.sock,reconnect=1"
-		-device "vhost-user-blk-pci,chardev=disk${guest_device:-}"
-	)
+	[ ${#devices[@]} -gt 0 ] || devices=($(guest_disk "${guest_device:-}"))
 	: >"$guest_scratch/console.log"
 	qemu-system-x86_64 -nodefaults -no-user-config -display none \
 		-no-reboot -M q35,memory-backend=mem -accel "$guest_accel" \

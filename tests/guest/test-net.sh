@@ -14,22 +14,11 @@ variant=${2:-}
 guest_root=$(cd "$(dirname "$0")/../.." && pwd)
 . "$guest_root/tests/guest/guest.sh"
 
-if [ -z "${RINGLINE_IN_NAMESPACE:-}" ]; then
-	for tool in ip python3; do
-		command -v $tool >/dev/null || {
-			echo "skipped: $tool is not installed"
-			exit 77
-		}
-	done
-	unshare -n test -c /dev/net/tun 2>/dev/null || {
-		echo "skipped: no namespace, or no /dev/net/tun"
-		exit 77
-	}
-	# While there is a network, for the first time.
-	"$guest_root/scripts/guest-kernel" >/dev/null ||
-		guest_fail "no kernel for the guest"
-	RINGLINE_IN_NAMESPACE=1 exec unshare -n "$0" "$@"
-fi
+command -v python3 >/dev/null || {
+	echo "skipped: python3 is not installed"
+	exit 77
+}
+guest_enter_namespace "$@"
 
 download_mib=48
 upload_mib=24
@@ -42,17 +31,8 @@ esac
 
 serve()
 {
-	local tries
-	"$guest_daemon" --socket-path="$guest_scratch/net.sock" --tap=rl0 \
-		--num-queue-pairs=$pairs >>"$guest_scratch/daemon.log" 2>&1 \
-		</dev/null &
-	guest_daemon_pid=$!
-	for ((tries = 0; tries < 100; tries++)); do
-		[ ! -S "$guest_scratch/net.sock" ] || return 0
-		kill -0 "$guest_daemon_pid" 2>/dev/null || break
-		sleep 0.05
-	done
-	guest_fail "the daemon did not open its socket"
+	guest_start_daemon "$guest_scratch/net.sock" --tap=rl0 \
+		--socket-path="$guest_scratch/net.sock" --num-queue-pairs=$pairs
 }
 
 guest_init
@@ -83,12 +63,8 @@ guest_initramfs "$guest_root/tests/guest/net.scenario" \
 	"$guest_scratch/initramfs.img"
 guest_append="awaited=/sys/class/net/eth0 expect_queues=$pairs"
 guest_append+=" expect_sum=${sum%% *} upload_mib=$upload_mib"
-# QEMU 7.2 crashes under TCG with MSI-X and vhost-user: vectors=0.
-guest_devices=(
-	-chardev socket,id=net,path="$guest_scratch/net.sock",reconnect=1
-	-netdev vhost-user,id=n0,chardev=net,queues=$pairs
-	-device "virtio-net-pci,netdev=n0,vectors=0$device"
-)
+guest_devices=($(guest_card "$guest_scratch/net.sock" 02:00:00:00:00:01 \
+	$pairs "$device"))
 guest_start "$guest_scratch/initramfs.img" -smp $pairs
 if [ "$variant" = restart ]; then
 	guest_wait_line "ping is answered" 60
