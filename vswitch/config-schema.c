@@ -109,8 +109,24 @@ const cyaml_schema_value_t port_config_schema = {
 			    port_fields),
 };
 
+static const cyaml_strval_t balances[] = {
+	{"auto", BALANCE_AUTO},
+	{"off", BALANCE_OFF},
+};
+
+static const cyaml_schema_value_t cpu_value = {
+	CYAML_VALUE_UINT(CYAML_FLAG_DEFAULT, uint16_t),
+};
+
 static const cyaml_schema_field_t config_fields[] = {
 	FIELD_NUMBER("lcores", struct config, lcores),
+	CYAML_FIELD_SEQUENCE("cpus", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
+			     struct config, cpus, &cpu_value, 1,
+			     CONFIG_MAX_LCORES),
+	CYAML_FIELD_ENUM("balance", CYAML_FLAG_OPTIONAL | CYAML_FLAG_STRICT,
+			 struct config, balance, balances,
+			 ARRAY_SIZE(balances)),
+	FIELD_YES("hugepages", struct config, hugepages),
 	FIELD_NUMBER("fdb-capacity", struct config, fdb_capacity),
 	FIELD_NUMBER("fdb-age", struct config, fdb_age),
 	CYAML_FIELD_SEQUENCE("ports", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,

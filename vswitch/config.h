@@ -29,6 +29,12 @@ enum port_kind {
 	PORT_INTERNAL, /* a TAP for the host itself */
 };
 
+/* Whether queues are moved to other threads as load wants it. */
+enum config_balance {
+	BALANCE_AUTO,
+	BALANCE_OFF,
+};
+
 /* A rate of 0 is none. */
 struct config_rate {
 	uint64_t rate;	/* a second */
@@ -117,7 +123,11 @@ struct port_config {
 };
 
 struct config {
-	uint16_t lcores;       /* 1 */
+	uint16_t lcores; /* 1 */
+	uint16_t *cpus;	 /* of them, in turn; NULL: any */
+	unsigned cpus_count;
+	int balance;	       /* enum config_balance */
+	bool hugepages;	       /* if there are enough */
 	uint32_t fdb_capacity; /* of stations; 65,536 */
 	uint32_t fdb_age;      /* seconds; 300 */
 	struct port_config *ports;

@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "vswitch/control-lcore.h"
 #include "vswitch/control-policy.h"
 #include "vswitch/metrics.h"
 #include "vswitch/reload.h"
@@ -327,6 +328,13 @@ static const struct rpc_param acl_params[] = {
 	{0},
 };
 
+static const struct rpc_param move_params[] = {
+	{"port", "string", true, "whose queue"},
+	{"pair", "integer", true, "of its queues, from 0"},
+	{"lcore", "integer", true, "that is to serve it"},
+	{0},
+};
+
 static const struct rpc_method methods[] = {
 	{"port.list", "all ports", NULL, port_list},
 	{"port.add", "adds a port while frames pass", port_params, port_add},
@@ -347,6 +355,10 @@ static const struct rpc_method methods[] = {
 	 control_acl_list},
 	{"acl.set", "puts others in the place of both ACLs of a port",
 	 acl_params, control_acl_set},
+	{"lcore.list", "the serving threads", NULL, control_lcore_list},
+	{"lcore.queues", "who serves which queue", NULL, control_lcore_queues},
+	{"lcore.move", "has another thread serve a queue", move_params,
+	 control_lcore_move},
 	{"stats", "what the ports have counted", NULL, stats},
 	{"metrics", "the same as a page of OpenMetrics", NULL, metrics},
 	{"config.show", "all as it is now, as the configuration file has it",

@@ -178,6 +178,21 @@ static json_t *no_acl_params(unsigned count, char **arguments)
 	return json_pack("{s:s, s:s}", "port", arguments[0], "acl", "{}");
 }
 
+static json_t *move_params(unsigned count, char **arguments)
+{
+	int pair, lcore;
+	char end;
+
+	if (sscanf(arguments[1], "%d%c", &pair, &end) != 1 ||
+	    sscanf(arguments[2], "%d%c", &lcore, &end) != 1) {
+		log_error("%s %s: give two numbers", arguments[1],
+			  arguments[2]);
+		return NULL;
+	}
+	return json_pack("{s:s, s:i, s:i}", "port", arguments[0], "pair", pair,
+			 "lcore", lcore);
+}
+
 static json_t *flush_params(unsigned count, char **arguments)
 {
 	return count > 0 ? json_pack("{s:s}", "port", arguments[0])
@@ -313,6 +328,24 @@ static const struct command commands[] = {
 		.most = 1,
 		.method = "acl.set",
 		.params = no_acl_params,
+	},
+	{
+		.words = {"lcore", "show"},
+		.method = "lcore.list",
+		.columns = {"lcore", "queues", "frames", "busy"},
+	},
+	{
+		.words = {"lcore", "queues"},
+		.method = "lcore.queues",
+		.columns = {"port", "pair", "lcore", "busy", "placed"},
+	},
+	{
+		.words = {"lcore", "move"},
+		.arguments = "PORT PAIR LCORE",
+		.least = 3,
+		.most = 3,
+		.method = "lcore.move",
+		.params = move_params,
 	},
 	{
 		.words = {"stats"},

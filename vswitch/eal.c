@@ -8,9 +8,11 @@
 #include <stdio.h>
 
 #include "base/bytes.h"
+#include "base/log.h"
 
 enum {
 	BASE_MIB = 24,
+	HUGEPAGE_MIB = 2,
 	ACL_MIB = 104, /* untouched, it costs nothing */
 	/* Of rte_hash: the key, its buckets, and what is waiting for readers. */
 	STATION_BYTES = 160,
@@ -25,12 +27,40 @@ static unsigned any_core(const cpu_set_t *allowed)
 	return 0;
 }
 
-int eal_start(uint32_t stations)
+/* It cannot be tried twice: whether it would do is for us to know. */
+static unsigned long free_hugepages(void)
 {
+	FILE *file = fopen("/sys/kernel/mm/hugepages/hugepages-2048kB/"
+			   "free_hugepages",
+			   "re");
+	unsigned long count = 0;
+
+	if (!file)
+		return 0;
+	if (fscanf(file, "%lu", &count) != 1)
+		count = 0;
+	fclose(file);
+	return count;
+}
+
+static bool has_hugepages(unsigned mib)
+{
+	if (free_hugepages() >= mib / HUGEPAGE_MIB + 1)
+		return true;
+	log_info("there are no %u MiB of free hugepages: other memory is used",
+		 mib);
+	return false;
+}
+
+int eal_start(uint32_t stations, bool hugepages)
+{
+	const unsigned mib =
+		BASE_MIB + (unsigned)((uint64_t)stations * STATION_BYTES >> 20);
 	char memory[16], core[16];
 	const char *arguments[] = {
 		"vswitch",
-		"--no-huge",
+		/* Kept, and looked for, nowhere in a file system. */
+		hugepages && has_hugepages(mib) ? "--in-memory" : "--no-huge",
 		"--no-pci",
 		"--no-shconf",
 		"--no-telemetry",
@@ -45,9 +75,7 @@ int eal_start(uint32_t stations)
 
 	if (sched_getaffinity(0, sizeof(allowed), &allowed) < 0)
 		return -errno;
-	snprintf(memory, sizeof(memory), "%u",
-		 BASE_MIB + ACL_MIB +
-			 (unsigned)((uint64_t)stations * STATION_BYTES >> 20));
+	snprintf(memory, sizeof(memory), "%u", mib);
 	snprintf(core, sizeof(core), "0@%u", any_core(&allowed));
 	/* They are permuted, and not written to. */
 	if (rte_eal_init(ARRAY_SIZE(arguments) - 1, (char **)arguments) < 0)

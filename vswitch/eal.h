@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * DPDK's environment, as small as it can be: memory for the stations, without
- * hugepages; no devices, no threads of its own that work, nothing on disk.
+ * DPDK's environment, as small as it can be: memory for the stations; no
+ * devices, no threads of its own that work, nothing on disk.
  */
 #ifndef VSWITCH_EAL_H
 #define VSWITCH_EAL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /*
- * Starts it, once for a process, with room for @stations. Threads that are made
+ * Starts it, once for a process, with room for @stations, in hugepages if that is
+ * wanted and there are enough of them. Threads that are made
  * later run where those of before might. A negative errno.
  */
-int eal_start(uint32_t stations);
+int eal_start(uint32_t stations, bool hugepages);
 
 #endif

@@ -5,8 +5,10 @@
 #include <poll.h>
 #include <rte_cycles.h>
 #include <rte_rcu_qsbr.h>
+#include <sched.h>
 #include <stdlib.h>
 
+#include "base/barrier.h"
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/loop-call.h"
@@ -129,7 +131,7 @@ static void account(struct lcore *lcore, struct source *source, unsigned count,
 	const uint64_t ns = ns_of_cycles(cycles);
 	const unsigned bits = log2_up(ns);
 
-	source->busy_cycles += cycles;
+	store_once(&source->busy_cycles, source->busy_cycles + cycles);
 	c->frames += count;
 	c->bursts[log2_up(count)]++;
 	c->latencies[bits <= LCORE_LATENCY_BITS ? 0
@@ -200,7 +202,13 @@ static void awake(struct worker *worker)
 static int open_reader(struct worker *worker)
 {
 	const struct lcore_config *config = &from_worker(worker)->config;
+	cpu_set_t cpus;
 
+	CPU_ZERO(&cpus);
+	if (config->cpu >= 0)
+		CPU_SET(config->cpu, &cpus);
+	if (config->cpu >= 0 && sched_setaffinity(0, sizeof(cpus), &cpus) < 0)
+		return -errno;
 	if (rte_rcu_qsbr_thread_register(config->rcu, config->number))
 		return -EINVAL;
 	rte_rcu_qsbr_thread_online(config->rcu, config->number);
@@ -279,6 +287,21 @@ void lcore_detach(struct lcore *lcore, struct source *source)
 	call_and_wait(&call);
 }
 
+int lcore_move(struct lcore *to, struct source *source)
+{
+	struct lcore *from = source->home;
+	int err;
+
+	if (to == from)
+		return 0;
+	lcore_detach(from, source);
+	err = lcore_attach(to, source);
+	if (err < 0)
+		return lcore_attach(from, source) < 0 ? -ENOTRECOVERABLE : err;
+	source->home = to;
+	return 0;
+}
+
 void lcore_run(struct lcore *lcore, void (*run)(void *arg), void *arg)
 {
 	struct call call = {
@@ -312,7 +335,7 @@ void lcore_count(struct lcore *lcore, struct lcore_counters *ret_counters)
 
 uint64_t lcore_busy_ns(const struct source *source)
 {
-	return ns_of_cycles(source->busy_cycles);
+	return ns_of_cycles(load_once(&source->busy_cycles));
 }
 
 struct injection {

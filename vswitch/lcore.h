@@ -35,6 +35,7 @@ struct lcore_counters {
 struct lcore_config {
 	unsigned number; /* also as a reader of @rcu */
 	enum spin_mode poll;
+	int cpu;	 /* to run on; -1: any */
 	struct fdb *fdb; /* all borrowed */
 	const struct forward_table *table;
 	struct rte_rcu_qsbr *rcu;
@@ -47,6 +48,9 @@ void lcore_free(struct lcore *lcore);
 
 /* Serves @source, which is borrowed, from now on. */
 int lcore_attach(struct lcore *lcore, struct source *source);
+/* Another thread serves @source from now on, in the order in which frames came:
+ * they wait meanwhile where they are. */
+int lcore_move(struct lcore *to, struct source *source);
 /* No more; returns between two rounds. */
 void lcore_detach(struct lcore *lcore, struct source *source);
 
@@ -58,7 +62,7 @@ void lcore_run(struct lcore *lcore, void (*run)(void *arg), void *arg);
 
 void lcore_count(struct lcore *lcore, struct lcore_counters *ret_counters);
 
-/* How long it took to serve @source, by the thread that does. */
+/* What served @source until now took. Any thread. */
 uint64_t lcore_busy_ns(const struct source *source);
 
 /* Forwards one frame as if it had come in at @in. */

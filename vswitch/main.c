@@ -116,7 +116,8 @@ static int read_config(struct server *server)
 
 static int start_eal(struct server *server)
 {
-	int err = eal_start(server->config->fdb_capacity);
+	int err = eal_start(server->config->fdb_capacity,
+			    server->config->hugepages);
 
 	if (err < 0)
 		log_error("DPDK's EAL does not start: %s", strerror(-err));

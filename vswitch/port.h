@@ -50,6 +50,8 @@ struct port_ops {
 	void (*free)(struct port *port);
 	void (*count)(struct port *port, struct port_counters *counters);
 	bool (*is_up)(const struct port *port);
+	/* Where the frames of @pair come from; NULL: nobody serves it now. */
+	struct source *(*source)(struct port *port, unsigned pair);
 };
 
 /* What is made of a configuration before anything changes. Owned. */
@@ -83,7 +85,7 @@ static inline struct port *port_of(struct forward_port *forward)
 	return (struct port *)forward;
 }
 
-/* The thread that serves pair @pair of the port. */
+/* The thread that serves pair @pair of the port at first. */
 static inline struct lcore *port_lcore(const struct port *port, unsigned pair)
 {
 	const struct port_owner *owner = port->owner;
@@ -96,6 +98,15 @@ static inline struct lcore *port_lcore(const struct port *port, unsigned pair)
 int port_policy_make(const struct port_config *config,
 		     struct port_policy *ret_policy);
 void port_policy_free(struct port_policy *policy);
+
+/* Who serves the source of @pair, and remains to. */
+static inline struct lcore *port_home(const struct port *port,
+				      struct source *source, unsigned pair)
+{
+	if (!source->home)
+		source->home = port_lcore(port, pair);
+	return source->home;
+}
 
 /* What forwarding goes by, as @config has it, which is borrowed from now on.
  * Takes @policy, and leaves in it the one of before. No thread looks at the port

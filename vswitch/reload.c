@@ -187,6 +187,13 @@ static int check_switch(const struct vswitch *vswitch,
 
 	if (before->lcores != after->lcores)
 		return fail(vswitch, "lcores", restart, ret_error);
+	if (before->hugepages != after->hugepages)
+		return fail(vswitch, "hugepages", restart, ret_error);
+	if (before->cpus_count != after->cpus_count ||
+	    (after->cpus_count > 0 &&
+	     memcmp(before->cpus, after->cpus,
+		    after->cpus_count * sizeof(*after->cpus)) != 0))
+		return fail(vswitch, "cpus", restart, ret_error);
 	if (before->fdb_capacity != after->fdb_capacity)
 		return fail(vswitch, "fdb-capacity", restart, ret_error);
 	return 0;

@@ -33,9 +33,14 @@ struct source {
 	int fd; /* to be watched; -1: look now and then */
 	uint64_t drops[FORWARD_DROPS];
 
+	/* The control thread's: who serves it, or will when it is attached;
+	 * NULL: whom its port says (port_home). */
+	struct lcore *home;
+	bool is_placed; /* by a person: it is not moved by load */
+
 	/* The serving thread's. */
-	struct lcore *lcore; /* NULL: none serves it */
-	uint64_t busy_cycles;
+	struct lcore *lcore;  /* NULL: none serves it */
+	uint64_t busy_cycles; /* read by anybody */
 	struct source *next;
 	struct loop_watch *watch;
 };

@@ -284,7 +284,8 @@ static int make_queue(struct tap_port *p, unsigned i)
 	queue->source.fd = p->tap.fds[i];
 	queue->port = p;
 	queue->readable = true;
-	return lcore_attach(port_lcore(&p->port, i), &queue->source);
+	return lcore_attach(port_home(&p->port, &queue->source, i),
+			    &queue->source);
 }
 
 static int start(struct port *port, char *ret_error)
@@ -311,9 +312,11 @@ static void stop(struct port *port)
 {
 	struct tap_port *p = from_port(port);
 
-	for (; p->attached > 0; p->attached--)
-		lcore_detach(port_lcore(port, p->attached - 1),
-			     &p->queues[p->attached - 1].source);
+	for (; p->attached > 0; p->attached--) {
+		struct source *source = &p->queues[p->attached - 1].source;
+
+		lcore_detach(source->home, source);
+	}
 }
 
 static void free_port(struct port *port)
@@ -356,7 +359,8 @@ static void count_all(struct port *port, struct port_counters *counters)
 
 	for (unsigned i = 0; i < p->queue_count; i++) {
 		count.queue = &p->queues[i];
-		lcore_run(port_lcore(port, i), run_count, &count);
+		lcore_run(port_home(port, &count.queue->source, i), run_count,
+			  &count);
 	}
 	counters->net.rx_frames += load_once(&p->sent_frames);
 	counters->net.rx_bytes += load_once(&p->sent_bytes);
@@ -370,6 +374,13 @@ static bool is_up(const struct port *port)
 	return !load_acquire(&p->is_gone);
 }
 
+static struct source *source_of(struct port *port, unsigned pair)
+{
+	struct tap_port *p = from_port(port);
+
+	return pair < p->attached ? &p->queues[pair].source : NULL;
+}
+
 static const struct port_ops ops = {
 	.open = open_tap,
 	.start = start,
@@ -377,6 +388,7 @@ static const struct port_ops ops = {
 	.free = free_port,
 	.count = count_all,
 	.is_up = is_up,
+	.source = source_of,
 };
 
 int tap_port_new(struct port **ret_port)

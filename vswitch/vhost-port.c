@@ -120,6 +120,14 @@ static const struct source_ops source_ops = {
 	.awake = awake,
 };
 
+/* Of a pair, whichever of its queues @index is. */
+static struct lcore *home_of(struct vhost_port *p, unsigned index)
+{
+	const unsigned pair = netdev_index_pair(index);
+
+	return port_home(&p->port, &p->queues[2 * pair + 1].source, pair);
+}
+
 /* --- what it receives ------------------------------------------------------- */
 
 static void send_to(struct queue *queue,
@@ -222,8 +230,7 @@ static int queue_start(void *arg, struct netdev_queue *netdev_queue,
 		return 0;
 	}
 	queue->source.fd = kick_fd;
-	err = lcore_attach(port_lcore(&p->port, netdev_index_pair(index)),
-			   &queue->source);
+	err = lcore_attach(home_of(p, index), &queue->source);
 	if (err < 0)
 		queue->netdev_queue = NULL;
 	return err;
@@ -238,8 +245,7 @@ static void queue_stop(void *arg, struct netdev_queue *netdev_queue)
 	if (!queue->netdev_queue)
 		return;
 	if (netdev_index_sends(index))
-		lcore_detach(port_lcore(&p->port, netdev_index_pair(index)),
-			     &queue->source);
+		lcore_detach(home_of(p, index), &queue->source);
 	else
 		empty_receivers(p);
 	queue->netdev_queue = NULL;
@@ -254,8 +260,7 @@ static void queue_enabled(void *arg, struct netdev_queue *netdev_queue)
 	const unsigned index = netdev_queue_index(netdev_queue);
 
 	if (netdev_index_sends(index))
-		lcore_run(port_lcore(&p->port, netdev_index_pair(index)), NULL,
-			  NULL);
+		lcore_run(home_of(p, index), NULL, NULL);
 	else
 		list_receivers(p);
 }
@@ -413,8 +418,7 @@ static void count_all(struct port *port, struct port_counters *counters)
 	struct count count = {.p = p, .counters = counters};
 
 	for (; count.index < p->queue_count; count.index++)
-		lcore_run(port_lcore(port, netdev_index_pair(count.index)),
-			  run_count, &count);
+		lcore_run(home_of(p, count.index), run_count, &count);
 	counters->unreachable += load_once(&p->unreachable);
 }
 
@@ -426,12 +430,21 @@ static bool is_up(const struct port *port)
 	return p->receiver_count > 0;
 }
 
+static struct source *source_of(struct port *port, unsigned pair)
+{
+	struct vhost_port *p = from_port(port);
+	struct queue *queue = &p->queues[2 * pair + 1];
+
+	return queue->netdev_queue ? &queue->source : NULL;
+}
+
 static const struct port_ops ops = {
 	.start = start,
 	.stop = stop,
 	.free = free_port,
 	.count = count_all,
 	.is_up = is_up,
+	.source = source_of,
 };
 
 int vhost_port_new(struct port **ret_port)

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <rte_malloc.h>
 #include <rte_rcu_qsbr.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "vswitch/balance.h"
 #include "vswitch/mirror.h"
 
 static_assert((int)CONFIG_MAX_PORTS <= (int)FDB_PORTS,
@@ -38,6 +40,7 @@ struct vswitch {
 	struct forward_table table;
 	struct slot slots[CONFIG_MAX_PORTS];
 	struct mirror_set mirrors[2]; /* in turn */
+	struct balance balance;
 	bool is_started;
 	uint64_t generation;
 	int timer_fd;
@@ -54,6 +57,7 @@ static void second_passed(void *arg, int revents)
 	while (read(vswitch->timer_fd, &times, sizeof(times)) > 0)
 		;
 	fdb_age(vswitch->fdb, clock_ns() / NS_PER_SECOND);
+	balance_second(&vswitch->balance, vswitch);
 }
 
 static int start_timer(struct vswitch *vswitch)
@@ -519,6 +523,34 @@ int vswitch_change_port(struct vswitch *vswitch, struct port_config *config,
 
 /* --- the switch -------------------------------------------------------------- */
 
+/* -1: any. */
+static int cpu_of(const struct config *config, unsigned lcore)
+{
+	return config->cpus_count > 0 ? config->cpus[lcore % config->cpus_count]
+				      : -1;
+}
+
+static int check_cpus(const struct config *config, char *ret_error)
+{
+	cpu_set_t allowed;
+
+	if (config->cpus_count == 0)
+		return 0;
+	if (sched_getaffinity(0, sizeof(allowed), &allowed) < 0)
+		return -errno;
+	for (unsigned i = 0; i < config->cpus_count; i++) {
+		if (config->cpus[i] < CPU_SETSIZE &&
+		    CPU_ISSET(config->cpus[i], &allowed))
+			continue;
+		snprintf(ret_error, PORT_ERROR_BYTES,
+			 "cpus: %u: the switch may not run there, or there is "
+			 "none",
+			 config->cpus[i]);
+		return -EINVAL;
+	}
+	return 0;
+}
+
 static int make_lcores(struct vswitch *vswitch)
 {
 	const unsigned count = vswitch->config.config->lcores;
@@ -527,6 +559,8 @@ static int make_lcores(struct vswitch *vswitch)
 		const struct lcore_config config = {
 			.number = vswitch->owner.lcore_count,
 			.poll = vswitch->config.poll,
+			.cpu = cpu_of(vswitch->config.config,
+				      vswitch->owner.lcore_count),
 			.fdb = vswitch->fdb,
 			.table = &vswitch->table,
 			.rcu = vswitch->rcu,
@@ -598,8 +632,11 @@ int vswitch_new(const struct vswitch_config *config,
 int vswitch_start(struct vswitch *vswitch,
 		  char ret_error[static PORT_ERROR_BYTES])
 {
-	int err = make_lcores(vswitch);
+	int err = check_cpus(vswitch->config.config, ret_error);
 
+	if (err < 0)
+		return err;
+	err = make_lcores(vswitch);
 	if (err == 0)
 		err = start_timer(vswitch);
 	if (err < 0)
@@ -628,6 +665,7 @@ void vswitch_free(struct vswitch *vswitch)
 		if (vswitch->slots[i].port)
 			run_freeing(&vswitch->slots[i].freeing);
 	loop_watch_free(vswitch->timer);
+	balance_deinit(&vswitch->balance);
 	fd_close(&vswitch->timer_fd);
 	fdb_free(vswitch->fdb);
 	rte_free(vswitch->rcu);
@@ -665,6 +703,22 @@ unsigned vswitch_lcore_count(const struct vswitch *vswitch)
 struct lcore *vswitch_lcore(const struct vswitch *vswitch, unsigned number)
 {
 	return vswitch->lcores[number];
+}
+
+struct balance *vswitch_balance(struct vswitch *vswitch)
+{
+	return &vswitch->balance;
+}
+
+struct source *vswitch_source(const struct vswitch *vswitch, unsigned number,
+			      unsigned pair)
+{
+	struct port *port = vswitch->slots[number].port;
+
+	if (!vswitch_port(vswitch, number) || !vswitch->is_started ||
+	    !port->ops->source || pair >= port->config->queues)
+		return NULL;
+	return port->ops->source(port, pair);
 }
 
 uint64_t vswitch_generation(const struct vswitch *vswitch)

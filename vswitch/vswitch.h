@@ -81,6 +81,11 @@ struct fdb *vswitch_fdb(struct vswitch *vswitch);
 unsigned vswitch_lcore_count(const struct vswitch *vswitch);
 struct lcore *vswitch_lcore(const struct vswitch *vswitch, unsigned number);
 
+/* The source of a port's pair; NULL: there is none, or nobody serves it. */
+struct source *vswitch_source(const struct vswitch *vswitch, unsigned number,
+			      unsigned pair);
+struct balance *vswitch_balance(struct vswitch *vswitch);
+
 /* Another one after each port that was added, removed or changed. */
 uint64_t vswitch_generation(const struct vswitch *vswitch);
 

@@ -10,11 +10,15 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "tests/sanitized.h"
 #include "tests/switch/fixture.h"
 
 enum {
 	BYTES = 300,
-	CHURN = 40,
+	CHURN = 40, /* with RINGLINE_ALL … */
+	ALL_CHURN = 1000,
+	SETTLED = 20,	   /* times, after which memory is what it is */
+	LEAK_BYTES = 1024, /* a time */
 	ENDLESS_BYTES = 1 << 16,
 	CLIENTS = 40,
 };
@@ -67,10 +71,27 @@ static void ports_stations_and_counters_are_shown(void **state)
 	assert_null(strstr(f->said, "02:00:00"));
 }
 
+/* Of the switch. */
+static uint64_t resident_bytes(const struct fixture *f)
+{
+	unsigned long pages = 0;
+	char path[64];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/statm", (int)f->process.pid);
+	file = fopen(path, "re");
+	assert_non_null(file);
+	assert_int_equal(fscanf(file, "%*u %lu", &pages), 1);
+	fclose(file);
+	return pages * sysconf(_SC_PAGESIZE);
+}
+
 static void ports_come_and_go_while_frames_pass(void **state)
 {
 	struct fixture *f = *state;
 	char arguments[256], path[128];
+	const unsigned churn = getenv("RINGLINE_ALL") ? ALL_CHURN : CHURN;
+	uint64_t resident = 0;
 	unsigned fds = 0;
 
 	start(f);
@@ -83,8 +104,14 @@ static void ports_come_and_go_while_frames_pass(void **state)
 		 "port add name=new kind=vhost-user socket-path=%s "
 		 "connect=no 'stations=[\"02:00:00:00:00:03\"]'",
 		 path);
-	for (unsigned i = 0; i < CHURN; i++) {
+	for (unsigned i = 0; i < churn; i++) {
+		/* One is under way as the port comes. */
+		fixture_frame(frame, 2, 0, BYTES, ++seed);
+		assert_int_equal(
+			net_send(f->guests[0], 0, NULL, frame, BYTES, NULL), 0);
 		assert_int_equal(fixture_ctl(f, arguments), 0);
+		fixture_expect(f, 2, frame, BYTES);
+		assert_int_equal(net_send_wait(f->guests[0], 0), 0);
 		fixture_join(f, 3, NULL);
 		pass(f, 3, 0);
 		pass(f, 0, 3);
@@ -101,7 +128,13 @@ static void ports_come_and_go_while_frames_pass(void **state)
 		if (i > 2)
 			process_assert_fds(&f->process, fds);
 		pass(f, 0, 2);
+		if (i == SETTLED)
+			resident = resident_bytes(f);
 	}
+	if (!TEST_SANITIZED)
+		assert_true(resident_bytes(f) <
+			    resident + (churn - SETTLED) * LEAK_BYTES +
+				    (1 << 20));
 	assert_int_equal(fixture_ctl(f, "fdb show"), 0);
 	assert_null(strstr(f->said, "02:00:00:00:00:03"));
 }
