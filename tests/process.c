@@ -8,8 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "base/fd.h"
 
 enum {
 	POLLS = 1000,
@@ -153,6 +157,28 @@ void process_assert_alive(const struct process *p)
 		fail_msg("the daemon is dead: %s %d",
 			 info.si_code == CLD_EXITED ? "status" : "signal",
 			 info.si_status);
+}
+
+static bool is_listening(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_true(fd >= 0 && strlen(path) < sizeof(address.sun_path));
+	strcpy(address.sun_path, path);
+	return connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+}
+
+void process_wait_listening(const struct process *p, const char *path)
+{
+	bool listens = is_listening(path);
+
+	for (unsigned i = 0; i < POLLS && !listens; i++) {
+		process_assert_alive(p);
+		usleep(POLL_US);
+		listens = is_listening(path);
+	}
+	assert_true(listens);
 }
 
 void process_wait_socket(const struct process *p)

@@ -55,6 +55,9 @@ void process_stop(struct process *p, int signal);
 void process_assert_alive(const struct process *p);
 /* Waits until the socket is there; fails if the daemon dies instead. */
 void process_wait_socket(const struct process *p);
+/* Waits until a connection at @path is taken, which the name alone does not say;
+ * the same. */
+void process_wait_listening(const struct process *p, const char *path);
 
 void process_show_log(const struct process *p);
 /* Waits until the log has a line with @words in it. */

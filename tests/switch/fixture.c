@@ -95,6 +95,7 @@ pid_t fixture_spawn_again(struct fixture *f)
 	return process_spawn(&f->process, (const char *const *)f->args);
 }
 
+/* Whoever connects tries again while nobody listens yet. */
 static void wait_for_socket(const struct fixture *f, const char *path)
 {
 	while (access(path, F_OK) < 0) {
@@ -132,7 +133,7 @@ void fixture_wait_control(const struct fixture *f)
 	char path[128];
 
 	fixture_control_path(f, path);
-	wait_for_socket(f, path);
+	process_wait_listening(&f->process, path);
 }
 
 void fixture_start_controlled(struct fixture *f, const char *head,
@@ -153,7 +154,7 @@ void fixture_start_controlled_with(struct fixture *f, const char *head,
 	for (unsigned i = 1; options && *options; i++)
 		all[i] = *options++;
 	fixture_start_with(f, head, ports, all);
-	wait_for_socket(f, path);
+	process_wait_listening(&f->process, path);
 }
 
 int fixture_ctl(struct fixture *f, const char *arguments)

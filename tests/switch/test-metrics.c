@@ -47,10 +47,7 @@ static void start(struct fixture *f)
 
 	metrics_path(f, path);
 	start_at(f, path);
-	while (access(path, F_OK) < 0) {
-		process_assert_alive(&f->process);
-		usleep(1000);
-	}
+	process_wait_listening(&f->process, path);
 }
 
 static int connect_to(const struct fixture *f)
