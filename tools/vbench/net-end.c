@@ -10,6 +10,7 @@
 #include "base/bytes.h"
 #include "tests/frontend/net-driver.h"
 #include "tools/vbench/net-wire.h"
+#include "tools/vbench/random.h"
 
 struct net_end {
 	const struct net_bench_options *options;
@@ -20,6 +21,8 @@ struct net_end {
 	unsigned idle[NET_BENCH_MAX_DEPTH]; /* frames that are not under way */
 	unsigned idle_count;
 	uint64_t given_back;
+	uint32_t announced; /* stations that a frame came from */
+	uint64_t random;
 	unsigned left; /* buffers of the frame that is arriving, … */
 	bool ours;
 	struct net_arrival arrival; /* … and what came of it */
@@ -130,6 +133,17 @@ static int take_back(struct net_end *end)
 	return n;
 }
 
+static void address(struct net_end *end, uint8_t *frame)
+{
+	const uint32_t stations = end->options->stations;
+
+	if (end->announced < stations)
+		net_frame_address(frame, 0, end->announced);
+	else if (stations > 1)
+		net_frame_address(frame, random_below(&end->random, stations),
+				  0);
+}
+
 /* False: the ring is full. */
 static bool add_frame(struct net_end *end, unsigned i, uint64_t sent_ns)
 {
@@ -141,8 +155,13 @@ static bool add_frame(struct net_end *end, unsigned i, uint64_t sent_ns)
 	uint8_t *at = ram_at(end->driver->ram, whole.gpa);
 
 	net_frame_stamp(at + NET_HEADER_BYTES, o->tso, sent_ns);
-	return driver_ring_add(end->driver->pairs[0].transmit, &whole, 1,
-			       (void *)(uintptr_t)(i + 1)) == 0;
+	address(end, at + NET_HEADER_BYTES);
+	if (driver_ring_add(end->driver->pairs[0].transmit, &whole, 1,
+			    (void *)(uintptr_t)(i + 1)) != 0)
+		return false;
+	if (end->announced < o->stations)
+		end->announced++;
+	return true;
 }
 
 int net_end_send(struct net_end *end, const uint64_t *sent_ns, unsigned count)
@@ -238,6 +257,11 @@ int net_end_receive(struct net_end *end, struct net_arrival *ret_arrivals,
 	if (n < 0 || err < 0)
 		return n < 0 ? n : err;
 	return count;
+}
+
+bool net_end_is_announced(const struct net_end *end)
+{
+	return end->wire || end->announced == end->options->stations;
 }
 
 uint64_t net_end_given_back(const struct net_end *end)

@@ -38,6 +38,9 @@ int net_end_send(struct net_end *end, const uint64_t *sent_ns, unsigned count);
 int net_end_receive(struct net_end *end, struct net_arrival *ret_arrivals,
 		    unsigned max);
 
+/* Whether a frame came from each of its stations: those that are sent first. */
+bool net_end_is_announced(const struct net_end *end);
+
 /* Of what was sent so far, frames whose buffers came back. */
 uint64_t net_end_given_back(const struct net_end *end);
 

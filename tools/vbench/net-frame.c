@@ -9,6 +9,8 @@
 enum {
 	TEST_TYPE = 0x88b5, /* IEEE 802: local experimental */
 	AT_SOURCE = ETH_ALEN,
+	AT_STATION = 2, /* of an address */
+	AT_WAY = 5,
 	AT_TYPE = 2 * ETH_ALEN,
 	AT_IP = ETH_HLEN,
 	AT_TCP = AT_IP + 20,
@@ -19,6 +21,7 @@ enum {
 	STAMP_BYTES = 4 + 8,
 };
 
+/* Of station 0. */
 static const uint8_t addresses[NET_WAYS][ETH_ALEN] = {
 	{2, 0, 0, 0, 0, 1},
 	{2, 0, 0, 0, 0, 2},
@@ -78,6 +81,24 @@ void net_frame_make(uint8_t *frame, unsigned bytes, bool tso, enum net_way way,
 	*ret_header = header;
 }
 
+static void put_station(uint8_t *address, uint32_t station)
+{
+	address[AT_STATION] = station >> 16;
+	put_be16(address + AT_STATION + 1, station & 0xffff);
+}
+
+void net_frame_address(uint8_t *frame, uint32_t to, uint32_t from)
+{
+	put_station(frame, to);
+	put_station(frame + AT_SOURCE, from);
+}
+
+static bool comes_from(const uint8_t *source, enum net_way way)
+{
+	return memcmp(source, addresses[way], AT_STATION) == 0 &&
+	       source[AT_WAY] == addresses[way][AT_WAY];
+}
+
 void net_frame_stamp(uint8_t *frame, bool tso, uint64_t sent_ns)
 {
 	uint8_t *at = frame + (tso ? TCP_HEADERS : ETH_HLEN);
@@ -92,8 +113,7 @@ bool net_frame_read(const uint8_t *frame, size_t bytes, enum net_way way,
 	size_t at = ETH_HLEN;
 
 	*ret_sent_ns = 0;
-	if (bytes < ETH_HLEN ||
-	    memcmp(frame + AT_SOURCE, addresses[way], ETH_ALEN) != 0)
+	if (bytes < ETH_HLEN || !comes_from(frame + AT_SOURCE, way))
 		return false;
 	if (get_be16(frame + AT_TYPE) == ETH_P_IP)
 		at = TCP_HEADERS;

@@ -24,11 +24,16 @@ enum net_way {
 void net_frame_make(uint8_t *frame, unsigned bytes, bool tso, enum net_way way,
 		    struct virtio_net_hdr_v1 *ret_header);
 
+/* Each end is any number of stations: frame @from one of them @to one of the
+ * other end's, both 0 in a frame that was just made and less than 2^24. */
+void net_frame_address(uint8_t *frame, uint32_t to, uint32_t from);
+
 /* Writes @sent_ns, not 0, into a frame that was made so. */
 void net_frame_stamp(uint8_t *frame, bool tso, uint64_t sent_ns);
 
 /*
- * Whether the first @bytes of a frame begin one that goes @way. *@ret_sent_ns:
+ * Whether the first @bytes of a frame begin one that goes @way, from any station
+ * to any. *@ret_sent_ns:
  * its stamp; 0 in what was cut off behind the first segment.
  */
 bool net_frame_read(const uint8_t *frame, size_t bytes, enum net_way way,

@@ -2,7 +2,9 @@
 #include "tools/vbench/net-load.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/bytes.h"
 #include "base/clock.h"
@@ -13,6 +15,8 @@ enum {
 	/* Rounds between two looks at whether the time is over. */
 	CLOCK_ROUNDS = 16,
 };
+
+#define ANNOUNCE_NS (10 * NS_PER_SECOND)
 
 struct net_load {
 	struct net_bench_options options;
@@ -55,6 +59,44 @@ static void set_up_flows(struct net_load *load)
 		out->back = in;
 }
 
+/* A switch learns where they are; what arrives of it does not count. */
+static int announce(struct net_end *end, struct net_end *other)
+{
+	const uint64_t until = clock_ns() + ANNOUNCE_NS;
+	struct net_arrival arrivals[NET_END_BURST];
+	uint64_t stamps[NET_END_BURST];
+	int err = 0;
+
+	while (err >= 0 && !net_end_is_announced(end)) {
+		const uint64_t now = clock_ns();
+
+		if (now > until)
+			return -ETIMEDOUT;
+		for (unsigned i = 0; i < NET_END_BURST; i++)
+			stamps[i] = now;
+		err = net_end_send(end, stamps, NET_END_BURST);
+		if (err >= 0)
+			err = net_end_receive(other, arrivals, NET_END_BURST);
+	}
+	return err < 0 ? err : 0;
+}
+
+static int announce_all(struct net_load *load)
+{
+	int err;
+
+	if (load->options.stations == 1)
+		return 0;
+	err = announce(load->far, load->guest);
+	if (err == 0)
+		err = announce(load->guest, load->far);
+	if (err < 0)
+		fprintf(stderr,
+			"vbench: the stations cannot be announced: %s\n",
+			strerror(-err));
+	return err;
+}
+
 int net_load_new(const struct net_bench_options *options,
 		 struct net_load **ret_load)
 {
@@ -65,6 +107,8 @@ int net_load_new(const struct net_bench_options *options,
 		return -ENOMEM;
 	load->options = *options;
 	err = open_ends(load);
+	if (err == 0)
+		err = announce_all(load);
 	if (err < 0) {
 		net_load_free(load);
 		return err;

@@ -77,6 +77,17 @@ static int set_queue_size(struct options_parser *parser)
 	return options_count(parser, MAX_RING, &bench(parser)->queue_size);
 }
 
+static int set_stations(struct options_parser *parser)
+{
+	uint64_t stations;
+
+	if (options_size(parser->value, &stations) < 0 || stations == 0 ||
+	    stations > NET_BENCH_MAX_STATIONS)
+		return options_fail_value(parser, "a number from 1 to 1048576");
+	bench(parser)->stations = stations;
+	return 0;
+}
+
 static int set_tso(struct options_parser *parser)
 {
 	bench(parser)->tso = true;
@@ -171,6 +182,8 @@ static const struct options_row rows[] = {
 	 "… or an interface of the host: to know what arrives, and when"},
 	{"rate", "N", set_rate,
 	 "frames a second to send, arrived or not (as iodepth allows)"},
+	{"stations", "N", set_stations,
+	 "behind each end, announced first, and sent to at random (1)"},
 	{"size", "BYTES", set_size, "of a frame that is sent (64)"},
 	{"iodepth", "N", set_depth, "frames that are under way at a time (64)"},
 	{"queue-size", "N", set_queue_size, "entries of each ring (256)"},
@@ -217,6 +230,8 @@ static int check(struct options_parser *parser)
 					    "it");
 	if (o->plot && !o->rfc2544)
 		return options_fail(parser, "--plot needs --rfc2544");
+	if (o->stations > 1 && !o->peer_path)
+		return options_fail(parser, "--stations needs --peer");
 	if (o->tso && o->frame_bytes < NET_BENCH_MIN_TCP)
 		return options_fail(parser,
 				    "--tso: give a --size of %u bytes "
@@ -239,6 +254,7 @@ int net_bench_options_parse(int argc, char **argv,
 	*ret_options = (struct net_bench_options){
 		.socket_path = socket_path,
 		.frame_bytes = 64,
+		.stations = 1,
 		.depth = DEFAULT_DEPTH,
 		.queue_size = DEFAULT_RING,
 		.time_ns = DEFAULT_SECONDS * NS_PER_SECOND,

@@ -14,6 +14,7 @@ enum {
 	NET_BENCH_MIN_TCP = 70, /* with a time in it */
 	NET_BENCH_MAX_FRAME = 65000,
 	NET_BENCH_MAX_RATE = 1000 * 1000 * 1000,
+	NET_BENCH_MAX_STATIONS = 1 << 20,
 };
 
 enum net_direction {
@@ -35,7 +36,8 @@ struct net_bench_options {
 	uint16_t queue_size;
 	bool tso;
 	bool packed;
-	bool plain;    /* receive buffers are not merged */
+	bool plain;	   /* receive buffers are not merged */
+	uint32_t stations; /* behind each end */
 	uint64_t rate; /* frames a second and direction; 0: as iodepth has it */
 	uint64_t time_ns;
 	uint64_t ramp_ns;
