@@ -85,6 +85,7 @@ RTE_ACL_RULE_DEF(trie_rule, FIELDS);
 struct acl {
 	struct rte_acl_ctx *trie;
 	bool looks_at_ip;
+	bool is_shadow; /* the trie is another's */
 	unsigned count;
 	uint64_t *hits;
 	struct acl_rule rules[];
@@ -244,11 +245,30 @@ int acl_new(const struct acl_rule *rules, unsigned count, struct acl **ret_acl)
 	return 0;
 }
 
+int acl_shadow(const struct acl *acl, struct acl **ret_shadow)
+{
+	const size_t bytes = sizeof(*acl) + acl->count * sizeof(*acl->rules);
+	struct acl *shadow = malloc(bytes);
+
+	if (!shadow)
+		return -ENOMEM;
+	memcpy(shadow, acl, bytes);
+	shadow->is_shadow = true;
+	shadow->hits = calloc(acl->count, sizeof(*acl->hits));
+	if (!shadow->hits) {
+		free(shadow);
+		return -ENOMEM;
+	}
+	*ret_shadow = shadow;
+	return 0;
+}
+
 void acl_free(struct acl *acl)
 {
 	if (!acl)
 		return;
-	rte_acl_free(acl->trie);
+	if (!acl->is_shadow)
+		rte_acl_free(acl->trie);
 	free(acl->hits);
 	free(acl);
 }

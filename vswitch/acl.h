@@ -61,6 +61,9 @@ struct acl_rule {
 
 /* -ENOMEM, also if the rules make more than they may; -EINVAL for too many. */
 int acl_new(const struct acl_rule *rules, unsigned count, struct acl **ret_acl);
+/* Judges as @acl does, which it lasts no longer than, and counts for itself.
+ * -ENOMEM. */
+int acl_shadow(const struct acl *acl, struct acl **ret_shadow);
 /* Nobody judges by it any more. Accepts NULL. */
 void acl_free(struct acl *acl);
 

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "vswitch/control-lcore.h"
 #include "vswitch/control-policy.h"
+#include "vswitch/control-trace.h"
 #include "vswitch/metrics.h"
 #include "vswitch/reload.h"
 
@@ -359,6 +360,8 @@ static const struct rpc_method methods[] = {
 	{"lcore.queues", "who serves which queue", NULL, control_lcore_queues},
 	{"lcore.move", "has another thread serve a queue", move_params,
 	 control_lcore_move},
+	{"trace", "what would become of a frame; nothing happens",
+	 control_trace_params, control_trace},
 	{"stats", "what the ports have counted", NULL, stats},
 	{"metrics", "the same as a page of OpenMetrics", NULL, metrics},
 	{"config.show", "all as it is now, as the configuration file has it",

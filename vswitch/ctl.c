@@ -193,6 +193,19 @@ static json_t *move_params(unsigned count, char **arguments)
 			 "lcore", lcore);
 }
 
+static json_t *trace_params(unsigned count, char **arguments)
+{
+	json_t *frame;
+
+	if (count == 2 && !strchr(arguments[1], '='))
+		return json_pack("{s:s, s:s}", "port", arguments[0], "frame",
+				 arguments[1]);
+	frame = keys_and_values(count - 1, arguments + 1);
+	if (frame)
+		json_object_set_new(frame, "port", json_string(arguments[0]));
+	return frame;
+}
+
 static json_t *flush_params(unsigned count, char **arguments)
 {
 	return count > 0 ? json_pack("{s:s}", "port", arguments[0])
@@ -346,6 +359,16 @@ static const struct command commands[] = {
 		.most = 3,
 		.method = "lcore.move",
 		.params = move_params,
+	},
+	{
+		.words = {"trace"},
+		.arguments = "PORT HEX|KEY=VALUE...",
+		.least = 2,
+		.most = 12,
+		.method = "trace",
+		.params = trace_params,
+		.columns = {"port", "result", "why", "rule", "vlan", "tag",
+			    "bytes"},
 	},
 	{
 		.words = {"stats"},

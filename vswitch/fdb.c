@@ -195,31 +195,39 @@ static void drop(struct fdb *fdb, fdb_key key, int32_t place)
 		fdb->stations--;
 }
 
+static enum fdb_learned judge(const struct fdb *fdb, int32_t place,
+			      uint16_t port)
+{
+	uint32_t owner;
+
+	if (place < 0)
+		return may_learn(fdb, port) ? FDB_NEW : FDB_LIMIT;
+	owner = get(&fdb->entries[place].owner);
+	if ((owner & UINT16_MAX) == port)
+		return FDB_KNOWN;
+	if (owner & STATIC)
+		return FDB_STATIC;
+	return may_learn(fdb, port) ? FDB_MOVED : FDB_LIMIT;
+}
+
+enum fdb_learned fdb_judge(const struct fdb *fdb, fdb_key key, uint16_t port)
+{
+	return judge(fdb, rte_hash_lookup(fdb->hash, &key), port);
+}
+
 static enum fdb_learned learn(struct fdb *fdb, fdb_key key, uint16_t port,
 			      uint32_t now)
 {
 	int32_t place = rte_hash_lookup(fdb->hash, &key);
-	struct entry *entry;
-	uint32_t owner;
+	enum fdb_learned learned = judge(fdb, place, port);
 
-	if (place < 0) {
-		if (!may_learn(fdb, port))
-			return FDB_LIMIT;
+	if (learned == FDB_NEW)
 		return add(fdb, key, port, now) ? FDB_NEW : FDB_FULL;
-	}
-	entry = &fdb->entries[place];
-	owner = get(&entry->owner);
-	if ((owner & UINT16_MAX) == port) {
-		set(&entry->heard, now);
-		return FDB_KNOWN;
-	}
-	if (owner & STATIC)
-		return FDB_STATIC;
-	if (!may_learn(fdb, port))
-		return FDB_LIMIT;
-	own(fdb, entry, port);
-	set(&entry->heard, now);
-	return FDB_MOVED;
+	if (learned == FDB_MOVED)
+		own(fdb, &fdb->entries[place], port);
+	if (learned == FDB_MOVED || learned == FDB_KNOWN)
+		set(&fdb->entries[place].heard, now);
+	return learned;
 }
 
 enum fdb_learned fdb_learn(struct fdb *fdb, fdb_key key, uint16_t port,

@@ -93,6 +93,10 @@ enum fdb_learned {
 enum fdb_learned fdb_learn(struct fdb *fdb, fdb_key key, uint16_t port,
 			   uint32_t now);
 
+/* What fdb_learn would say, and nothing is changed. Control thread, or any reader;
+ * FDB_NEW where there may be no room. */
+enum fdb_learned fdb_judge(const struct fdb *fdb, fdb_key key, uint16_t port);
+
 /* On @port for good, wherever it was. -ENOSPC, or -EINVAL for a group. */
 int fdb_set_static(struct fdb *fdb, fdb_key key, uint16_t port);
 

@@ -229,10 +229,23 @@ static void look_up(struct forward *f, const fdb_key *keys)
 /* The station is not known at this port. */
 static bool may_send(struct burst *b, unsigned i, uint32_t now)
 {
+	struct forward *f = b->f;
+	const uint16_t port = b->in->number;
+
 	if (b->in->is_locked)
 		return false;
-	return fdb_learn(b->f->fdb, b->f->from[i], b->in->number, now) !=
-	       FDB_STATIC;
+	f->learned = f->is_trial ? fdb_judge(f->fdb, f->from[i], port)
+				 : fdb_learn(f->fdb, f->from[i], port, now);
+	return f->learned != FDB_STATIC;
+}
+
+static bool is_known(struct burst *b, unsigned i, uint32_t now)
+{
+	struct forward *f = b->f;
+
+	if (f->is_trial)
+		return fdb_port(f->fdb, f->places[i]) == b->in->number;
+	return fdb_refresh(f->fdb, f->places[i], b->in->number, now);
 }
 
 static void learn_all(struct burst *b)
@@ -246,8 +259,7 @@ static void learn_all(struct burst *b)
 			continue;
 		if (i > 0 && f->from[i] == f->from[i - 1] && is_going(f, i - 1))
 			continue;
-		if (!fdb_refresh(f->fdb, f->places[i], b->in->number, now) &&
-		    !may_send(b, i, now))
+		if (!is_known(b, i, now) && !may_send(b, i, now))
 			drop(b, i, FORWARD_SPOOFED);
 	}
 }
@@ -308,19 +320,27 @@ static void decide_all(struct burst *b)
 
 /* --- the second pass -------------------------------------------------------- */
 
+enum forward_drop forward_leaves(const struct forward_port *in,
+				 const struct forward_port *out,
+				 const struct vlan_frame *vlan,
+				 struct vlan_edit *ret_edit)
+{
+	if (out == in)
+		return FORWARD_SAME_PORT;
+	if (out->listens)
+		return FORWARD_MIRROR;
+	if (out->group && out->group == in->group)
+		return FORWARD_ISOLATED;
+	if (!vlan_egress(&out->vlan, vlan, ret_edit))
+		return FORWARD_VLAN;
+	return FORWARD_PASS;
+}
+
 static enum forward_drop may_leave(const struct burst *b,
 				   const struct forward_port *out, unsigned i,
 				   struct vlan_edit *ret_edit)
 {
-	if (out == b->in)
-		return FORWARD_SAME_PORT;
-	if (out->listens)
-		return FORWARD_MIRROR;
-	if (out->group && out->group == b->in->group)
-		return FORWARD_ISOLATED;
-	if (!vlan_egress(&out->vlan, &b->f->vlans[i], ret_edit))
-		return FORWARD_VLAN;
-	return FORWARD_PASS;
+	return forward_leaves(b->in, out, &b->f->vlans[i], ret_edit);
 }
 
 static struct forward_bucket *bucket_for(struct forward *f,

@@ -111,6 +111,10 @@ struct forward_bucket {
 struct forward {
 	struct fdb *fdb;		   /* borrowed */
 	const struct forward_table *table; /* borrowed */
+	/* Nothing is learned: vswitch/trace.h. What would be is in `learned`, as
+	 * long as a frame comes so far. */
+	bool is_trial;
+	enum fdb_learned learned;
 
 	/* Of the burst at hand. */
 	unsigned count;
@@ -129,6 +133,12 @@ struct forward {
 	uint64_t keyed; /* a bit for each of those keys that are made */
 	struct acl_key keys[NET_BURST];
 };
+
+/* Whether a frame of @vlan from @in may go to @out, and how it changes then. */
+enum forward_drop forward_leaves(const struct forward_port *in,
+				 const struct forward_port *out,
+				 const struct vlan_frame *vlan,
+				 struct vlan_edit *ret_edit);
 
 void forward_init(struct forward *forward, struct fdb *fdb,
 		  const struct forward_table *table);

@@ -705,6 +705,11 @@ struct lcore *vswitch_lcore(const struct vswitch *vswitch, unsigned number)
 	return vswitch->lcores[number];
 }
 
+const struct forward_table *vswitch_table(const struct vswitch *vswitch)
+{
+	return &vswitch->table;
+}
+
 struct balance *vswitch_balance(struct vswitch *vswitch)
 {
 	return &vswitch->balance;

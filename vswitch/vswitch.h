@@ -81,6 +81,9 @@ struct fdb *vswitch_fdb(struct vswitch *vswitch);
 unsigned vswitch_lcore_count(const struct vswitch *vswitch);
 struct lcore *vswitch_lcore(const struct vswitch *vswitch, unsigned number);
 
+/* What the serving threads go by. */
+const struct forward_table *vswitch_table(const struct vswitch *vswitch);
+
 /* The source of a port's pair; NULL: there is none, or nobody serves it. */
 struct source *vswitch_source(const struct vswitch *vswitch, unsigned number,
 			      unsigned pair);
