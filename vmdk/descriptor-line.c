@@ -104,14 +104,16 @@ bool vmdk_line_is(const struct vmdk_line *line, const char *key)
 /* A decimal number at *@text, and moves past it. */
 static bool take_number(const char **text, uint64_t *ret)
 {
+	unsigned long long number;
 	char *end;
 
 	if (!isdigit((unsigned char)**text))
 		return false;
 	errno = 0;
-	*ret = strtoull(*text, &end, 10);
+	number = strtoull(*text, &end, 10);
 	if (errno != 0 || (*end != '\0' && *end != ' ' && *end != '\t'))
 		return false;
+	*ret = number;
 	*text = end + skip_blanks(end);
 	return true;
 }

@@ -225,6 +225,26 @@ static void counts_have_a_limit(void **state)
 	free(text);
 }
 
+/* Other products write what means nothing there. */
+static void what_follows_a_sparse_file_is_no_offset(void **state)
+{
+	static const char *const followed[] = {
+		"", "0", "6z", "622222222222222222222222222", "more"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(followed); i++) {
+		struct vmdk_descriptor d;
+		char text[256];
+
+		snprintf(text, sizeof(text),
+			 "CID=1\ncreateType=\"custom\"\n"
+			 "RW 8 SPARSE \"a\" %s\n",
+			 followed[i]);
+		parse_sound(text, &d);
+		assert_int_equal(d.extents[0].offset_sectors, 0);
+		vmdk_descriptor_deinit(&d);
+	}
+}
+
 static void names_have_a_limit(void **state)
 {
 	for (int more = 0; more <= 1; more++) {
@@ -320,6 +340,7 @@ int main(void)
 		cmocka_unit_test(what_is_missing_is_named),
 		cmocka_unit_test(counts_have_a_limit),
 		cmocka_unit_test(names_have_a_limit),
+		cmocka_unit_test(what_follows_a_sparse_file_is_no_offset),
 		cmocka_unit_test(a_rewrite_keeps_all_that_was_not_changed),
 		cmocka_unit_test(new_values_go_where_their_kind_is),
 		cmocka_unit_test(values_that_cannot_be_said_change_nothing),
