@@ -11,6 +11,7 @@
 #include "vhost-net/netdev.h"
 #include "vswitch/forward.h"
 #include "vswitch/mirror.h"
+#include "vswitch/shaper.h"
 #include "vswitch/vlan.h"
 
 enum {
@@ -182,6 +183,22 @@ static int check_guard(const struct port_config *p, struct config_finding *f)
 	return err < 0 ? config_find_below(f, "guard") : 0;
 }
 
+static int check_shape(const struct port_config *p, struct config_finding *f)
+{
+	const struct config_rate rate = {p->shape.rate, p->shape.burst};
+	struct limit limit = {0};
+
+	if (config_set_limit(&limit, &rate, NET_MAX_FRAME_BYTES) < 0)
+		return config_find(f, "shape",
+				   "so much in a second, or at once, cannot be "
+				   "limited");
+	if (p->shape.queue > SHAPER_MAX_QUEUE_BYTES)
+		return config_find(f, "shape.queue", "%llu: give %llu at most",
+				   (unsigned long long)p->shape.queue,
+				   (unsigned long long)SHAPER_MAX_QUEUE_BYTES);
+	return 0;
+}
+
 static int check_mirror(const struct port_config *p, struct config_finding *f)
 {
 	if (!p->mirror)
@@ -212,9 +229,9 @@ int port_config_check(const struct port_config *p, struct config_finding *f)
 {
 	static int (*const checks[])(const struct port_config *,
 				     struct config_finding *) = {
-		check_vhost_user, check_tap,	  check_numbers,
-		check_vlans,	  check_stations, check_limits,
-		check_guard,	  check_acl,	  check_mirror,
+		check_vhost_user, check_tap,	check_numbers, check_vlans,
+		check_stations,	  check_limits, check_guard,   check_acl,
+		check_mirror,	  check_shape,
 	};
 	int err = 0;
 

@@ -10,9 +10,14 @@
 #include "vswitch/config-schema.h"
 #include "vswitch/fdb.h"
 #include "vswitch/guard.h"
+#include "vswitch/shaper.h"
 #include "vswitch/vlan.h"
 
 #define MAC_OF_FIRST "first"
+
+enum {
+	DEFAULT_QUEUE_BYTES = 256 << 10,
+};
 
 /* --- guards ------------------------------------------------------------------ */
 
@@ -138,4 +143,15 @@ void config_mirror_vlans(const struct mirror_config *config,
 	vlans->mode = VLAN_TRUNK;
 	for (unsigned i = 0; i < config->vlans_count; i++)
 		config_add_vlans(config->vlans[i], vlans);
+}
+
+/* --- shaping ----------------------------------------------------------------- */
+
+int config_shape(const struct shape_config *config, struct shaper *shaper)
+{
+	const uint64_t burst =
+		config_burst(config->rate, config->burst, NET_MAX_FRAME_BYTES);
+
+	return shaper_set(shaper, config->rate, burst,
+			  config->queue ? config->queue : DEFAULT_QUEUE_BYTES);
 }

@@ -74,14 +74,16 @@ void config_vlan(const struct port_config *config, struct vlan_port *ret_vlan)
 		config_add_vlans(config->vlans[i], ret_vlan);
 }
 
+uint64_t config_burst(uint64_t rate, uint64_t burst, uint64_t least_burst)
+{
+	return burst ? burst : MAX(rate / BURSTS_A_SECOND, least_burst);
+}
+
 int config_set_limit(struct limit *limit, const struct config_rate *rate,
 		     uint64_t least_burst)
 {
-	uint64_t burst = rate->burst;
-
-	if (burst == 0)
-		burst = MAX(rate->rate / BURSTS_A_SECOND, least_burst);
-	return limit_set(limit, rate->rate, burst);
+	return limit_set(limit, rate->rate,
+			 config_burst(rate->rate, rate->burst, least_burst));
 }
 
 void config_limits(const struct port_config *config, struct forward_port *port)

@@ -41,6 +41,13 @@ static const cyaml_schema_field_t rate_fields[] = {
 	CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t shape_fields[] = {
+	CYAML_FIELD_UINT("rate", CYAML_FLAG_DEFAULT, struct shape_config, rate),
+	FIELD_NUMBER("burst", struct shape_config, burst),
+	FIELD_NUMBER("queue", struct shape_config, queue),
+	CYAML_FIELD_END,
+};
+
 static const cyaml_schema_value_t text_value = {
 	CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 1, CONFIG_TEXT_MAX),
 };
@@ -83,6 +90,8 @@ static const cyaml_schema_field_t port_fields[] = {
 	FIELD_RATE("broadcast", broadcast),
 	FIELD_RATE("multicast", multicast),
 	FIELD_RATE("unknown", unknown),
+	CYAML_FIELD_MAPPING("shape", CYAML_FLAG_OPTIONAL, struct port_config,
+			    shape, shape_fields),
 	CYAML_FIELD_MAPPING_PTR("guard",
 				CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
 				struct port_config, guard, guard_config_fields),

@@ -92,6 +92,12 @@ enum mirror_direction {
 	MIRROR_OUT, /* what they are sent */
 };
 
+/* How fast a port gets frames: vswitch/shaper.h. A rate of 0 is none. */
+struct shape_config {
+	uint64_t rate, burst; /* bytes; as in struct config_rate */
+	uint64_t queue;	      /* bytes; 0: 256 KiB */
+};
+
 struct port_config {
 	char *name;
 	int kind; /* enum port_kind */
@@ -117,6 +123,7 @@ struct port_config {
 	uint32_t max_stations; /* to be learned; a guest: 1,024 */
 	struct config_rate frames, bytes;
 	struct config_rate broadcast, multicast, unknown;
+	struct shape_config shape;
 	struct guard_config *guard; /* NULL: none */
 	struct acl_config acl;
 	struct mirror_config *mirror; /* NULL: none */
@@ -189,6 +196,7 @@ struct vlan_port;
 struct forward_port;
 struct acl;
 struct guard;
+struct shaper;
 
 const char *config_kind_name(enum port_kind kind);
 const char *config_vlan_mode_name(unsigned mode);
@@ -207,6 +215,8 @@ int config_acl(const struct acl_rule_config *rules, unsigned count,
 void config_mirror_vlans(const struct mirror_config *config,
 			 struct vlan_port *vlans);
 const char *config_mirror_direction_name(unsigned direction);
+/* -ENOMEM. */
+int config_shape(const struct shape_config *config, struct shaper *shaper);
 /* The limits of a port that nobody uses yet. */
 void config_limits(const struct port_config *config, struct forward_port *port);
 

@@ -215,6 +215,8 @@ static json_t *count_port(struct vswitch *vswitch, const struct port *port)
 	add_count(object, "received-frames", c.net.rx_frames);
 	add_count(object, "received-bytes", c.net.rx_bytes);
 	add_count(object, "unreachable", c.unreachable);
+	add_count(object, "shaped-delayed", c.shaped.delayed);
+	add_count(object, "shaped-dropped", c.shaped.dropped);
 	add_count(object, "stations",
 		  fdb_count(vswitch_fdb(vswitch), port->forward.number));
 	json_object_set_new(object, "sent-dropped",

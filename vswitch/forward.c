@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "vswitch/guard.h"
 #include "vswitch/mirror.h"
+#include "vswitch/shaper.h"
 
 /* Beside the numbers of ports. */
 enum {
@@ -281,7 +282,7 @@ static void mirror_in(struct burst *b)
 						   set->vlans[f->vlans[i].vlan]
 					 : 0;
 	}
-	mirror_send(set, f->table, frames, f->mirrored, f->count);
+	mirror_send(set, f->table, frames, f->mirrored, f->count, b->now_ns);
 }
 
 static enum forward_storm storm_of(fdb_key to)
@@ -433,7 +434,20 @@ static void mirror_out(struct burst *b, uint8_t listeners,
 		wants[i] = listeners & ~*has;
 		*has |= listeners;
 	}
-	mirror_send(f->mirrors, f->table, bucket->frames, wants, bucket->count);
+	mirror_send(f->mirrors, f->table, bucket->frames, wants, bucket->count,
+		    b->now_ns);
+}
+
+void forward_send(struct forward_port *port,
+		  const struct net_rx_frame *const *frames, unsigned count,
+		  uint64_t now_ns)
+{
+	struct shaper *shaper = load_acquire(&port->shaper);
+
+	if (shaper)
+		shaper_send(shaper, frames, count, now_ns);
+	else
+		port->send(port, frames, count);
 }
 
 static void deliver(struct burst *b, struct forward_port *out,
@@ -447,7 +461,7 @@ static void deliver(struct burst *b, struct forward_port *out,
 	if (mirrors && mirrors->out[out->number])
 		mirror_out(b, mirrors->out[out->number], bucket);
 	if (bucket->count > 0)
-		out->send(out, bucket->frames, bucket->count);
+		forward_send(out, bucket->frames, bucket->count, b->now_ns);
 }
 
 static void send_buckets(struct burst *b)

@@ -66,6 +66,7 @@ enum forward_storm {
 
 struct guard;
 struct mirror_set;
+struct shaper;
 
 /* A port, as forwarding sees it. What is not a limit does not change while a
  * burst is forwarded: the control thread changes it while all are between
@@ -82,6 +83,7 @@ struct forward_port {
 	struct limit frames, bytes; /* that it may send */
 	struct limit storms[FORWARD_STORMS];
 	struct guard *guard;	      /* who it may say it is; NULL: anybody */
+	struct shaper *shaper;	      /* of what it is sent; NULL: none */
 	struct acl *acl_in, *acl_out; /* what passes; NULL: all */
 	/*
 	 * Delivers @count frames, at most NET_BURST, which are the caller's
@@ -142,6 +144,11 @@ enum forward_drop forward_leaves(const struct forward_port *in,
 
 void forward_init(struct forward *forward, struct fdb *fdb,
 		  const struct forward_table *table);
+
+/* Sends @port frames as fast as it may get them. */
+void forward_send(struct forward_port *port,
+		  const struct net_rx_frame *const *frames, unsigned count,
+		  uint64_t now_ns);
 
 /*
  * Forwards the @count frames, at most NET_BURST, that came in at @in; their

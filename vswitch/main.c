@@ -38,7 +38,7 @@ struct server {
 /* Beside what serving a socket takes: sockets of ports that come later. */
 static const char *const system_calls[] = {
 	"epoll_wait", /* EAL's own thread */
-	"bind",	      "listen", "lstat", "timerfd_create",
+	"bind",	      "listen", "lstat", "timerfd_create", "timerfd_settime",
 	"openat", /* the configuration, again */
 	NULL,
 };
@@ -70,6 +70,10 @@ static void log_port(struct server *server, const struct port *port)
 	log_info("%s: sent frames %llu bytes %llu", name,
 		 (unsigned long long)c.net.tx_frames,
 		 (unsigned long long)c.net.tx_bytes);
+	if (c.shaped.delayed || c.shaped.dropped)
+		log_info("%s: shaped delayed %llu dropped %llu", name,
+			 (unsigned long long)c.shaped.delayed,
+			 (unsigned long long)c.shaped.dropped);
 	log_info("%s: received frames %llu bytes %llu unreachable %llu", name,
 		 (unsigned long long)c.net.rx_frames,
 		 (unsigned long long)c.net.rx_bytes,

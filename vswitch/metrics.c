@@ -89,6 +89,15 @@ static void print_unreachable(FILE *page, const char *port,
 		     c->unreachable);
 }
 
+static void print_shaped(FILE *page, const char *port,
+			 const struct port_counters *c, uint32_t stations)
+{
+	print_sample(page, "vswitch_shaped_total", port, "outcome", "delayed",
+		     c->shaped.delayed);
+	print_sample(page, "vswitch_shaped_total", port, "outcome", "dropped",
+		     c->shaped.dropped);
+}
+
 static void print_stations(FILE *page, const char *port,
 			   const struct port_counters *c, uint32_t stations)
 {
@@ -107,6 +116,8 @@ static const struct family families[] = {
 	 print_drops},
 	{"vswitch_unreachable", "Frames for whom nobody was there.", false,
 	 print_unreachable},
+	{"vswitch_shaped", "Frames that came faster than they may leave.",
+	 false, print_shaped},
 	{"vswitch_stations", "Stations that were learned.", true,
 	 print_stations},
 };

@@ -6,7 +6,7 @@
 void mirror_send(const struct mirror_set *set,
 		 const struct forward_table *table,
 		 const struct net_rx_frame *const *frames, const uint8_t *wants,
-		 unsigned count)
+		 unsigned count, uint64_t now_ns)
 {
 	const struct net_rx_frame *copies[NET_BURST];
 
@@ -20,6 +20,6 @@ void mirror_send(const struct mirror_set *set,
 				copies[n++] = frames[i];
 		/* The port is perhaps just being removed. */
 		if (n > 0 && to)
-			to->send(to, copies, n);
+			forward_send(to, copies, n, now_ns);
 	}
 }

@@ -33,6 +33,6 @@ struct mirror_set {
 void mirror_send(const struct mirror_set *set,
 		 const struct forward_table *table,
 		 const struct net_rx_frame *const *frames, const uint8_t *wants,
-		 unsigned count);
+		 unsigned count, uint64_t now_ns);
 
 #endif

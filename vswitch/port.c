@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/barrier.h"
 #include "vswitch/guard.h"
 
 int port_new(const struct port_config *config, const struct port_owner *owner,
@@ -73,6 +74,43 @@ void port_configure(struct port *port, const struct port_config *config,
 	port->forward.listens = config->mirror;
 	config_vlan(config, &port->forward.vlan);
 	config_limits(config, &port->forward);
+}
+
+static int make_shaper(struct port *port, const struct shape_config *config)
+{
+	struct shaper *shaper;
+	int err = shaper_new(&port->forward, &shaper);
+
+	if (err < 0)
+		return err;
+	err = config_shape(config, shaper);
+	if (err == 0)
+		err = lcore_attach(port_lcore(port, 0), shaper_source(shaper));
+	if (err < 0) {
+		shaper_free(shaper);
+		return err;
+	}
+	store_release(&port->forward.shaper, shaper);
+	return 0;
+}
+
+int port_shape(struct port *port, const struct shape_config *config)
+{
+	if (port->forward.shaper)
+		return config_shape(config, port->forward.shaper);
+	return config->rate ? make_shaper(port, config) : 0;
+}
+
+void port_unshape(struct port *port)
+{
+	struct shaper *shaper = port->forward.shaper;
+
+	if (!shaper)
+		return;
+	store_release(&port->forward.shaper, NULL);
+	port_sync(port->owner);
+	lcore_detach(port_lcore(port, 0), shaper_source(shaper));
+	shaper_free(shaper);
 }
 
 void port_free(struct port *port)

@@ -14,6 +14,7 @@
 #include "vswitch/config.h"
 #include "vswitch/forward.h"
 #include "vswitch/lcore.h"
+#include "vswitch/shaper.h"
 
 enum {
 	PORT_ERROR_BYTES = 512,
@@ -34,6 +35,7 @@ struct port_counters {
 	struct netdev_counters net; /* rx is what went out of the switch */
 	uint64_t drops[FORWARD_DROPS];
 	uint64_t unreachable; /* nobody was there to receive */
+	struct shaper_counters shaped;
 };
 
 struct port_ops {
@@ -113,6 +115,12 @@ static inline struct lcore *port_home(const struct port *port,
  * meanwhile. */
 void port_configure(struct port *port, const struct port_config *config,
 		    struct port_policy *policy);
+
+/* Has the port get frames as fast as @config says, from now on. A shaper that is
+ * there stays until port_unshape, which is called before the port is freed.
+ * A negative errno. */
+int port_shape(struct port *port, const struct shape_config *config);
+void port_unshape(struct port *port);
 
 /* Every serving thread has begun a new round. */
 void port_sync(const struct port_owner *owner);

@@ -128,6 +128,7 @@ static void take_what_can_change(struct port_config *to,
 	to->guard = from->guard;
 	to->acl = from->acl;
 	to->mirror = from->mirror;
+	to->shape = from->shape;
 }
 
 bool reload_can_change(const struct port_config *running,

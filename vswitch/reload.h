@@ -3,7 +3,7 @@
  * The configuration file, read again while frames pass: what it has more or
  * less than when it was last read is added and removed, and what differs
  * changes. A port that only forwards otherwise (VLANs, limits, stations, group,
- * guard, ACLs, mirror) keeps its guest; one whose device differs is made anew.
+ * guard, ACLs, mirror, shape) keeps its guest; one whose device differs is made anew.
  *
  * Ports that came over the control socket, and are not in the file, stay.
  *

@@ -278,11 +278,18 @@ static int start_port(struct vswitch *vswitch, uint16_t number, char *ret_error)
 {
 	struct port *port = vswitch->slots[number].port;
 	struct forward_table *table = &vswitch->table;
+	int err;
 
 	store_release(&table->ports[number], &port->forward);
 	if (number >= table->end)
 		store_release(&table->end, number + 1u);
 	set_mirrors(vswitch);
+	err = port_shape(port, &port->config->shape);
+	if (err < 0) {
+		snprintf(ret_error, PORT_ERROR_BYTES, "%s: shape: %s",
+			 port->config->name, strerror(-err));
+		return err;
+	}
 	return port->ops->start(port, ret_error);
 }
 
@@ -310,6 +317,7 @@ static void stop_port(struct vswitch *vswitch, uint16_t number)
 	fdb_flush(vswitch->fdb, number, 0, true);
 	set_mirrors(vswitch);
 	port_sync(&vswitch->owner);
+	port_unshape(port);
 }
 
 static int find_place(const struct vswitch *vswitch)
@@ -505,6 +513,14 @@ int vswitch_change_port(struct vswitch *vswitch, struct port_config *config,
 		return err;
 	}
 	change.port = vswitch->slots[number].port;
+	err = port_shape(change.port, &config->shape);
+	if (err < 0) {
+		port_policy_free(&change.policy);
+		take_stations(vswitch, number, config, before);
+		snprintf(ret_error, PORT_ERROR_BYTES, "%s: shape: %s",
+			 config->name, strerror(-err));
+		return err;
+	}
 	change.group = number_group(vswitch, config->group);
 	vlan = change.port->forward.vlan;
 	port_quiet(&vswitch->owner, run_change, &change);
@@ -688,6 +704,8 @@ void vswitch_count(const struct vswitch *vswitch, const struct port *port,
 
 	*ret_counters = (struct port_counters){0};
 	counted->ops->count(counted, ret_counters);
+	if (counted->forward.shaper)
+		shaper_count(counted->forward.shaper, &ret_counters->shaped);
 }
 
 struct fdb *vswitch_fdb(struct vswitch *vswitch)

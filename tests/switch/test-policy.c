@@ -290,6 +290,55 @@ static void port_sends_no_more_frames_or_bytes_than_it_may(void **state)
 	assert_true(arrived >= 9);
 }
 
+/* A guest's frames, some two seconds of its rate, in order and whole, and no
+ * faster: all of them, since the queue has room. */
+static void guest_gets_frames_no_faster_than_shaped(void **state)
+{
+	static const char *const ports[] = {
+		"", "shape: {rate: 200000, burst: 20000, queue: 1000000}",
+		NULL};
+	struct fixture *f = *state;
+	const unsigned count = 2100;
+	uint64_t began, ns;
+
+	fixture_start(f, "", ports);
+	fixture_join_all(f, 2);
+	began = clock_ns();
+	for (unsigned i = 0; i < count; i++) {
+		fixture_frame(frame, FIXTURE_BROADCAST, 0, BYTES, i);
+		fixture_send(f, 0, frame, BYTES);
+	}
+	for (unsigned i = 0; i < count; i++) {
+		fixture_frame(frame, FIXTURE_BROADCAST, 0, BYTES, i);
+		fixture_expect(f, 1, frame, BYTES);
+	}
+	ns = clock_ns() - began;
+	/* What goes beyond the burst is paid for. */
+	assert_true(ns >=
+		    (count * BYTES - 20000.0 - BYTES) / 200000 * 1e9 * 0.98);
+	assert_true(fixture_counted(f, "p1: shaped delayed ") > 1000);
+}
+
+static void what_a_full_queue_drops_is_counted(void **state)
+{
+	static const char *const ports[] = {
+		"", "shape: {rate: 1000, burst: 1000, queue: 20000}", NULL};
+	struct fixture *f = *state;
+	uint64_t delayed;
+
+	fixture_start(f, "", ports);
+	fixture_join_all(f, 2);
+	for (unsigned i = 0; i < 500; i++) {
+		fixture_frame(frame, FIXTURE_BROADCAST, 0, BYTES, i);
+		fixture_send(f, 0, frame, BYTES);
+	}
+	fixture_count(f);
+	delayed = process_log_number(&f->process, "p1: shaped delayed ");
+	assert_true(delayed >= 40 && delayed < 100);
+	process_wait_log(&f->process, "p1: shaped delayed");
+	assert_true(fixture_counted(f, " dropped ") > 390);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -298,6 +347,8 @@ int main(void)
 		SWITCH_TEST(storm_is_held_back_and_nothing_else),
 		SWITCH_TEST(storm_limit_leaves_other_frames_alone),
 		SWITCH_TEST(port_sends_no_more_frames_or_bytes_than_it_may),
+		SWITCH_TEST(guest_gets_frames_no_faster_than_shaped),
+		SWITCH_TEST(what_a_full_queue_drops_is_counted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

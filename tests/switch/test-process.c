@@ -93,6 +93,8 @@ static void what_is_wrong_is_named_with_file_line_and_key(void **state)
 		{PORT(SOCKET "mirror:\n      vlans: [\"1\"]\n"
 			     "      ports: [b]"),
 		 "7: ports: b: no port has this name"},
+		{PORT(SOCKET "shape: {rate: 1000, queue: 70000000}"),
+		 "5: queue: 70000000: give 67108864 at most"},
 		{PORT(SOCKET "tap: x"), "5: tap: a vhost-user port has no"},
 		{PORT(SOCKET) "  - name: a\n    kind: tap\n",
 		 "6: name: the port a of entry 1 has it already"},
