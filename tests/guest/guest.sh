@@ -142,7 +142,7 @@ guest_initramfs()
 	# What a kernel has built in has no file.
 	for module in virtio virtio_ring virtio_pci_modern_dev \
 		virtio_pci_legacy_dev virtio_pci virtio_blk \
-		failover net_failover virtio_net; do
+		failover net_failover virtio_net llc stp garp mrp 8021q; do
 		path=$(find "$guest_kernel/modules" -name "$module.ko")
 		[ -n "$path" ] || continue
 		cp "$path" "$tree/modules/"

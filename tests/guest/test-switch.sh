@@ -3,8 +3,9 @@
 #
 # Three stock guests on one switch, in two VLANs, each with a TAP of the host: TCP
 # between guests, and between a guest and the host, with files that are compared
-# and iperf3; whoever is in the other VLAN hears nothing. All of it, QEMU too,
-# lives in a network namespace of its own.
+# and iperf3; who is in the other VLAN, on a trunk, reaches and hears nobody,
+# whatever tag it uses. All of it, QEMU too, lives in a network namespace of its
+# own.
 #
 #	test-switch.sh VSWITCH
 
@@ -31,7 +32,7 @@ switch_config()
 		     socket-path: $guest_folder/client.sock}
 		  - {name: server, kind: vhost-user, vlan: 10,
 		     socket-path: $guest_folder/server.sock}
-		  - {name: apart, kind: vhost-user, vlan: 20,
+		  - {name: apart, kind: vhost-user, vlan-mode: trunk, vlans: [20],
 		     socket-path: $guest_folder/apart.sock}
 	END
 }
