@@ -7,14 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
-#include "base/fd.h"
 #include "base/log.h"
+#include "vswitch/ctl-client.h"
 #include "vswitch/ctl-table.h"
+#include "vswitch/ctl-top.h"
 
 enum {
 	ERROR_STATUS = 1,
@@ -22,42 +21,6 @@ enum {
 };
 
 #define DEFAULT_SOCKET "/run/vswitch.sock"
-
-/* --- the socket -------------------------------------------------------------- */
-
-static int connect_to(const char *path, int *ret_fd)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	if (strlen(path) >= sizeof(address.sun_path))
-		return -ENAMETOOLONG;
-	strcpy(address.sun_path, path);
-	if (fd < 0 ||
-	    connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
-		return -errno;
-	*ret_fd = fd_take(&fd);
-	return 0;
-}
-
-/* A request, and its answer: a line each. NULL: there is none. */
-static json_t *ask(FILE *to, const char *method, json_t *params)
-{
-	json_t *request =
-		json_pack("{s:s, s:i, s:s, s:o}", "jsonrpc", "2.0", "id", 1,
-			  "method", method, "params", params);
-	json_t *answer = NULL;
-	char *line = NULL;
-	size_t room = 0;
-	int err = json_dumpf(request, to, JSON_COMPACT);
-
-	json_decref(request);
-	if (err == 0 && fputc('\n', to) != EOF && fflush(to) == 0 &&
-	    getline(&line, &room, to) > 0)
-		answer = json_loads(line, 0, NULL);
-	free(line);
-	return answer;
-}
 
 /* --- commands ---------------------------------------------------------------- */
 
@@ -401,6 +364,7 @@ static void print_usage(FILE *to)
 			c->words[1] ? " " : "", c->words[1] ? c->words[1] : "",
 			c->arguments ? c->arguments : "");
 	}
+	fputs("  top [--count N]\n", to);
 }
 
 static const struct command *find_command(int argc, char **argv)
@@ -439,19 +403,11 @@ static void print_result(const struct command *command, const json_t *result,
 	}
 }
 
-/* What the switch said is wrong is ours to say. */
-static int finish(const struct command *command, const json_t *answer,
+static int finish(const struct command *command, const json_t *result,
 		  char **arguments, bool as_json)
 {
-	const json_t *error = json_object_get(answer, "error");
-	const json_t *result = json_object_get(answer, "result");
-	const char *message =
-		json_string_value(json_object_get(error, "message"));
-
-	if (!result) {
-		log_error("%s", message ? message : "the switch hung up");
+	if (!result)
 		return ERROR_STATUS;
-	}
 	if (command->take)
 		return command->take(result, arguments) < 0 ? ERROR_STATUS
 							    : EXIT_SUCCESS;
@@ -462,25 +418,59 @@ static int finish(const struct command *command, const json_t *answer,
 static int run(const struct command *command, const char *path, json_t *params,
 	       char **arguments, bool as_json)
 {
-	FILE *to = NULL;
+	FILE *to = ctl_connect(path);
 	json_t *answer;
-	int fd = -1, status;
-	int err = connect_to(path, &fd);
+	int status;
 
-	if (err == 0)
-		to = fdopen(fd, "r+");
 	if (!to) {
-		log_error("%s: %s: does a vswitch run with --control=%s?", path,
-			  strerror(err ? -err : errno), path);
-		fd_close(&fd);
 		json_decref(params);
 		return ERROR_STATUS;
 	}
-	answer = ask(to, command->method, params);
-	status = finish(command, answer, arguments, as_json);
+	answer = ctl_ask(to, command->method, params);
+	status = finish(command, ctl_result(answer), arguments, as_json);
 	json_decref(answer);
 	fclose(to);
 	return status;
+}
+
+/* "--count N", "--count=N", or nothing, which is 0. */
+static int read_count(int argc, char **argv, unsigned *ret_count)
+{
+	static const char option[] = "--count";
+	const char *number = argc == 2 ? argv[1] : "";
+	char end;
+
+	*ret_count = 0;
+	if (argc == 0)
+		return 0;
+	if (strncmp(argv[0], option, strlen(option)) != 0)
+		return -EINVAL;
+	if (argc == 1 && argv[0][strlen(option)] == '=')
+		number = argv[0] + strlen(option) + 1;
+	else if (argv[0][strlen(option)] != '\0')
+		return -EINVAL;
+	return sscanf(number, "%u%c", ret_count, &end) == 1 && *ret_count > 0
+		       ? 0
+		       : -EINVAL;
+}
+
+/* Not one question, but one each second. */
+static int run_top(const char *path, int argc, char **argv)
+{
+	unsigned count;
+	FILE *to;
+	int err = read_count(argc, argv, &count);
+
+	if (err < 0) {
+		print_usage(stderr);
+		return USAGE_STATUS;
+	}
+	to = ctl_connect(path);
+	if (!to)
+		return ERROR_STATUS;
+	err = ctl_top(to, count);
+	fclose(to);
+	return err == 0 ? EXIT_SUCCESS : ERROR_STATUS;
 }
 
 int ctl_main(int argc, char **argv)
@@ -503,6 +493,8 @@ int ctl_main(int argc, char **argv)
 			return is_help ? EXIT_SUCCESS : USAGE_STATUS;
 		}
 	}
+	if (argc > 0 && strcmp(argv[0], "top") == 0)
+		return run_top(path, argc - 1, argv + 1);
 	command = find_command(argc, argv);
 	if (!command) {
 		print_usage(stderr);

@@ -221,6 +221,31 @@ static void client_that_misbehaves_holds_up_nobody(void **state)
 	assert_int_equal(fixture_ctl(f, "port show"), 0);
 }
 
+/* For scripts; the rates are those of a second in which nothing was sent. */
+static void top_shows_rates_and_ends(void **state)
+{
+	struct fixture *f = *state;
+	const char *second;
+
+	start(f);
+	fixture_join(f, 0, NULL);
+	fixture_join(f, 2, NULL);
+	pass(f, 2, 0);
+	fixture_ctl_says(f, "top --count 2", "received Mbit/s");
+	assert_non_null(strstr(f->said, "\np0    0       0 "));
+	assert_non_null(strstr(f->said, "\nlcore  queues  frames  busy\n0      "
+					"2       1 "));
+	second = strstr(f->said + 1, "port  sent/s");
+	assert_non_null(second);
+	assert_null(strstr(second + 1, "port  sent/s"));
+	assert_null(strchr(f->said, '\033'));
+	fixture_ctl_says(f, "top --count=1", "received Mbit/s");
+	assert_int_equal(fixture_ctl(f, "top --count 0"), 2);
+	assert_int_equal(fixture_ctl(f, "top --count=x"), 2);
+	assert_int_equal(fixture_ctl(f, "top --counter=1"), 2);
+	assert_int_equal(fixture_ctl(f, "top --count"), 2);
+}
+
 static void socket_is_its_owners_alone(void **state)
 {
 	struct fixture *f = *state;
@@ -240,6 +265,7 @@ int main(void)
 		SWITCH_TEST(ports_come_and_go_while_frames_pass),
 		SWITCH_TEST(what_cannot_be_is_named_and_changes_nothing),
 		SWITCH_TEST(client_that_misbehaves_holds_up_nobody),
+		SWITCH_TEST(top_shows_rates_and_ends),
 		SWITCH_TEST(socket_is_its_owners_alone),
 	};
 
