@@ -175,6 +175,33 @@ static void capacities_near_2_63_are_right_or_refused(void **state)
 	refused("t.vmdk", IMAGE_E_CORRUPT, "it has 4096 bytes");
 }
 
+/* Its directory has no entry for what the descriptor says it has. */
+static void a_file_that_is_smaller_than_its_extent_is_refused(void **state)
+{
+	static const struct {
+		void (*build)(const char *name, const uint8_t *data,
+			      uint64_t bytes);
+		const char *type;
+	} kinds[] = {{vmdk_build_cowd, "VMFSSPARSE"},
+		     {vmdk_build_se, "SESPARSE"},
+		     {vmdk_build_stream, "SPARSE"}};
+	static const uint8_t data[16 * SECTOR] = {1};
+
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		char line[64];
+
+		kinds[i].build("e.vmdk", data, sizeof(data));
+		snprintf(line, sizeof(line), "RW 16 %s \"e.vmdk\"",
+			 kinds[i].type);
+		vmdk_build_descriptor("t.vmdk", "custom", "ffffffff", line);
+		opened("t.vmdk", sizeof(data));
+		snprintf(line, sizeof(line), "RW 99999999 %s \"e.vmdk\"",
+			 kinds[i].type);
+		vmdk_build_descriptor("t.vmdk", "custom", "ffffffff", line);
+		refused("t.vmdk", IMAGE_E_CORRUPT, "has room for 16 sectors");
+	}
+}
+
 static void a_descriptor_of_1_mib_is_one_and_no_longer_one(void **state)
 {
 	char *text = malloc(VMDK_MAX_DESCRIPTOR_BYTES + 1);
@@ -339,6 +366,8 @@ int main(void)
 			chains_of_64_links_are_opened_and_no_longer_ones),
 		cmocka_unit_test(names_that_leave_the_folder_are_refused),
 		cmocka_unit_test(capacities_near_2_63_are_right_or_refused),
+		cmocka_unit_test(
+			a_file_that_is_smaller_than_its_extent_is_refused),
 		cmocka_unit_test(
 			a_descriptor_of_1_mib_is_one_and_no_longer_one),
 		cmocka_unit_test(the_size_in_a_grains_marker_is_not_believed),
