@@ -2,27 +2,48 @@
 /*
  * Any bursts of frames through the whole pipeline, between ports of all kinds
  * of VLANs and groups: no frame goes back, to a port of its group, twice to a
- * port, or out of its bounds; what its header names stays inside.
+ * port, or out of its bounds; what its header names stays inside. Ports have
+ * guards, ACLs, mirrors and shapers, or not: who listens sends nothing, and what a
+ * guard lets out comes from its address.
  *
- * Input: frames, one behind the other: the port it comes in at, the length of
- * what is there of it, how many bytes the frame has beyond that (in 256), the
- * virtio-net header's flags, GSO type, and the four fields behind, one byte
- * each, then those bytes. A port with the highest bit ends a burst.
+ * Input: the last byte chooses the policies (enum policy). Frames, one behind the
+ * other: the port it comes in at, the length of what is there of it, how many bytes
+ * the frame has beyond that (in 256), the virtio-net header's flags, GSO type, and
+ * the four fields behind, one byte each, then those bytes. A port with the highest
+ * bit ends a burst.
  */
 #include <rte_malloc.h>
 #include <rte_rcu_qsbr.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/barrier.h"
 #include "base/bytes.h"
 #include "vswitch/eal.h"
 #include "vswitch/forward.h"
+#include "vswitch/guard.h"
+#include "vswitch/mirror.h"
+#include "vswitch/shaper.h"
 
 enum {
 	PORTS = 7,
 	STATIONS = 64,
 	AT_FRAME = 9,
 	END = 0x80,
+};
+
+/* Of which port it is, too, where it is one's. */
+enum policy {
+	GUARD = 1,
+	ADDRESSES = 2, /* the guard's */
+	ACL_IN = 4,
+	ACL_OUT = 8,
+	MIRROR = 16,
+	SHAPE = 32,
+	GUARDED = 0,
+	FILTERED = 1,
+	LISTENER = 2,
+	SHAPED = 6,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -39,6 +60,10 @@ static struct {
 	struct net_rx_frame frames[NET_BURST];
 	uint8_t seen[PORTS][NET_BURST];
 	uint64_t drops[FORWARD_DROPS];
+	struct guard guard;
+	struct acl *acl;
+	struct mirror_set mirrors;
+	struct shaper *shaper;
 } all;
 
 static void require(bool condition)
@@ -76,12 +101,19 @@ static void send_frames(struct forward_port *port,
 	const struct forward_port *in = &all.ports[all.in];
 
 	require(count > 0 && count <= NET_BURST);
-	require(port != in);
-	require(!port->group || port->group != in->group);
+	for (unsigned i = 0; i < count; i++)
+		check_frame(frames[i]);
+	/* What waited is of other bursts, too. */
+	if (port->shaper)
+		return;
+	require(port != in && !in->listens);
+	require(!port->group || port->group != in->group || port->listens);
 	for (unsigned i = 0; i < count; i++) {
+		if (in->guard)
+			require(fdb_key_of(frames[i]->head + 6, 0) ==
+				load_once(&in->guard->mac));
 		require(index_of(frames[i]) < all.count);
 		require(all.seen[port->number][index_of(frames[i])]++ == 0);
-		check_frame(frames[i]);
 	}
 }
 
@@ -111,6 +143,54 @@ static void make_ports(void)
 	limit_set(&all.ports[6].storms[FORWARD_BROADCAST], 10, 2);
 }
 
+/* Rules on everything that a key has. */
+static void make_acl(void)
+{
+	static const struct acl_range all_ports = {0, UINT16_MAX};
+	struct acl_rule rules[] = {
+		{.denies = true,
+		 .has_protocol = true,
+		 .protocol = 6,
+		 .has_ports = true,
+		 .from_ports = all_ports,
+		 .to_ports = {22, 80}},
+		{.family = 4, .vlan = 5},
+		{.denies = true,
+		 .family = 6,
+		 .has_protocol = true,
+		 .protocol = 58,
+		 .has_icmp_type = true,
+		 .icmp_type = 136},
+		{.denies = true, .to_mac = {1, 1}},
+	};
+
+	require(acl_new(rules, ARRAY_SIZE(rules), &all.acl) == 0);
+}
+
+static void make_policies(void)
+{
+	make_acl();
+	all.mirrors.count = 1;
+	all.mirrors.to[0] = LISTENER;
+	all.mirrors.in[GUARDED] = all.mirrors.out[FILTERED] = 1;
+	all.mirrors.vlans[5] = 1;
+	require(shaper_new(&all.ports[SHAPED], &all.shaper) == 0);
+	require(shaper_set(all.shaper, 1000000, 2000, 8192) == 0);
+}
+
+static void choose_policies(uint8_t chosen)
+{
+	all.guard = (struct guard){.count = chosen & ADDRESSES ? 2 : 0};
+	prefix_read("10.0.0.0/8", &all.guard.addresses[0]);
+	prefix_read("fe80::/10", &all.guard.addresses[1]);
+	all.ports[GUARDED].guard = chosen & GUARD ? &all.guard : NULL;
+	all.ports[FILTERED].acl_in = chosen & ACL_IN ? all.acl : NULL;
+	all.ports[FILTERED].acl_out = chosen & ACL_OUT ? all.acl : NULL;
+	all.ports[LISTENER].listens = chosen & MIRROR;
+	all.table.mirrors = chosen & MIRROR ? &all.mirrors : NULL;
+	all.ports[SHAPED].shaper = chosen & SHAPE ? all.shaper : NULL;
+}
+
 static void start(void)
 {
 	const struct fdb_config config = {.name = "stations",
@@ -127,6 +207,7 @@ static void start(void)
 	require(fdb_new(&with_rcu, &all.fdb) == 0);
 	forward_init(&all.forward, all.fdb, &all.table);
 	make_ports();
+	make_policies();
 }
 
 static void forward_all(uint64_t now_ns)
@@ -134,6 +215,8 @@ static void forward_all(uint64_t now_ns)
 	if (all.count > 0)
 		forward_burst(&all.forward, &all.ports[all.in], all.frames,
 			      all.count, now_ns, all.drops);
+	if (all.ports[SHAPED].shaper)
+		shaper_drain(all.shaper, now_ns + 1000);
 	memset(all.seen, 0, sizeof(all.seen));
 	all.count = 0;
 }
@@ -171,6 +254,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	start();
 	fdb_flush(all.fdb, FDB_NO_PORT, 0, true);
+	if (size == 0)
+		return 0;
+	choose_policies(data[size - 1]);
 	while (size > AT_FRAME) {
 		unsigned in = (data[0] & ~END) % PORTS;
 		size_t there = MIN(size - AT_FRAME, (size_t)data[1]);

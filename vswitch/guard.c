@@ -45,6 +45,9 @@ static bool is_own_mac(struct guard *guard, const uint8_t *mac)
 	const uint64_t key = fdb_key_of(mac, 0);
 	uint64_t own = load_once(&guard->mac);
 
+	/* Nobody's address would be nobody's guard. */
+	if (key == 0)
+		return false;
 	/* Who comes second sees who was first. */
 	while (own == 0)
 		if (compare_exchange_relaxed(&guard->mac, &own, key))

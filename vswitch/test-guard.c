@@ -144,6 +144,8 @@ static void frames_come_from_the_own_mac_address(void **state)
 static void first_address_is_the_only_one(void **state)
 {
 	guard = (struct guard){0};
+	begin(none, 0x88b5, 60);
+	expect(GUARD_MAC);
 	begin(other_mac, 0x88b5, 60);
 	expect(GUARD_PASS);
 	expect(GUARD_PASS);
