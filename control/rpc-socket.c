@@ -46,6 +46,8 @@ struct rpc_socket {
 static bool text_add(struct text *text, const char *bytes, size_t count,
 		     size_t most)
 {
+	if (count == 0)
+		return true;
 	if (count > most - text->length)
 		return false;
 	if (text->length + count > text->room) {

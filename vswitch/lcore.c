@@ -94,13 +94,16 @@ static void run_detach(struct loop_call *posted)
 	struct call *call = from_loop(posted);
 	struct source **at = &call->lcore->sources;
 
-	while (*at != call->source)
+	while (*at && *at != call->source)
 		at = &(*at)->next;
-	*at = call->source->next;
-	loop_watch_free(call->source->watch);
-	call->source->watch = NULL;
-	call->source->lcore = NULL;
-	call->lcore->counters.sources--;
+	/* A move that failed has left it to nobody. */
+	if (*at) {
+		*at = call->source->next;
+		loop_watch_free(call->source->watch);
+		call->source->watch = NULL;
+		call->source->lcore = NULL;
+		call->lcore->counters.sources--;
+	}
 	loop_call_end(posted, 0);
 }
 
