@@ -80,6 +80,7 @@ unsigned net_rx_burst(struct net_rx *rx, unsigned max)
 {
 	unsigned count = 0, segments = 0, looked_at = 0;
 
+	virtq_prefetch(rx->vq, max, false);
 	/* Dropped ones count: a burst ends, whatever is in the ring. */
 	while (looked_at++ < max &&
 	       segments + NET_MAX_SEGMENTS <= NET_BURST_SEGMENTS) {

@@ -336,6 +336,7 @@ unsigned netdev_tx_burst(struct netdev_queue *queue,
 		queue->tx->faults[NET_FAULT_DISABLED] += count;
 		return 0;
 	}
+	virtq_prefetch(queue->vq, count, true);
 	for (unsigned i = 0; i < count; i++)
 		arrived += net_tx_put(queue->tx, frames[i]) == NET_FAULT_NONE;
 	net_tx_done(queue->tx);

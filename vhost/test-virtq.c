@@ -87,6 +87,8 @@ static void round_trip(struct ring_test *f, unsigned total, unsigned seed)
 		}
 		if (random >> 19 & 1)
 			virtq_flush(f->vq);
+		if (random >> 20 & 1)
+			virtq_prefetch(f->vq, random >> 21 & 63, random & 1);
 		while ((id = driver_used(&f->driver, &len)) >= 0) {
 			assert_true(tag_of_id[id] < got);
 			returned++;
@@ -310,6 +312,29 @@ static void buffer_outside_memory_is_refused(void **state)
 		driver_add(&f->driver, &bad[i], 1);
 		expect_broken(f, "not in guest memory");
 	}
+}
+
+/* A look ahead takes nothing, and goes where nobody may without harm. */
+static void what_is_only_expected_is_not_taken(void **state)
+{
+	static const struct buffer bad = {UINT64_MAX - 0xfff, 0x2000, true};
+	struct ring_test *f = *state;
+	struct virtq_chain chain;
+
+	ring_start(f, 8);
+	virtq_prefetch(f->vq, UINT32_MAX, false);
+	assert_int_equal(ring_get(f, &chain), VIRTQ_E_EMPTY);
+	driver_add(&f->driver, blk_request, 3);
+	driver_add(&f->driver, &bad, 1);
+	for (unsigned i = 0; i < 2; i++) {
+		virtq_prefetch(f->vq, UINT32_MAX, i);
+		assert_int_equal(virtq_in_flight(f->vq), 0);
+	}
+	assert_int_equal(ring_get(f, &chain), 0);
+	assert_int_equal(chain.out_bytes, 16 + 4096);
+	virtq_prefetch(f->vq, 1, true);
+	expect_broken(f, "not in guest memory");
+	virtq_prefetch(f->vq, 1, true);
 }
 
 static void readable_descriptor_after_a_writable_one_is_refused(void **state)
@@ -598,6 +623,7 @@ int main(void)
 		ON_BOTH(chain_too_long_for_the_caller_can_be_put_back),
 		ON_BOTH(indirect_chain_comes_like_a_direct_one),
 		ON_BOTH(buffer_outside_memory_is_refused),
+		ON_BOTH(what_is_only_expected_is_not_taken),
 		ON_BOTH(readable_descriptor_after_a_writable_one_is_refused),
 		ON_BOTH(indirect_table_of_a_bad_size_is_refused),
 		ON_BOTH(indirect_table_outside_memory_is_refused),

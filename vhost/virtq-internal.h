@@ -223,12 +223,63 @@ static inline struct virtq_walk walk_begin(const struct virtq_chain *chain)
 	return (struct virtq_walk){.iov = chain->iov, .max = chain->iov_max};
 }
 
-/* The region to try first, as a copy; an empty one if there is none. */
-static inline struct memory_region walk_region(const struct virtq *vq)
+/*
+ * The region that @addr lies in: the one of the buffer before, or one of the first
+ * few. A guest with memory below and above a hole has its buffers in both, in turn.
+ * NULL: not there.
+ */
+static inline const struct memory_region *walk_find(const struct virtq *vq,
+						    uint64_t addr)
 {
-	if (unlikely(vq->hint >= vq->memory->count))
-		return (struct memory_region){0};
-	return vq->memory->regions[vq->hint];
+	enum {
+		FEW = 8
+	};
+	const struct guest_memory *memory = vq->memory;
+	const struct memory_region *region = &memory->regions[vq->hint];
+	unsigned count = memory->count < FEW ? memory->count : FEW;
+
+	if (vq->hint < memory->count && addr - region->gpa < region->size_bytes)
+		return region;
+	for (unsigned i = 0; i < count; i++) {
+		region = &memory->regions[i];
+		if (addr - region->gpa < region->size_bytes)
+			return region;
+	}
+	return NULL;
+}
+
+/* The same as a copy, for a chain that begins at @addr; an empty one if none. */
+static inline struct memory_region walk_region(const struct virtq *vq,
+					       uint64_t addr)
+{
+	const struct memory_region *region = walk_find(vq, addr);
+
+	return region ? *region : (struct memory_region){0};
+}
+
+/*
+ * What lies at @addr is wanted soon: the line there, and the next one. Whatever the
+ * driver says, nothing is touched.
+ */
+static inline void walk_prefetch(const struct virtq *vq, uint64_t addr,
+				 bool writes)
+{
+	enum {
+		LINE = 64
+	};
+	const struct memory_region *region = walk_find(vq, addr);
+	const uint8_t *host;
+
+	if (unlikely(!region))
+		return;
+	host = region->host + (addr - region->gpa);
+	if (writes) {
+		__builtin_prefetch(host, 1);
+		__builtin_prefetch(host + LINE, 1);
+	} else {
+		__builtin_prefetch(host);
+		__builtin_prefetch(host + LINE);
+	}
 }
 
 static inline void walk_see_write(struct virtq_walk *walk)
@@ -316,6 +367,7 @@ void *virtq_ring_part(struct virtq *vq, uint64_t uva, uint64_t length,
 int split_start(struct virtq *vq, const struct virtq_config *config);
 uint32_t split_base(const struct virtq *vq);
 int split_get(struct virtq *vq, struct virtq_chain *chain);
+void split_prefetch(struct virtq *vq, unsigned count, bool writes);
 void split_unget(struct virtq *vq, const struct virtq_chain *chain);
 void split_flush(struct virtq *vq);
 bool split_was_used(const struct virtq *vq);
@@ -329,6 +381,7 @@ void packed_release(struct virtq *vq);
 void packed_scrub(struct virtq *vq);
 uint32_t packed_base(const struct virtq *vq);
 int packed_get(struct virtq *vq, struct virtq_chain *chain);
+void packed_prefetch(struct virtq *vq, unsigned count, bool writes);
 void packed_unget(struct virtq *vq, const struct virtq_chain *chain);
 void packed_flush(struct virtq *vq);
 bool packed_was_used(const struct virtq *vq);

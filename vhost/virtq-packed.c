@@ -182,7 +182,7 @@ static inline __attribute__((always_inline)) int
 packed_walk(struct virtq *vq, struct packed_at *ret_end, struct virtq_desc desc,
 	    struct virtq_chain *chain)
 {
-	const struct memory_region region = walk_region(vq);
+	const struct memory_region region = walk_region(vq, desc.addr);
 	struct virtq_walk walk = walk_begin(chain);
 	struct packed_at here = {
 		.slot = vq->packed.avail_next,
@@ -242,6 +242,23 @@ static __attribute__((noinline)) int packed_get_again(struct virtq *vq,
 	track->again_at++;
 	vq->taken++;
 	return err;
+}
+
+/* Descriptors of the same chain count like those of others. */
+void packed_prefetch(struct virtq *vq, unsigned count, bool writes)
+{
+	const struct packed_ring *ring = &vq->packed;
+	uint16_t slot = ring->avail_next;
+	bool wrap = ring->avail_wrap;
+
+	for (; count > 0; count--) {
+		struct virtq_desc desc = slot_read(ring, slot);
+
+		if (!packed_is_avail(desc.flags, wrap))
+			break;
+		walk_prefetch(vq, desc.addr, writes);
+		packed_advance(vq, &slot, &wrap, 1);
+	}
 }
 
 int packed_get(struct virtq *vq, struct virtq_chain *chain)

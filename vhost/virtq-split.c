@@ -137,13 +137,13 @@ static __attribute__((noinline)) int split_walk_rest(struct virtq *vq,
 static inline __attribute__((always_inline)) int
 split_walk(struct virtq *vq, uint16_t head, struct virtq_chain *chain)
 {
-	const struct memory_region region = walk_region(vq);
 	struct virtq_walk walk = walk_begin(chain);
 	struct split_at here = {
 		.head = head,
 		.at = head,
 		.desc = split_desc_read(&vq->split.desc[head]),
 	};
+	const struct memory_region region = walk_region(vq, here.desc.addr);
 
 	chain->id = head;
 	for (;;) {
@@ -170,6 +170,26 @@ static inline void prefetch_next(const struct split_ring *ring)
 		return;
 	head = le16toh(load_once(&ring->avail->ring[next & ring->mask]));
 	__builtin_prefetch(&ring->desc[head & ring->mask]);
+}
+
+void split_prefetch(struct virtq *vq, unsigned count, bool writes)
+{
+	const struct split_ring *ring = &vq->split;
+	uint16_t there;
+
+	if (ring->avail_next == ring->avail_seen && avail_refresh(vq))
+		return;
+	there = (uint16_t)(ring->avail_seen - ring->avail_next);
+	count = MIN(count, (unsigned)there);
+	for (unsigned i = 0; i < count; i++) {
+		uint16_t at = (uint16_t)(ring->avail_next + i) & ring->mask;
+		uint16_t head = le16toh(load_once(&ring->avail->ring[at]));
+
+		walk_prefetch(
+			vq,
+			split_desc_read(&ring->desc[head & ring->mask]).addr,
+			writes);
+	}
 }
 
 /* A chain that the in-flight region remembers. */

@@ -196,6 +196,16 @@ int virtq_get(struct virtq *vq, struct virtq_chain *chain)
 	return vq->is_packed ? packed_get(vq, chain) : split_get(vq, chain);
 }
 
+void virtq_prefetch(struct virtq *vq, unsigned count, bool writes)
+{
+	if (unlikely(vq->is_broken))
+		return;
+	if (vq->is_packed)
+		packed_prefetch(vq, count, writes);
+	else
+		split_prefetch(vq, count, writes);
+}
+
 void virtq_unget(struct virtq *vq, const struct virtq_chain *chains,
 		 unsigned count)
 {

@@ -128,6 +128,13 @@ uint16_t virtq_size(const struct virtq *vq);
 int virtq_get(struct virtq *vq, struct virtq_chain *chain);
 
 /*
+ * The first bytes of the next @count chains' buffers, as far as such chains are
+ * there, are on their way into the cache: to be read, or written. A hint: nothing
+ * is taken, checked or remembered.
+ */
+void virtq_prefetch(struct virtq *vq, unsigned count, bool writes);
+
+/*
  * Undoes the virtq_get calls of the last @count chains, newest first and none
  * of them put. For a net device that finds its packet does not fit.
  */
