@@ -220,6 +220,7 @@ static void file_stays_below_its_limit_and_traffic_goes_on(void **state)
 	start_with(f, "--capture-limit=64K", "--capture-snap=100");
 	d = fixture_open(f, NULL);
 	toggle(f, "capturing into");
+	pass_both_ways(f, d, 0, EITHER, 100);
 	for (uint32_t i = 0; i < 500; i++)
 		pass_both_ways(f, d, 0, i, 600);
 	wait_until_full(f);
