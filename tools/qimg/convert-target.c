@@ -199,27 +199,15 @@ static void sync_folder(void)
 	free(folder);
 }
 
-static int give_names(void)
-{
-	if (new_files_finish(&files))
-		return 1;
-	new_file_keep_mode(final_path, temporary_path);
-	/* From here on it belongs to an image that is whole. */
-	temporary_forget(data_path);
-	if (rename(temporary_path, final_path) < 0) {
-		cli_error("%s: %s", final_path, strerror(errno));
-		new_files_undo(&files);
-		return 1;
-	}
-	return 0;
-}
-
 static int give_name(const struct convert *convert)
 {
 	int status;
 
+	new_file_keep_mode(final_path, temporary_path);
 	temporary_hold();
-	status = give_names();
+	/* From here on it belongs to an image that is whole. */
+	temporary_forget(data_path);
+	status = new_files_finish(&files, temporary_path, final_path);
 	temporary_release();
 	if (status == 0 && !convert->no_sync)
 		sync_folder();

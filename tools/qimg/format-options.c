@@ -329,13 +329,8 @@ static int create_beside(const struct format_request *request,
 	temporary_hold();
 	/* From here on it belongs to an image that is whole. */
 	temporary_forget(data);
-	if (status == 0 && finish)
-		status = new_files_finish(finish);
-	if (status == 0 && rename(temporary, path) < 0) {
-		status = cli_error("%s: %s", path, strerror(errno));
-		if (finish)
-			new_files_undo(finish);
-	}
+	if (status == 0)
+		status = new_files_finish(finish, temporary, path);
 	temporary_release();
 	if (status)
 		(void)unlink(temporary);

@@ -131,24 +131,25 @@ static void take_name_back(struct new_file *file)
 	file->state = NEW_FILE_NAMED;
 }
 
-void new_files_undo(struct new_files *files)
+static int fail(struct new_files *files, const char *path, int err)
 {
-	for (size_t i = files->count; i-- > 0;)
+	cli_error("%s: %s", path, strerror(-err));
+	for (size_t i = files ? files->count : 0; i-- > 0;)
 		take_name_back(&files->all[i]);
+	return 1;
 }
 
-int new_files_finish(struct new_files *files)
+int new_files_finish(struct new_files *files, const char *temporary,
+		     const char *path)
 {
-	for (size_t i = 0; i < files->count; i++) {
-		struct new_file *file = &files->all[i];
-		int err = give_name(file);
+	for (size_t i = 0; files && i < files->count; i++) {
+		int err = give_name(&files->all[i]);
 
-		if (err) {
-			cli_error("%s: %s", file->path, strerror(-err));
-			new_files_undo(files);
-			return 1;
-		}
+		if (err)
+			return fail(files, files->all[i].path, err);
 	}
+	if (rename(temporary, path) < 0)
+		return fail(files, path, -errno);
 	return 0;
 }
 

@@ -38,14 +38,13 @@ int new_files_make(void *files, const char *path, struct store **ret_store,
 		   char **ret_error);
 
 /*
- * Gives them their names, with owner and mode of what they replace. Exit status,
- * after a message: no name is another one's than before, unless the file system
- * cannot exchange names, and what was replaced is gone.
+ * Gives them their names, with owner and mode of what they replace, and then the
+ * image's first file, which names them, its own: from @temporary to @path. @files may
+ * be NULL. Exit status, after a message: no name is another one's than before,
+ * unless the file system cannot exchange names, and what was replaced is gone.
  */
-int new_files_finish(struct new_files *files);
-
-/* Takes them back: an error came after new_files_finish. */
-void new_files_undo(struct new_files *files);
+int new_files_finish(struct new_files *files, const char *temporary,
+		     const char *path);
 
 /* Removes what has not got its name, and what was replaced. */
 void new_files_deinit(struct new_files *files);
