@@ -89,21 +89,27 @@ static void run_attach(struct loop_call *posted)
 	loop_call_end(posted, attach(call->lcore, call->source));
 }
 
+static void detach(struct lcore *lcore, struct source *source)
+{
+	struct source **at = &lcore->sources;
+
+	/* A move that failed has left it to nobody. */
+	if (!source->lcore)
+		return;
+	while (*at != source)
+		at = &(*at)->next;
+	*at = source->next;
+	loop_watch_free(source->watch);
+	source->watch = NULL;
+	source->lcore = NULL;
+	lcore->counters.sources--;
+}
+
 static void run_detach(struct loop_call *posted)
 {
 	struct call *call = from_loop(posted);
-	struct source **at = &call->lcore->sources;
 
-	while (*at && *at != call->source)
-		at = &(*at)->next;
-	/* A move that failed has left it to nobody. */
-	if (*at) {
-		*at = call->source->next;
-		loop_watch_free(call->source->watch);
-		call->source->watch = NULL;
-		call->source->lcore = NULL;
-		call->lcore->counters.sources--;
-	}
+	detach(call->lcore, call->source);
 	loop_call_end(posted, 0);
 }
 
