@@ -8,12 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/socket.h"
 
 enum {
 	POLLS = 1000,
@@ -161,12 +160,9 @@ void process_assert_alive(const struct process *p)
 
 static bool is_listening(const char *path)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	autoclose int fd = -1;
 
-	assert_true(fd >= 0 && strlen(path) < sizeof(address.sun_path));
-	strcpy(address.sun_path, path);
-	return connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+	return socket_connect(path, &fd) == 0;
 }
 
 void process_wait_listening(const struct process *p, const char *path)

@@ -179,7 +179,7 @@ guest_start_daemon()
 	shift
 	"$guest_daemon" "$@" >>"$guest_scratch/daemon.log" 2>&1 </dev/null &
 	guest_daemon_pid=$!
-	for ((tries = 0; tries < 200; tries++)); do
+	for ((tries = 0; tries < 400; tries++)); do
 		[ ! -S "$socket" ] || return 0
 		kill -0 "$guest_daemon_pid" 2>/dev/null || break
 		sleep 0.05

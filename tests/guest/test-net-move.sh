@@ -19,22 +19,11 @@ variant=${2:-}
 guest_root=$(cd "$(dirname "$0")/../.." && pwd)
 . "$guest_root/tests/guest/guest.sh"
 
-if [ -z "${RINGLINE_IN_NAMESPACE:-}" ]; then
-	for tool in ip python3; do
-		command -v $tool >/dev/null || {
-			echo "skipped: $tool is not installed"
-			exit 77
-		}
-	done
-	unshare -n test -c /dev/net/tun 2>/dev/null || {
-		echo "skipped: no namespace, or no /dev/net/tun"
-		exit 77
-	}
-	# While there is a network, for the first time.
-	"$guest_root/scripts/guest-kernel" >/dev/null ||
-		guest_fail "no kernel for the guest"
-	RINGLINE_IN_NAMESPACE=1 exec unshare -n "$0" "$@"
-fi
+command -v python3 >/dev/null || {
+	echo "skipped: python3 is not installed"
+	exit 77
+}
+guest_enter_namespace "$@"
 
 qmp=$guest_root/tests/guest/qmp
 mac=52:54:00:09:00:02
@@ -66,18 +55,12 @@ cleanup()
 # serve NAME: a daemon with the socket NAME.sock and a TAP of that name.
 serve()
 {
-	local tries
-	"$guest_daemon" --socket-path="$guest_scratch/$1.sock" --tap="$1" \
+	guest_start_daemon "$guest_scratch/$1.sock" \
+		--socket-path="$guest_scratch/$1.sock" --tap="$1" \
 		--bridge=bridge --mtu=$mtu --num-queue-pairs=$pairs \
-		"${limits[@]}" >>"$guest_scratch/$1.log" 2>&1 </dev/null &
-	pids+=($!)
-	daemon_pids+=($!)
-	for ((tries = 0; tries < 400; tries++)); do
-		[ ! -S "$guest_scratch/$1.sock" ] || return 0
-		kill -0 "${pids[-1]}" 2>/dev/null || break
-		sleep 0.05
-	done
-	guest_fail "the daemon did not open its socket"
+		"${limits[@]}"
+	pids+=($guest_daemon_pid)
+	daemon_pids+=($guest_daemon_pid)
 }
 
 # boot NAME [QEMU-OPTION...]: a QEMU on that daemon, with a monitor.
@@ -213,7 +196,4 @@ for pid in "${daemon_pids[@]}"; do
 	kill "$pid"
 	wait "$pid" || guest_fail "a daemon ended with status $?"
 done
-for name in here there; do
-	[ ! -s "$guest_scratch/$name.log" ] ||
-		guest_fail "the daemon $name complains"
-done
+[ ! -s "$guest_scratch/daemon.log" ] || guest_fail "a daemon complains"

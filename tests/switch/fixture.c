@@ -265,6 +265,19 @@ void fixture_send(struct fixture *f, unsigned from, const uint8_t *frame,
 	assert_int_equal(net_send_wait(guest, 0), 0);
 }
 
+void fixture_send_dropped(struct fixture *f, unsigned from,
+			  const uint8_t *frame, size_t bytes,
+			  const char *reason)
+{
+	char words[64];
+	uint64_t before;
+
+	snprintf(words, sizeof(words), "p%u: not forwarded: %s ", from, reason);
+	before = fixture_counted(f, words);
+	fixture_send(f, from, frame, bytes);
+	assert_int_equal(fixture_counted(f, words), before + 1);
+}
+
 void fixture_expect(struct fixture *f, unsigned port, const uint8_t *frame,
 		    size_t bytes)
 {

@@ -90,6 +90,10 @@ void fixture_tag(uint8_t *frame, size_t bytes, uint16_t tpid, uint16_t tci);
 /* Sends a frame, and waits until the guest has its buffers back. */
 void fixture_send(struct fixture *f, unsigned from, const uint8_t *frame,
 		  size_t bytes);
+/* The same, of a frame that the switch counts as not forwarded, for @reason. */
+void fixture_send_dropped(struct fixture *f, unsigned from,
+			  const uint8_t *frame, size_t bytes,
+			  const char *reason);
 /* The next frame of @port is this one, byte by byte. */
 void fixture_expect(struct fixture *f, unsigned port, const uint8_t *frame,
 		    size_t bytes);

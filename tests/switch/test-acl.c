@@ -45,13 +45,7 @@ static void passes(struct fixture *f, unsigned to, unsigned from)
 
 static void is_dropped(struct fixture *f, unsigned from, const char *reason)
 {
-	char words[64];
-	uint64_t before;
-
-	snprintf(words, sizeof(words), "p%u: not forwarded: %s ", from, reason);
-	before = fixture_counted(f, words);
-	fixture_send(f, from, frame, BYTES);
-	assert_int_equal(fixture_counted(f, words), before + 1);
+	fixture_send_dropped(f, from, frame, BYTES, reason);
 }
 
 static void introduce(struct fixture *f)
