@@ -208,7 +208,7 @@ static json_t *count_port(struct vswitch *vswitch, const struct port *port)
 	struct port_counters c;
 	json_t *object = json_object();
 
-	vswitch_count(vswitch, port, &c);
+	vswitch_count(vswitch, port, &c, NULL);
 	json_object_set_new(object, "port", json_string(port->config->name));
 	add_count(object, "sent-frames", c.net.tx_frames);
 	add_count(object, "sent-bytes", c.net.tx_bytes);

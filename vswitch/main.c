@@ -59,7 +59,7 @@ static void log_port(struct server *server, const struct port *port)
 	const char *name = port->config->name;
 	struct port_counters c;
 
-	vswitch_count(server->vswitch, port, &c);
+	vswitch_count(server->vswitch, port, &c, NULL);
 	log_faults(name, "received", c.net.rx_faults);
 	log_faults(name, "sent", c.net.tx_faults);
 	for (unsigned i = 1; i < FORWARD_DROPS; i++)

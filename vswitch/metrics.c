@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/bytes.h"
 #include "vswitch/metrics-lcore.h"
 
 /* A sample for each port, or for each port and reason. */
@@ -122,9 +123,94 @@ static const struct family families[] = {
 	 print_stations},
 };
 
+/* What a port has counted, and each of its queue pairs. */
+struct counted {
+	struct port_counters port;
+	struct port_counters *pairs; /* owned */
+};
+
+/* Of a queue, the beginning of a sample. */
+static void print_queue(FILE *page, const char *name, const struct port *port,
+			unsigned pair)
+{
+	fprintf(page, "%s{port=\"", name);
+	print_label(page, port->config->name);
+	fprintf(page, "\",pair=\"%u\"", pair);
+}
+
+static void print_both(FILE *page, const char *name, const struct port *port,
+		       unsigned pair, uint64_t sent, uint64_t received)
+{
+	print_queue(page, name, port, pair);
+	fprintf(page, ",direction=\"sent\"} %llu\n", (unsigned long long)sent);
+	print_queue(page, name, port, pair);
+	fprintf(page, ",direction=\"received\"} %llu\n",
+		(unsigned long long)received);
+}
+
+static void print_queue_frames(FILE *page, const struct port *port,
+			       unsigned pair, const struct port_counters *c)
+{
+	print_both(page, "vswitch_queue_frames_total", port, pair,
+		   c->net.tx_frames, c->net.rx_frames);
+}
+
+static void print_queue_bytes(FILE *page, const struct port *port,
+			      unsigned pair, const struct port_counters *c)
+{
+	print_both(page, "vswitch_queue_bytes_total", port, pair,
+		   c->net.tx_bytes, c->net.rx_bytes);
+}
+
+/* For what reasons, the port's families say; a page of all for each queue would
+ * be long. */
+static void print_queue_drops(FILE *page, const struct port *port,
+			      unsigned pair, const struct port_counters *c)
+{
+	uint64_t sent = 0, received = 0;
+
+	for (unsigned i = 1; i < NET_FAULTS; i++) {
+		sent += c->net.tx_faults[i];
+		received += c->net.rx_faults[i];
+	}
+	for (unsigned i = 1; i < FORWARD_DROPS; i++)
+		sent += c->drops[i];
+	print_both(page, "vswitch_queue_dropped_total", port, pair, sent,
+		   received);
+}
+
+static const struct {
+	const char *name, *help;
+	void (*print)(FILE *page, const struct port *port, unsigned pair,
+		      const struct port_counters *counters);
+} queue_families[] = {
+	{"vswitch_queue_frames", "Frames by queue.", print_queue_frames},
+	{"vswitch_queue_bytes", "Bytes of these frames.", print_queue_bytes},
+	{"vswitch_queue_dropped",
+	 "Frames that were sent and went nowhere, or found no place.",
+	 print_queue_drops},
+};
+
+static void print_queues(FILE *page, struct vswitch *vswitch,
+			 const struct counted *counted)
+{
+	for (unsigned f = 0; f < ARRAY_SIZE(queue_families); f++) {
+		fprintf(page, "# TYPE %1$s counter\n# HELP %1$s %2$s\n",
+			queue_families[f].name, queue_families[f].help);
+		for (unsigned i = 0; i < CONFIG_MAX_PORTS; i++) {
+			const struct port *port = vswitch_port(vswitch, i);
+
+			for (unsigned q = 0; port && q < port->config->queues;
+			     q++)
+				queue_families[f].print(page, port, q,
+							&counted[i].pairs[q]);
+		}
+	}
+}
+
 static void print_family(FILE *page, struct vswitch *vswitch,
 			 const struct family *family,
-			 const struct port_counters *counters)
+			 const struct counted *counted)
 {
 	fprintf(page, "# TYPE %s %s\n# HELP %s %s\n", family->name,
 		family->is_gauge ? "gauge" : "counter", family->name,
@@ -133,41 +219,57 @@ static void print_family(FILE *page, struct vswitch *vswitch,
 		const struct port *port = vswitch_port(vswitch, i);
 
 		if (port)
-			family->print(page, port->config->name, &counters[i],
+			family->print(page, port->config->name,
+				      &counted[i].port,
 				      fdb_count(vswitch_fdb(vswitch), i));
 	}
 }
 
 /* Each port is counted once: a turn of its threads is not for nothing. */
-static void print_page(FILE *page, struct vswitch *vswitch,
-		       struct port_counters *counters)
+static bool count_all(struct vswitch *vswitch, struct counted *counted)
 {
 	for (unsigned i = 0; i < CONFIG_MAX_PORTS; i++) {
 		const struct port *port = vswitch_port(vswitch, i);
 
-		if (port)
-			vswitch_count(vswitch, port, &counters[i]);
+		if (!port)
+			continue;
+		counted[i].pairs =
+			calloc(port->config->queues, sizeof(*counted[i].pairs));
+		if (!counted[i].pairs)
+			return false;
+		vswitch_count(vswitch, port, &counted[i].port,
+			      counted[i].pairs);
 	}
-	for (unsigned i = 0; i < sizeof(families) / sizeof(*families); i++)
-		print_family(page, vswitch, &families[i], counters);
+	return true;
+}
+
+static void print_page(FILE *page, struct vswitch *vswitch,
+		       const struct counted *counted)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(families); i++)
+		print_family(page, vswitch, &families[i], counted);
+	print_queues(page, vswitch, counted);
 	metrics_print_lcores(page, vswitch);
 	fputs("# EOF\n", page);
 }
 
 char *metrics_page(struct vswitch *vswitch)
 {
-	struct port_counters *counters =
-		calloc(CONFIG_MAX_PORTS, sizeof(*counters));
+	struct counted *counted = calloc(CONFIG_MAX_PORTS, sizeof(*counted));
 	char *text = NULL;
 	size_t length;
-	FILE *page = counters ? open_memstream(&text, &length) : NULL;
+	FILE *page = NULL;
 	bool is_whole = false;
 
+	if (counted && count_all(vswitch, counted))
+		page = open_memstream(&text, &length);
 	if (page) {
-		print_page(page, vswitch, counters);
+		print_page(page, vswitch, counted);
 		is_whole = fclose(page) == 0;
 	}
-	free(counters);
+	for (unsigned i = 0; counted && i < CONFIG_MAX_PORTS; i++)
+		free(counted[i].pairs);
+	free(counted);
 	if (is_whole)
 		return text;
 	free(text);

@@ -113,6 +113,37 @@ void port_unshape(struct port *port)
 	shaper_free(shaper);
 }
 
+static void add_pair(struct port_counters *to, const struct port_counters *from)
+{
+	to->net.rx_frames += from->net.rx_frames;
+	to->net.rx_bytes += from->net.rx_bytes;
+	to->net.tx_frames += from->net.tx_frames;
+	to->net.tx_bytes += from->net.tx_bytes;
+	for (unsigned i = 0; i < NET_FAULTS; i++) {
+		to->net.rx_faults[i] += from->net.rx_faults[i];
+		to->net.tx_faults[i] += from->net.tx_faults[i];
+	}
+	for (unsigned i = 0; i < FORWARD_DROPS; i++)
+		to->drops[i] += from->drops[i];
+}
+
+void port_count(struct port *port, struct port_counters *ret_counters,
+		struct port_counters *ret_pairs)
+{
+	*ret_counters = (struct port_counters){0};
+	for (unsigned i = 0; i < port->config->queues; i++) {
+		struct port_counters pair = {0};
+
+		port->ops->count_pair(port, i, &pair);
+		add_pair(ret_counters, &pair);
+		if (ret_pairs)
+			ret_pairs[i] = pair;
+	}
+	port->ops->count_rest(port, ret_counters);
+	if (port->forward.shaper)
+		shaper_count(port->forward.shaper, &ret_counters->shaped);
+}
+
 void port_free(struct port *port)
 {
 	port_policy_free(&port->policy);

@@ -50,7 +50,11 @@ struct port_ops {
 	void (*stop)(struct port *port);
 	/* Nobody knows of the port any more. */
 	void (*free)(struct port *port);
-	void (*count)(struct port *port, struct port_counters *counters);
+	/* Adds what queue pair @pair has counted, of config->queues, … */
+	void (*count_pair)(struct port *port, unsigned pair,
+			   struct port_counters *counters);
+	/* … and what belongs to none of them. */
+	void (*count_rest)(struct port *port, struct port_counters *counters);
 	bool (*is_up)(const struct port *port);
 	/* Where the frames of @pair come from; NULL: nobody serves it now. */
 	struct source *(*source)(struct port *port, unsigned pair);
@@ -121,6 +125,11 @@ void port_configure(struct port *port, const struct port_config *config,
  * A negative errno. */
 int port_shape(struct port *port, const struct shape_config *config);
 void port_unshape(struct port *port);
+
+/* All that the port has counted; and, in @ret_pairs of config->queues, which may be
+ * NULL, what of it each queue pair has. */
+void port_count(struct port *port, struct port_counters *ret_counters,
+		struct port_counters *ret_pairs);
 
 /* Every serving thread has begun a new round. */
 void port_sync(const struct port_owner *owner);

@@ -352,16 +352,24 @@ static void run_count(void *arg)
 		count->counters->drops[i] += count->queue->source.drops[i];
 }
 
-static void count_all(struct port *port, struct port_counters *counters)
+static void count_pair(struct port *port, unsigned pair,
+		       struct port_counters *counters)
 {
 	struct tap_port *p = from_port(port);
 	struct count count = {.counters = counters};
 
-	for (unsigned i = 0; i < p->queue_count; i++) {
-		count.queue = &p->queues[i];
-		lcore_run(port_home(port, &count.queue->source, i), run_count,
-			  &count);
-	}
+	if (pair >= p->queue_count)
+		return;
+	count.queue = &p->queues[pair];
+	lcore_run(port_home(port, &count.queue->source, pair), run_count,
+		  &count);
+}
+
+/* All threads write to one queue of the kernel's. */
+static void count_rest(struct port *port, struct port_counters *counters)
+{
+	struct tap_port *p = from_port(port);
+
 	counters->net.rx_frames += load_once(&p->sent_frames);
 	counters->net.rx_bytes += load_once(&p->sent_bytes);
 	counters->unreachable += load_once(&p->refused);
@@ -386,7 +394,8 @@ static const struct port_ops ops = {
 	.start = start,
 	.stop = stop,
 	.free = free_port,
-	.count = count_all,
+	.count_pair = count_pair,
+	.count_rest = count_rest,
 	.is_up = is_up,
 	.source = source_of,
 };

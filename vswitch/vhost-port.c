@@ -412,13 +412,21 @@ static void run_count(void *arg)
 	count_queue(count->p, count->index, count->counters);
 }
 
-static void count_all(struct port *port, struct port_counters *counters)
+static void count_pair(struct port *port, unsigned pair,
+		       struct port_counters *counters)
 {
 	struct vhost_port *p = from_port(port);
-	struct count count = {.p = p, .counters = counters};
+	struct count count = {.p = p, .counters = counters, .index = 2 * pair};
 
-	for (; count.index < p->queue_count; count.index++)
+	/* Not started, it has none. */
+	for (; count.index < MIN(2 * pair + 2, p->queue_count); count.index++)
 		lcore_run(home_of(p, count.index), run_count, &count);
+}
+
+static void count_rest(struct port *port, struct port_counters *counters)
+{
+	struct vhost_port *p = from_port(port);
+
 	counters->unreachable += load_once(&p->unreachable);
 }
 
@@ -442,7 +450,8 @@ static const struct port_ops ops = {
 	.start = start,
 	.stop = stop,
 	.free = free_port,
-	.count = count_all,
+	.count_pair = count_pair,
+	.count_rest = count_rest,
 	.is_up = is_up,
 	.source = source_of,
 };

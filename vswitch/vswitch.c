@@ -698,14 +698,11 @@ const struct port *vswitch_port(const struct vswitch *vswitch, unsigned number)
 }
 
 void vswitch_count(const struct vswitch *vswitch, const struct port *port,
-		   struct port_counters *ret_counters)
+		   struct port_counters *ret_counters,
+		   struct port_counters *ret_pairs)
 {
-	struct port *counted = vswitch->slots[port->forward.number].port;
-
-	*ret_counters = (struct port_counters){0};
-	counted->ops->count(counted, ret_counters);
-	if (counted->forward.shaper)
-		shaper_count(counted->forward.shaper, &ret_counters->shaped);
+	port_count(vswitch->slots[port->forward.number].port, ret_counters,
+		   ret_pairs);
 }
 
 struct fdb *vswitch_fdb(struct vswitch *vswitch)

@@ -61,8 +61,10 @@ const struct port *vswitch_port(const struct vswitch *vswitch, unsigned number);
 /* -ENOENT */
 int vswitch_find_port(const struct vswitch *vswitch, const char *name,
 		      uint16_t *ret_number);
+/* As port_count. */
 void vswitch_count(const struct vswitch *vswitch, const struct port *port,
-		   struct port_counters *ret_counters);
+		   struct port_counters *ret_counters,
+		   struct port_counters *ret_pairs);
 
 /*
  * From the next burst on, while frames pass, the port @number, which there is,

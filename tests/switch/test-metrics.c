@@ -144,6 +144,13 @@ static void page_has_what_was_counted(void **state)
 	assert_int_equal(value_of(page, "vswitch_not_forwarded_total{port="
 					"\"p1\",reason=\"tagged\"} "),
 			 1);
+	assert_int_equal(value_of(page, "vswitch_queue_bytes_total{port=\"p2\","
+					"pair=\"0\",direction=\"received\"} "),
+			 3 * BYTES);
+	assert_int_equal(value_of(page,
+				  "vswitch_queue_dropped_total{port=\"p1\","
+				  "pair=\"0\",direction=\"sent\"} "),
+			 1);
 	/* Port n's only queue is thread n % 2's. */
 	assert_int_equal(value_of(page,
 				  "vswitch_burst_frames_bucket{lcore=\"0\","
