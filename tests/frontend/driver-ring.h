@@ -70,7 +70,8 @@ struct driver_ring {
 	struct vring_avail *avail;
 	struct vring_used *used;
 	uint16_t *desc_next; /* private links of free and used descriptors */
-	uint16_t free_desc;
+	uint16_t free_desc;  /* the first free one, and the last */
+	uint16_t free_last;
 
 	/* Packed. */
 	struct vring_packed_desc *packed;

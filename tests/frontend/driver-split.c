@@ -22,6 +22,11 @@ static uint16_t *avail_event(const struct driver_ring *ring)
 	return (uint16_t *)&ring->used->ring[ring->config.size];
 }
 
+enum {
+	/* Chains between two moves of an event that is not to be reached. */
+	EVENT_LAG = 1 << 14,
+};
+
 static int split_lay_out(struct driver_ring *ring)
 {
 	uint64_t size = ring->config.size;
@@ -50,6 +55,7 @@ static void split_reset(struct driver_ring *ring)
 	for (unsigned i = 0; i < size; i++)
 		ring->desc_next[i] = i + 1;
 	ring->free_desc = 0;
+	ring->free_last = size - 1;
 }
 
 static uint16_t desc_flags(const struct driver_chain *chain, unsigned i)
@@ -63,23 +69,39 @@ static uint16_t desc_flags(const struct driver_chain *chain, unsigned i)
 	return flags;
 }
 
+/*
+ * A line of the table that stays as it is need not leave the device's cache:
+ * descriptors are used in turn, so that a driver with as many buffers as
+ * descriptors writes each once.
+ */
+static void write_desc(struct vring_desc *to, const struct vring_desc *desc)
+{
+	if (memcmp(to, desc, sizeof(*desc)) != 0)
+		*to = *desc;
+}
+
 static uint16_t split_add(struct driver_ring *ring,
 			  const struct driver_chain *chain)
 {
 	uint16_t head = ring->free_desc;
 	uint16_t at = head;
+	uint16_t *entry;
 
 	for (unsigned i = 0; i < chain->count; i++) {
-		ring->desc[at] = (struct vring_desc){
+		const struct vring_desc desc = {
 			.addr = chain->buffers[i].gpa,
 			.len = chain->buffers[i].length,
 			.flags = desc_flags(chain, i),
 			.next = i + 1 < chain->count ? ring->desc_next[at] : 0,
 		};
+
+		write_desc(&ring->desc[at], &desc);
 		at = ring->desc_next[at];
 	}
 	ring->free_desc = at;
-	ring->avail->ring[ring->avail_next++ & mask(ring)] = head;
+	entry = &ring->avail->ring[ring->avail_next++ & mask(ring)];
+	if (*entry != head)
+		*entry = head;
 	ring->unkicked++;
 	return head;
 }
@@ -129,7 +151,10 @@ static int split_peek(const struct driver_ring *ring, uint16_t *ret_id,
 	return 1;
 }
 
-/* An event that is never reached: the index just passed. */
+/*
+ * An event that is not reached: an index that was passed, not more than
+ * EVENT_LAG and a ring ago.
+ */
 static void refresh_calls_off(struct driver_ring *ring)
 {
 	store_once(used_event(ring), (uint16_t)(ring->used_next - 1));
@@ -141,10 +166,14 @@ static void split_advance(struct driver_ring *ring, uint16_t id)
 
 	for (unsigned i = 1; i < ring->slots[id].descs; i++)
 		last = ring->desc_next[last];
-	ring->desc_next[last] = ring->free_desc;
-	ring->free_desc = id;
+	if (ring->free_descs == 0)
+		ring->free_desc = id;
+	else
+		ring->desc_next[ring->free_last] = id;
+	ring->free_last = last;
 	ring->used_next++;
-	if (ring->config.event_idx && !ring->calls)
+	if (ring->config.event_idx && !ring->calls &&
+	    ring->used_next % EVENT_LAG == 0)
 		refresh_calls_off(ring);
 }
 

@@ -18,8 +18,10 @@ struct net_end {
 	struct net_wire *wire; /* NULL: a guest, and then: */
 	struct net_driver *driver;
 	uint64_t frame_gpa[NET_BENCH_MAX_DEPTH];
-	unsigned idle[NET_BENCH_MAX_DEPTH]; /* frames that are not under way */
-	unsigned idle_count;
+	/* Frames that are not under way, in turn: each finds the descriptor
+	 * that it had, if the ring is a multiple of them. */
+	unsigned idle[NET_BENCH_MAX_DEPTH];
+	unsigned idle_put, idle_taken;
 	uint64_t given_back;
 	uint32_t announced; /* stations that a frame came from */
 	uint64_t random;
@@ -44,7 +46,7 @@ static int make_frames(struct net_end *end)
 			       end->way, &header);
 		memcpy(at, &header, sizeof(header));
 		end->frame_gpa[i] = gpa;
-		end->idle[end->idle_count++] = i;
+		end->idle[end->idle_put++] = i;
 	}
 	return 0;
 }
@@ -119,17 +121,27 @@ void net_end_free(struct net_end *end)
 	free(end);
 }
 
+static uint8_t *frame_at(const struct net_end *end, unsigned i)
+{
+	return ram_at(end->driver->ram, end->frame_gpa[i]);
+}
+
+/* The back-end has read it, and it will be stamped anew. */
+static void take_back_one(struct net_end *end, unsigned i)
+{
+	__builtin_prefetch(frame_at(end, i), 1);
+	end->idle[end->idle_put++ % NET_BENCH_MAX_DEPTH] = i;
+	end->given_back++;
+}
+
 static int take_back(struct net_end *end)
 {
 	struct driver_ring *ring = end->driver->pairs[0].transmit;
-	uint32_t written;
 	void *token;
 	int n;
 
-	while ((n = driver_ring_pop(ring, &token, &written)) == 1) {
-		end->idle[end->idle_count++] = (uintptr_t)token - 1;
-		end->given_back++;
-	}
+	while ((n = driver_ring_pop(ring, &token, NULL)) == 1)
+		take_back_one(end, (uintptr_t)token - 1);
 	return n;
 }
 
@@ -152,7 +164,7 @@ static bool add_frame(struct net_end *end, unsigned i, uint64_t sent_ns)
 		.gpa = end->frame_gpa[i],
 		.length = NET_HEADER_BYTES + o->frame_bytes,
 	};
-	uint8_t *at = ram_at(end->driver->ram, whole.gpa);
+	uint8_t *at = frame_at(end, i);
 
 	net_frame_stamp(at + NET_HEADER_BYTES, o->tso, sent_ns);
 	address(end, at + NET_HEADER_BYTES);
@@ -176,11 +188,12 @@ int net_end_send(struct net_end *end, const uint64_t *sent_ns, unsigned count)
 	if (err < 0)
 		return err;
 	ring = end->driver->pairs[0].transmit;
-	for (; sent < count && end->idle_count > 0; sent++) {
-		if (!add_frame(end, end->idle[end->idle_count - 1],
+	for (; sent < count && end->idle_put != end->idle_taken; sent++) {
+		if (!add_frame(end,
+			       end->idle[end->idle_taken % NET_BENCH_MAX_DEPTH],
 			       sent_ns[sent]))
 			break;
-		end->idle_count--;
+		end->idle_taken++;
 	}
 	if (sent > 0) {
 		driver_ring_publish(ring);
@@ -229,34 +242,73 @@ static int take_buffer(struct net_end *end, unsigned buffer, uint32_t written)
 			       (void *)(uintptr_t)(buffer + 1));
 }
 
-int net_end_receive(struct net_end *end, struct net_arrival *ret_arrivals,
-		    unsigned max)
-{
-	struct driver_ring *ring;
-	unsigned count = 0, buffers = 0;
+/* A buffer that was filled. */
+struct filled {
+	unsigned buffer;
 	uint32_t written;
-	void *token;
-	int n = 0, err = 0;
+};
 
-	if (end->wire)
-		return net_wire_receive(end->wire, ret_arrivals, max);
-	ring = end->driver->pairs[0].receive;
-	while (count < max && err == 0 &&
-	       (n = driver_ring_pop(ring, &token, &written)) == 1) {
-		err = take_buffer(end, (uintptr_t)token - 1, written);
-		buffers++;
+/* Up to @max of them; what they begin with is on its way to the cache. */
+static int pop_filled(struct net_end *end, struct filled *ret_filled,
+		      unsigned max)
+{
+	struct net_pair *pair = &end->driver->pairs[0];
+	unsigned count = 0;
+	void *token;
+	int n = 0;
+
+	for (; count < max; count++) {
+		struct filled *filled = &ret_filled[count];
+
+		n = driver_ring_pop(pair->receive, &token, &filled->written);
+		if (n != 1)
+			break;
+		filled->buffer = (uintptr_t)token - 1;
+		__builtin_prefetch(ram_at(end->driver->ram,
+					  pair->buffer_gpa[filled->buffer]));
+	}
+	return n < 0 ? n : (int)count;
+}
+
+/* The frames that end in these buffers. */
+static int take_filled(struct net_end *end, const struct filled *filled,
+		       unsigned buffers, struct net_arrival *ret_arrivals)
+{
+	unsigned count = 0;
+	int err = 0;
+
+	for (unsigned i = 0; i < buffers && err == 0; i++) {
+		err = take_buffer(end, filled[i].buffer, filled[i].written);
 		/* Without a far end anybody's are welcome. */
 		if (err == 0 && end->left == 0 &&
 		    (end->ours || !net_bench_has_far_end(end->options)))
 			ret_arrivals[count++] = end->arrival;
 	}
+	return err < 0 ? err : (int)count;
+}
+
+int net_end_receive(struct net_end *end, struct net_arrival *ret_arrivals,
+		    unsigned max)
+{
+	struct filled filled[NET_END_BURST];
+	unsigned buffers = 0, count = 0;
+	struct driver_ring *ring;
+	int n = 0;
+
+	if (end->wire)
+		return net_wire_receive(end->wire, ret_arrivals, max);
+	ring = end->driver->pairs[0].receive;
+	while (count < max && n >= 0 &&
+	       (n = pop_filled(end, filled, max - count)) > 0) {
+		buffers += n;
+		n = take_filled(end, filled, n, ret_arrivals + count);
+		count += MAX(n, 0);
+	}
 	if (buffers > 0) {
 		driver_ring_publish(ring);
 		driver_ring_kick(ring);
 	}
-	if (n < 0 || err < 0)
-		return n < 0 ? n : err;
-	return count;
+	return n < 0 ? n : (int)count;
 }
 
 bool net_end_is_announced(const struct net_end *end)
