@@ -93,6 +93,7 @@ static int open_tap(struct server *server)
 		.count = options->pairs,
 		.mtu = options->mtu,
 		.bridge = options->bridge,
+		.napi = options->tap_napi,
 	};
 	char error[NET_TAP_ERROR_BYTES];
 	int err = net_tap_open(&config, &server->tap, error);

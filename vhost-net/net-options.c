@@ -40,6 +40,12 @@ static int set_tap_fd(struct options_parser *parser)
 		&options->tap_fds[options->tap_fd_count++]);
 }
 
+static int set_tap_napi(struct options_parser *parser)
+{
+	net(parser)->tap_napi = true;
+	return 0;
+}
+
 static int set_bridge(struct options_parser *parser)
 {
 	net(parser)->bridge = parser->value;
@@ -156,6 +162,8 @@ static const struct options_row rows[] = {
 	 "the TAP to use, which is made if there is none"},
 	{"tap-fd", "N", set_tap_fd,
 	 "use this inherited TAP instead; one for each pair of queues"},
+	{"tap-napi", NULL, set_tap_napi,
+	 "have what the guest sends go through the TAP's NAPI, for GRO"},
 	{"bridge", "NAME", set_bridge, "have the TAP join this bridge"},
 	{"num-queue-pairs", "N", set_pairs, "pairs of queues to offer (1)"},
 	{"threads", "N", set_threads, "threads that serve them (1)"},
@@ -195,6 +203,10 @@ static int check_tap(struct options_parser *parser)
 	if (options->tap && options->tap_fd_count > 0)
 		return options_fail(parser, "--tap and --tap-fd exclude each "
 					    "other: give one");
+	if (options->tap_fd_count > 0 && options->tap_napi)
+		return options_fail(parser, "--tap-napi goes with --tap: who "
+					    "opens a TAP for --tap-fd gives "
+					    "it IFF_NAPI");
 	if (options->pairs == 0)
 		options->pairs = MAX(options->tap_fd_count, 1u);
 	if (options->tap_fd_count > 0 &&
@@ -203,6 +215,22 @@ static int check_tap(struct options_parser *parser)
 				    "--num-queue-pairs=%u, but %u --tap-fd: "
 				    "give one for each pair",
 				    options->pairs, options->tap_fd_count);
+	return 0;
+}
+
+static int check_capture(struct options_parser *parser)
+{
+	struct net_capture_options *capture = &net(parser)->capture;
+
+	if (!capture->file && (capture->snap_bytes || capture->limit_bytes))
+		return options_fail(parser,
+				    "--capture-%s captures nothing by "
+				    "itself: give --capture too",
+				    capture->snap_bytes ? "snap" : "limit");
+	if (capture->snap_bytes == 0)
+		capture->snap_bytes = CAPTURE_MAX_SNAP_BYTES;
+	if (capture->limit_bytes == 0)
+		capture->limit_bytes = CAPTURE_LIMIT_BYTES;
 	return 0;
 }
 
@@ -216,14 +244,14 @@ int net_options_parse(int argc, char **argv, struct net_options *ret_options,
 	*ret_options = (struct net_options){
 		.daemon = DAEMON_OPTIONS_INIT,
 		.threads = 1,
-		.capture.snap_bytes = CAPTURE_MAX_SNAP_BYTES,
-		.capture.limit_bytes = CAPTURE_LIMIT_BYTES,
 	};
 	err = options_parse(&parser, rows, ARRAY_SIZE(rows), argc, argv);
 	if (err == 0)
 		err = daemon_options_check(&parser);
 	if (err == 0)
 		err = check_tap(&parser);
+	if (err == 0)
+		err = check_capture(&parser);
 	if (err == 0)
 		ret_options->threads =
 			MIN(ret_options->threads, ret_options->pairs);

@@ -29,6 +29,7 @@ struct net_options {
 	const char *tap;	      /* NULL: by descriptors */
 	int tap_fds[NET_OPTIONS_MAX_PAIRS];
 	unsigned tap_fd_count;
+	bool tap_napi;
 	const char *bridge; /* NULL: none */
 	uint16_t pairs;
 	uint16_t threads;

@@ -87,9 +87,24 @@ static int why_not(struct opening *o, int err)
 	}
 }
 
+/* Linux 4.16, with CONFIG_TUN. */
+static int check_napi(struct opening *o, int fd)
+{
+	unsigned features;
+
+	if (!o->config->napi)
+		return 0;
+	if (ioctl(fd, TUNGETFEATURES, &features) < 0 || !(features & IFF_NAPI))
+		return fail(o, -EOPNOTSUPP,
+			    "this kernel has no NAPI for TAPs: leave "
+			    "--tap-napi out");
+	return 0;
+}
+
 static int open_queue(struct opening *o, unsigned flags, int *ret_fd)
 {
 	struct ifreq request = request_for(o->tap);
+	int err;
 	autoclose int fd =
 		open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 
@@ -98,7 +113,12 @@ static int open_queue(struct opening *o, unsigned flags, int *ret_fd)
 			    "/dev/net/tun: %s: is the module tun "
 			    "loaded?",
 			    strerror(errno));
+	err = check_napi(o, fd);
+	if (err < 0)
+		return err;
 	request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | flags;
+	if (o->config->napi)
+		request.ifr_flags |= IFF_NAPI;
 	if (ioctl(fd, TUNSETIFF, &request) < 0)
 		return -errno;
 	memcpy(o->tap->name, request.ifr_name, sizeof(o->tap->name));

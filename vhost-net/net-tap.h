@@ -36,6 +36,7 @@ struct net_tap_config {
 	unsigned count;	    /* of queues, or fds */
 	uint32_t mtu;	    /* to be set; 0: as it is */
 	const char *bridge; /* to be joined; or NULL */
+	bool napi;	    /* by name: frames of the guest go through GRO */
 };
 
 /*

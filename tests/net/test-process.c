@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -107,6 +108,18 @@ static void what_is_wrong_at_the_start_is_named(void **state)
 		(const char *const[]){socket, "--tap=x", "--bridge=none", NULL},
 		"x: cannot join the bridge none");
 	is_refused(f, (const char *const[]){"--tap=x", NULL}, "no socket");
+	is_refused(f,
+		   (const char *const[]){socket, "--tap=x", "--capture-snap=64",
+					 NULL},
+		   "--capture-snap captures nothing by itself");
+	is_refused(f,
+		   (const char *const[]){socket, "--tap=x",
+					 "--capture-limit=1M", NULL},
+		   "--capture-limit captures nothing by itself");
+	is_refused(
+		f,
+		(const char *const[]){socket, "--tap-fd=0", "--tap-napi", NULL},
+		"--tap-napi goes with --tap");
 	fcntl(plain, F_SETFD, 0);
 	snprintf(fd, sizeof(fd), "--tap-fd=%d", plain);
 	is_refused(f, (const char *const[]){socket, fd, NULL},
@@ -192,6 +205,84 @@ static void tap_that_lasts_is_used_as_it_is(void **state)
 	guest_reaches_the_wire(f);
 	process_stop(&f->process, SIGTERM);
 	assert_int_equal(system("ip link del " FIXTURE_TAP), 0);
+}
+
+/* The daemon's own descriptor of its TAP, by another name. */
+static int borrow_tap(const struct fixture *f)
+{
+	int process = syscall(SYS_pidfd_open, f->process.pid, 0);
+
+	assert_true(process >= 0);
+	for (int fd = 3; fd < 64; fd++) {
+		char link[64], target[64] = "";
+
+		snprintf(link, sizeof(link), "/proc/%d/fd/%d",
+			 (int)f->process.pid, fd);
+		if (readlink(link, target, sizeof(target) - 1) < 0 ||
+		    strcmp(target, "/dev/net/tun") != 0)
+			continue;
+		fd = syscall(SYS_pidfd_getfd, process, fd, 0);
+		close(process);
+		return fd;
+	}
+	close(process);
+	return -1;
+}
+
+static bool tap_has_napi(const struct fixture *f)
+{
+	struct ifreq request = {0};
+	int tap = borrow_tap(f);
+
+	assert_true(tap >= 0);
+	assert_int_equal(ioctl(tap, TUNGETIFF, &request), 0);
+	close(tap);
+	return request.ifr_flags & IFF_NAPI;
+}
+
+static bool kernel_has_napi(void)
+{
+	unsigned features = 0;
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+
+	assert_int_equal(ioctl(fd, TUNGETFEATURES, &features), 0);
+	close(fd);
+	return features & IFF_NAPI;
+}
+
+static void tap_has_napi_if_asked_to(void **state)
+{
+	struct fixture *f = *state;
+	static const char *const options[] = {"--tap-napi", NULL};
+	const struct net_options one = {0};
+	struct virtio_net_hdr_v1 header;
+	struct net_driver *d;
+	size_t bytes;
+
+	if (!kernel_has_napi())
+		skip();
+	fixture_start(f, NULL);
+	assert_false(tap_has_napi(f));
+	process_stop(&f->process, SIGTERM);
+	fixture_start(f, options);
+	assert_true(tap_has_napi(f));
+	fixture_plug(f);
+	d = fixture_open(f, &one);
+	for (unsigned i = 0; i < 200; i++) {
+		frame_make(frame, 500 + i, i);
+		assert_int_equal(net_send(d, 0, NULL, frame, 500 + i, NULL), 0);
+		assert_int_equal(wire_receive(f, PATIENCE_MS, NULL, got),
+				 500 + i);
+		assert_memory_equal(got, frame, 500 + i);
+		wire_send(f, NULL, frame, 500 + i);
+		assert_int_equal(net_receive(d, 0, NULL, got, sizeof(got)),
+				 500 + i);
+	}
+	bytes = frame_make_tso(frame, 60000, &header);
+	assert_int_equal(net_send(d, 0, &header, frame, bytes, NULL), 0);
+	assert_int_equal(wire_receive(f, PATIENCE_MS, NULL, got), bytes);
+	assert_memory_equal(got, frame, bytes);
+	net_driver_free(d);
 }
 
 static void socket_in_use_is_named(void **state)
@@ -446,6 +537,7 @@ int main(void)
 		FIXTURE_TEST(tap_of_another_process_is_not_joined),
 		FIXTURE_TEST(tap_of_a_dying_predecessor_is_waited_for),
 		FIXTURE_TEST(tap_that_lasts_is_used_as_it_is),
+		FIXTURE_TEST(tap_has_napi_if_asked_to),
 		DAEMON_TEST(socket_in_use_is_named),
 		FIXTURE_TEST(capabilities_are_printed),
 		FIXTURE_TEST(given_descriptor_is_served),
