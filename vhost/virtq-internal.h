@@ -16,6 +16,7 @@
 #include <linux/virtio_ring.h>
 
 #include "base/barrier.h"
+#include "base/prefetch.h"
 #include "vhost/doorbell.h"
 #include "vhost/inflight-layout.h"
 #include "vhost/memory-internal.h"
@@ -264,9 +265,6 @@ static inline struct memory_region walk_region(const struct virtq *vq,
 static inline void walk_prefetch(const struct virtq *vq, uint64_t addr,
 				 bool writes)
 {
-	enum {
-		LINE = 64
-	};
 	const struct memory_region *region = walk_find(vq, addr);
 	const uint8_t *host;
 
@@ -274,11 +272,11 @@ static inline void walk_prefetch(const struct virtq *vq, uint64_t addr,
 		return;
 	host = region->host + (addr - region->gpa);
 	if (writes) {
-		__builtin_prefetch(host, 1);
-		__builtin_prefetch(host + LINE, 1);
+		prefetch_write(host);
+		prefetch_write(host + PREFETCH_LINE);
 	} else {
-		__builtin_prefetch(host);
-		__builtin_prefetch(host + LINE);
+		prefetch_read(host);
+		prefetch_read(host + PREFETCH_LINE);
 	}
 }
 
@@ -426,16 +424,20 @@ static inline void packed_use(struct virtq *vq, const struct virtq_done *done)
 	vq->packed.batch[vq->packed.batch_count++] = *done;
 }
 
-/* The same of a chain, without a copy in between. */
+/*
+ * The same of a chain, without a copy in between. By field: virtq_get has just
+ * stored them one by one, and for a load of several at once a core waits until
+ * those stores, and all before them, are in the cache.
+ */
 static inline void packed_put(struct virtq *vq, const struct virtq_chain *chain,
 			      uint32_t written)
 {
 	struct virtq_done *done = &vq->packed.batch[vq->packed.batch_count++];
 
 	done->len = written;
-	done->id = chain->id;
-	done->descs = chain->descs;
-	done->slot = chain->slot;
+	done->id = load_once(&chain->id);
+	done->descs = load_once(&chain->descs);
+	done->slot = load_once(&chain->slot);
 	done->done = true;
 }
 

@@ -172,6 +172,19 @@ static inline void prefetch_next(const struct split_ring *ring)
 	__builtin_prefetch(&ring->desc[head & ring->mask]);
 }
 
+/* Where @count chains will be given back: a store that waits for a line holds up
+ * all that come after it. */
+static void prefetch_used(const struct split_ring *ring, unsigned count)
+{
+	enum {
+		IN_LINE = PREFETCH_LINE / sizeof(struct vring_used_elem)
+	};
+
+	for (unsigned i = 0; i < count + IN_LINE - 1; i += IN_LINE)
+		prefetch_write(
+			&ring->used->ring[(ring->used_next + i) & ring->mask]);
+}
+
 void split_prefetch(struct virtq *vq, unsigned count, bool writes)
 {
 	const struct split_ring *ring = &vq->split;
@@ -190,6 +203,7 @@ void split_prefetch(struct virtq *vq, unsigned count, bool writes)
 			split_desc_read(&ring->desc[head & ring->mask]).addr,
 			writes);
 	}
+	prefetch_used(ring, count);
 }
 
 /* A chain that the in-flight region remembers. */

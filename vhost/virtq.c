@@ -261,26 +261,45 @@ static void put_in_order(struct virtq *vq, uint32_t order,
 	}
 }
 
+/* Put before its turn, or there are others that wait for it. */
+static __attribute__((noinline)) void
+put_out_of_turn(struct virtq *vq, const struct virtq_chain *chain,
+		uint32_t written)
+{
+	const struct virtq_done done = {
+		.len = written,
+		.id = chain->id,
+		.descs = chain->descs,
+		.slot = chain->slot,
+		.done = true,
+	};
+
+	put_in_order(vq, chain->order, &done);
+}
+
+/* In order: it is its turn, and nobody waits for the place after it. */
+static inline bool is_in_turn(struct virtq *vq, const struct virtq_chain *chain)
+{
+	return chain->order == vq->done_next &&
+	       !vq->done[(vq->done_next + 1) & vq->done_mask].done;
+}
+
 void virtq_put(struct virtq *vq, const struct virtq_chain *chain,
 	       uint32_t written)
 {
 	if (unlikely(vq->log))
 		log_written(vq, chain, written);
-	if (unlikely(vq->in_order)) {
-		const struct virtq_done done = {
-			.len = written,
-			.id = chain->id,
-			.descs = chain->descs,
-			.slot = chain->slot,
-			.done = true,
-		};
-
-		put_in_order(vq, chain->order, &done);
-	} else if (vq->is_packed) {
-		packed_put(vq, chain, written);
-	} else {
-		split_use(vq, chain->id, written);
+	if (vq->in_order) {
+		if (unlikely(!is_in_turn(vq, chain))) {
+			put_out_of_turn(vq, chain, written);
+			return;
+		}
+		vq->done_next++;
 	}
+	if (vq->is_packed)
+		packed_put(vq, chain, written);
+	else
+		split_use(vq, chain->id, written);
 }
 
 void virtq_flush(struct virtq *vq)

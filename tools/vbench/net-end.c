@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/prefetch.h"
 #include "tests/frontend/net-driver.h"
 #include "tools/vbench/net-wire.h"
 #include "tools/vbench/random.h"
@@ -129,7 +130,7 @@ static uint8_t *frame_at(const struct net_end *end, unsigned i)
 /* The back-end has read it, and it will be stamped anew. */
 static void take_back_one(struct net_end *end, unsigned i)
 {
-	__builtin_prefetch(frame_at(end, i), 1);
+	prefetch_write(frame_at(end, i));
 	end->idle[end->idle_put++ % NET_BENCH_MAX_DEPTH] = i;
 	end->given_back++;
 }
@@ -264,8 +265,8 @@ static int pop_filled(struct net_end *end, struct filled *ret_filled,
 		if (n != 1)
 			break;
 		filled->buffer = (uintptr_t)token - 1;
-		__builtin_prefetch(ram_at(end->driver->ram,
-					  pair->buffer_gpa[filled->buffer]));
+		prefetch_read(ram_at(end->driver->ram,
+				     pair->buffer_gpa[filled->buffer]));
 	}
 	return n < 0 ? n : (int)count;
 }
