@@ -66,6 +66,7 @@ struct vmdk_part {
 	uint64_t longer;   /* how long the file was made, at least */
 	uint64_t fresh;	   /* what lies past this was never written */
 	uint64_t free_out; /* what a plan writes of s.free_offset; or 0 */
+	struct vmdk_account *account; /* SE: of its room; else NULL */
 };
 
 /* Room that was given out (IMAGE_ALLOCATE) and waits for its commit. */
@@ -131,6 +132,7 @@ struct vmdk {
 	struct vmdk_track track;
 	bool plan_out;
 	bool check;	   /* opened to be checked */
+	bool own_account;  /* the descriptor has VMDK_SE_MARK */
 	char *text_damage; /* why the descriptor cannot be read; or NULL */
 };
 

@@ -193,6 +193,8 @@ static int print_descriptor(FILE *out,
 	if (request->backing_name)
 		fprintf(out, "parentFileNameHint=\"%s\"\n",
 			request->backing_name);
+	if (vmdk_subformat(request->options)->extent == VMDK_SESPARSE)
+		fprintf(out, VMDK_SE_MARK "\n");
 	fprintf(out, "\n# Extent description\n");
 	err = print_extents(out, request);
 	if (err)

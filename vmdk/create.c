@@ -23,6 +23,7 @@ static const struct vmdk_subformat subformats[] = {
 	{.name = "streamOptimized", .extent = VMDK_SPARSE, .stream = true},
 	{.name = "vmfs", .extent = VMDK_VMFS},
 	{.name = "vmfsSparse", .extent = VMDK_VMFSSPARSE},
+	{.name = "seSparse", .extent = VMDK_SESPARSE},
 };
 
 const struct vmdk_subformat *vmdk_subformat(const struct image_options *options)
@@ -60,9 +61,16 @@ uint64_t vmdk_extent_sectors(const struct image_create_request *request,
 	return MIN(sectors - index * TWO_GIB_SECTORS, TWO_GIB_SECTORS);
 }
 
+static const char *file_ending(enum vmdk_extent_type type)
+{
+	if (vmdk_extent_is_flat(type))
+		return "flat";
+	return type == VMDK_SESPARSE ? "sesparse" : "delta";
+}
+
 /*
- * "disk.vmdk" has "disk-flat.vmdk" or "disk-delta.vmdk", or "disk-s001.vmdk",
- * "disk-f001.vmdk".
+ * "disk.vmdk" has "disk-flat.vmdk", "disk-delta.vmdk" or "disk-sesparse.vmdk", or
+ * "disk-s001.vmdk", "disk-f001.vmdk".
  */
 char *vmdk_extent_name(const struct image_create_request *request,
 		       uint64_t index)
@@ -84,9 +92,8 @@ char *vmdk_extent_name(const struct image_create_request *request,
 				  vmdk_extent_is_flat(f->extent) ? 'f' : 's',
 				  (unsigned)index + 1, end);
 	else
-		length = asprintf(
-			&made, "%.*s-%s%s", stem, name,
-			vmdk_extent_is_flat(f->extent) ? "flat" : "delta", end);
+		length = asprintf(&made, "%.*s-%s%s", stem, name,
+				  file_ending(f->extent), end);
 	return length < 0 ? NULL : made;
 }
 
@@ -114,6 +121,8 @@ static int fill_extent(const struct image_create_request *request,
 
 	if (f->extent == VMDK_VMFSSPARSE)
 		return vmdk_make_cowd(store, request);
+	if (f->extent == VMDK_SESPARSE)
+		return vmdk_make_se(store, request);
 	if (!vmdk_extent_is_flat(f->extent))
 		return vmdk_make_sparse(store, f,
 					image_options_bool(request->options,
@@ -164,6 +173,10 @@ static int check_size(const struct image_create_request *request,
 		return store_fail(ret_error, -EINVAL,
 				  "vmdk: a vmfsSparse disk has less than 2 "
 				  "TiB");
+	if (f->extent == VMDK_SESPARSE &&
+	    disk_sectors(request) > VMDK_MAX_SE_SECTORS)
+		return store_fail(ret_error, -EINVAL,
+				  "vmdk: a seSparse disk has at most 64 TiB");
 	if (vmdk_extent_count(request) > VMDK_MAX_EXTENTS)
 		return store_fail(
 			ret_error, -EINVAL,

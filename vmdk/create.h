@@ -26,6 +26,7 @@ enum {
  */
 #define VMDK_MAX_SPARSE_SECTORS (UINT64_C(1) << 37)
 #define VMDK_MAX_COWD_SECTORS	((uint64_t)UINT32_MAX)
+#define VMDK_MAX_SE_SECTORS	(UINT64_C(1) << 37)
 
 /* An option's "subformat", which a descriptor calls createType. */
 struct vmdk_subformat {
@@ -80,6 +81,10 @@ char *vmdk_path_beside(const struct image_create_request *request,
 /* An empty COWD extent of the disk that @request asks for, the same. */
 int vmdk_make_cowd(struct store *store,
 		   const struct image_create_request *request);
+
+/* An empty seSparse extent, the same. */
+int vmdk_make_se(struct store *store,
+		 const struct image_create_request *request);
 
 /*
  * An empty sparse extent of @sectors in @store, with @descriptor in it unless

@@ -4,7 +4,7 @@
  *
  *	1. another CID, if one is wanted: then nothing was changed yet; and
  *	   changed-block tracking is disowned; where COWD's room is
- *	   free								BARRIER
+ *	   free; what seSparse's account says of the grains		BARRIER
  *	2. grain tables, in both copies					BARRIER
  *	3. grain directories, in both copies				BARRIER
  *
@@ -16,6 +16,7 @@
  */
 #include "base/bitmap.h"
 #include "image/plan.h"
+#include "vmdk/account.h"
 #include "vmdk/cid.h"
 #include "vmdk/free-sector.h"
 #include "vmdk/table.h"
@@ -48,7 +49,7 @@ static size_t piece_bytes(const struct vmdk_part *part, uint32_t number,
 
 	(void)vmdk_table_offset(part, vmdk_directory_entry(part, number),
 				&table);
-	if (table < part->old_end)
+	if (table < part->old_end && part->s.kind != VMDK_KIND_SE)
 		entries = vmdk_table_entries(part, number);
 	return MIN(((uint64_t)entries << part->entry_bits) - (offset - table),
 		   (uint64_t)VMDK_PIECE_BYTES);
@@ -109,30 +110,47 @@ static void add_directory(struct plan_draft *draft, struct vmdk_part *part)
 	part->gd_dirty_count = 0;
 }
 
+static int init_draft(const struct vmdk *v, struct plan_draft *ret)
+{
+	size_t sectors = count_sectors(v);
+	/* Each twice; the CID, and tracking; free sectors; three barriers. */
+	size_t steps = 2 * (v->cache.dirty_count + sectors) + 4 +
+		       VMDK_TRACK_STEPS + v->part_count;
+	size_t bytes = 2 * ((size_t)v->cache.dirty_count * VMDK_PIECE_BYTES +
+			    sectors * VMDK_SECTOR_BYTES) +
+		       VMDK_CID_DIGITS + VMDK_TRACK_STEP_BYTES +
+		       v->part_count * VMDK_FREE_SECTOR_BYTES;
+
+	for (size_t i = 0; i < v->part_count; i++)
+		if (v->parts[i].account)
+			vmdk_account_measure(v->parts[i].account, &steps,
+					     &bytes);
+	return plan_draft_init(ret, steps, bytes);
+}
+
+/* Before a table names any of it. */
+static void add_room(struct vmdk_part *part, struct plan_draft *draft)
+{
+	vmdk_free_sector_add(part, draft);
+	if (part->account)
+		vmdk_account_add(part, draft);
+}
+
 int vmdk_flush_begin(struct image *image, struct image_plan *ret_plan)
 {
 	struct vmdk *v = vmdk_of(image);
-	size_t sectors = count_sectors(v);
 	struct plan_draft draft;
 	int err;
 
 	if (v->plan_out)
 		return IMAGE_E_BUSY;
-	/* Each twice; the CID, and tracking; free sectors; three barriers. */
-	err = plan_draft_init(
-		&draft,
-		2 * (v->cache.dirty_count + sectors) + 4 + VMDK_TRACK_STEPS +
-			v->part_count,
-		2 * ((size_t)v->cache.dirty_count * VMDK_PIECE_BYTES +
-		     sectors * VMDK_SECTOR_BYTES) +
-			VMDK_CID_DIGITS + VMDK_TRACK_STEP_BYTES +
-			v->part_count * VMDK_FREE_SECTOR_BYTES);
+	err = init_draft(v, &draft);
 	if (err)
 		return err;
 	v->plan_out = true;
 	vmdk_cid_add(v, &draft);
 	for (size_t i = 0; i < v->part_count; i++)
-		vmdk_free_sector_add(&v->parts[i], &draft);
+		add_room(&v->parts[i], &draft);
 	plan_add_barrier(&draft, true);
 	metacache_start_writing(&v->cache);
 	add_tables(v, &draft);
@@ -170,6 +188,8 @@ void vmdk_flush_end(struct image *image, struct image_plan *plan, int result)
 	for (size_t i = 0; i < v->part_count; i++) {
 		directory_written(&v->parts[i], result != 0);
 		vmdk_free_sector_planned(&v->parts[i], result);
+		if (v->parts[i].account)
+			vmdk_account_planned(v->parts[i].account, result);
 	}
 	vmdk_cid_planned(v, result);
 	plan_free(plan);

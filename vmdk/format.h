@@ -186,6 +186,12 @@ enum {
 	VMDK_SE_DATA = 3,
 };
 
+/*
+ * A line of a descriptor: this room made the seSparse extents, so that even where
+ * they are empty it is known how they account for their room. A comment to others.
+ */
+#define VMDK_SE_MARK "# seSparse extents as Ringline makes them"
+
 /* What is known of a file of changed blocks; the rest of it is left alone. */
 #define VMDK_TRACK_MAGIC UINT32_C(0xf61972a2)
 
@@ -223,6 +229,7 @@ enum {
 	VMDK_SE_GTES = 4096,
 	VMDK_SE_GRAIN_SECTORS = 8,
 	VMDK_SE_TABLE_SECTORS = 64,
+	VMDK_SE_TABLE_BYTES = VMDK_SE_TABLE_SECTORS * VMDK_SECTOR_BYTES,
 	VMDK_MAX_GD_ENTRIES = 32 << 20,
 };
 

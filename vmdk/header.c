@@ -339,6 +339,7 @@ static int judge_se_parts(const struct vmdk_wire_se *w, uint64_t file_bytes,
 	s->tables_offset = tables << VMDK_SECTOR_BITS;
 	s->tables_bytes = table_sectors << VMDK_SECTOR_BITS;
 	s->grains_offset = grains << VMDK_SECTOR_BITS;
+	s->grains_sectors = le64toh(w->grains.size);
 	return 0;
 }
 

@@ -59,6 +59,7 @@ struct vmdk_sparse {
 	uint64_t tables_offset;
 	uint64_t tables_bytes;
 	uint64_t grains_offset;
+	uint64_t grains_sectors; /* not judged */
 };
 
 /*

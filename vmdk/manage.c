@@ -25,7 +25,7 @@ static const struct image_option options[] = {
 	{"subformat", IMAGE_OPTION_STRING, CREATE,
 	 "kind of disk, monolithicSparse if not given",
 	 "monolithicSparse|monolithicFlat|twoGbMaxExtentSparse|"
-	 "twoGbMaxExtentFlat|streamOptimized|vmfs|vmfsSparse",
+	 "twoGbMaxExtentFlat|streamOptimized|vmfs|vmfsSparse|seSparse",
 	 NULL},
 	{"zeroed_grain", IMAGE_OPTION_BOOL, CREATE,
 	 "zeroes need no room, also over a base image", NULL, NULL},

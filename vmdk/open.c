@@ -26,6 +26,14 @@ static bool probe(const void *head, size_t size)
 		       : begins_with(head, size, VMDK_DESCRIPTOR_MAGIC);
 }
 
+static bool has_mark(const struct vmdk_descriptor *d)
+{
+	for (size_t i = 0; i < d->line_count; i++)
+		if (strcmp(d->lines[i].text, VMDK_SE_MARK) == 0)
+			return true;
+	return false;
+}
+
 /* The text of @bytes at @offset: v->d. */
 static int read_descriptor(struct vmdk *v, uint64_t offset, uint64_t bytes,
 			   char **ret_error)
@@ -46,6 +54,7 @@ static int read_descriptor(struct vmdk *v, uint64_t offset, uint64_t bytes,
 	/* Extents of a descriptor elsewhere keep room for one. */
 	if (err == 0 && (offset == 0 || text[0] != '\0'))
 		err = vmdk_descriptor_parse(text, bytes, &v->d, &error);
+	v->own_account = err == 0 && has_mark(&v->d);
 	if (err == 0 && v->d.create_type && !v->image.read_only)
 		err = vmdk_cid_prepare(v, text, bytes, offset, ret_error);
 	if (error)
@@ -153,16 +162,6 @@ static int check_writable(const struct vmdk *v, char **ret_error)
 {
 	const char *name = v->image.store->name;
 
-	for (size_t i = 0; i < v->part_count; i++)
-		if (v->parts[i].type == VMDK_SESPARSE)
-			return store_fail(
-				ret_error, -EROFS,
-				"%s: vmdk: a seSparse disk is only read: how "
-				"VMware accounts for its room in the file is "
-				"not published; write to a delta of it "
-				"(qimg create -f vmdk -b), or to a copy in "
-				"another format",
-				name);
 	/* Whoever made a delta of the disk would not see that it changed. */
 	if (!v->d.create_type && !v->text_damage)
 		return store_fail(ret_error, -EROFS,

@@ -104,7 +104,6 @@ static int read_directory(struct vmdk_part *part)
 			: -ENOMEM;
 }
 
-/* Grains that are neither compressed nor VMware's to account for. */
 static int prepare_writes(const struct vmdk *v, struct vmdk_part *part,
 			  char **ret_error)
 {
@@ -112,8 +111,7 @@ static int prepare_writes(const struct vmdk *v, struct vmdk_part *part,
 		return store_fail(ret_error, -EROFS,
 				  "a compressed extent can only be opened "
 				  "read-only; convert it first");
-	assert(part->s.kind != VMDK_KIND_SE);
-	return vmdk_room_init(part, v->check, ret_error);
+	return vmdk_room_init(part, v->own_account, v->check, ret_error);
 }
 
 /* @part lies in @store, whose header is @s. */

@@ -4,27 +4,29 @@
  * says that a grain of a part (detail) got an entry.
  *
  * Of each grain only the last record counts, and only if the entry is not on disk
- * already. The room that it names was taken from the end of the file and filled
- * before it was recorded. A record that lies could name room of another grain or
- * of a table: so all tables are searched for that. Everything is judged before
- * anything is changed.
+ * already. The room that it names was free and filled before it was recorded. A
+ * record that lies could name room of another grain or of a table: so all tables are
+ * searched for that; those of an SE extent were when it was opened. Everything is
+ * judged before anything is changed.
  */
 #include <errno.h>
 #include <stdlib.h>
 
 #include "image/journal.h"
 #include "image/open.h"
+#include "vmdk/account.h"
 #include "vmdk/room.h"
 
 enum {
 	MAX_TRIES = 1000,
-	MAX_TABLE_BYTES = VMDK_COWD_GTES * 4,
+	MAX_TABLE_BYTES = VMDK_COWD_GTES * 4, /* that are searched */
 };
 
 struct change {
 	struct vmdk_part *part;
 	uint64_t grain;
 	uint64_t entry;
+	uint64_t place; /* of its room, in the file; 0: zeroes */
 	uint64_t part_number;
 	size_t at; /* of the record */
 };
@@ -63,7 +65,7 @@ static int compare_rooms(const void *a, const void *b)
 
 	if (x->part_number != y->part_number)
 		return x->part_number < y->part_number ? -1 : 1;
-	return (x->entry > y->entry) - (x->entry < y->entry);
+	return (x->place > y->place) - (x->place < y->place);
 }
 
 /* The last record of each grain. */
@@ -119,10 +121,21 @@ static int find_table(const struct replay *r, const struct change *c,
 	return -EBUSY;
 }
 
+static bool is_room(const struct vmdk_part *part, uint64_t entry,
+		    uint64_t *ret_place)
+{
+	if (part->account)
+		return vmdk_grain_judge(part, entry, ret_place) ==
+		       VMDK_GRAIN_DATA;
+	*ret_place = entry << VMDK_SECTOR_BITS;
+	return entry <= UINT32_MAX && *ret_place >= part->s.overhead_bytes &&
+	       *ret_place < part->file_bytes &&
+	       is_aligned(*ret_place, UINT64_C(1) << part->grain_bits);
+}
+
 static int check_form(const struct replay *r, struct change *c)
 {
 	struct vmdk *v = r->v;
-	uint64_t offset = c->entry << VMDK_SECTOR_BITS;
 	struct vmdk_part *part;
 
 	if (c->part_number >= v->part_count)
@@ -132,13 +145,12 @@ static int check_form(const struct replay *r, struct change *c)
 	    c->grain >=
 		    div_round_up(part->bytes, UINT64_C(1) << part->grain_bits))
 		return lie(r, c, "is of no grain that can change");
-	if (c->entry == VMDK_GTE_ZEROES && part->s.zero_grains)
+	c->place = 0;
+	if (c->entry == vmdk_zero_entry(part) && part->s.zero_grains)
 		return 0;
-	if (c->entry > UINT32_MAX || offset < part->s.overhead_bytes ||
-	    offset >= part->file_bytes ||
-	    !is_aligned(offset, UINT64_C(1) << part->grain_bits))
-		return lie(r, c, "names no room for a grain");
-	return 0;
+	return is_room(part, c->entry, &c->place)
+		       ? 0
+		       : lie(r, c, "names no room for a grain");
 }
 
 /* *@ret_done: it is on disk already. */
@@ -161,6 +173,10 @@ static int judge(const struct replay *r, struct change *c, bool *ret_done)
 	else if (old &&
 		 vmdk_grain_judge(c->part, old, &unused) != VMDK_GRAIN_ZEROES)
 		return lie(r, c, "moves what has its place");
+	else if (c->part->account && c->place &&
+		 !vmdk_account_is_free(c->part->account,
+				       vmdk_se_number(c->entry)))
+		return lie(r, c, "names room of another grain");
 	return 0;
 }
 
@@ -198,19 +214,16 @@ static const struct change *find_user(const struct replay *r,
 		const struct change *c = &r->changes[middle];
 
 		if (c->part_number < number ||
-		    (c->part_number == number &&
-		     (c->entry << VMDK_SECTOR_BITS) + grain <= offset))
+		    (c->part_number == number && c->place + grain <= offset))
 			low = middle + 1;
 		else
 			high = middle;
 	}
 	/* Zeroes name none, and come first. */
 	if (low == r->count || r->changes[low].part_number != number ||
-	    r->changes[low].entry == VMDK_GTE_ZEROES)
+	    r->changes[low].place == 0)
 		return NULL;
-	return r->changes[low].entry << VMDK_SECTOR_BITS < offset + bytes
-		       ? &r->changes[low]
-		       : NULL;
+	return r->changes[low].place < offset + bytes ? &r->changes[low] : NULL;
 }
 
 static int search_table(const struct replay *r, struct vmdk_part *part,
@@ -267,10 +280,11 @@ static int check_rooms(struct replay *r)
 	qsort(r->changes, r->count, sizeof(*r->changes), compare_rooms);
 	for (size_t i = 1; i < r->count; i++)
 		if (compare_rooms(&r->changes[i - 1], &r->changes[i]) == 0 &&
-		    r->changes[i].entry != VMDK_GTE_ZEROES)
+		    r->changes[i].place != 0)
 			return lie(r, &r->changes[i], "is of two grains");
 	for (size_t i = 0; i < r->count && err == 0; i++)
-		if (i == 0 || r->changes[i].part != r->changes[i - 1].part)
+		if (!r->changes[i].part->account &&
+		    (i == 0 || r->changes[i].part != r->changes[i - 1].part))
 			err = search_part(r, r->changes[i].part);
 	return err;
 }
@@ -282,7 +296,8 @@ static int apply(const struct replay *r, const struct change *c)
 	struct vmdk *v = r->v;
 	enum vmdk_table_state state;
 	struct vmdk_table table;
-	int err = vmdk_is_full(v) ? image_flush_sync(&v->image) : 0;
+	bool full = vmdk_is_full(v) || !vmdk_can_note(v, c->part, 1);
+	int err = full ? image_flush_sync(&v->image) : 0;
 
 	if (err == 0)
 		err = find_table(r, c, &state, &table);
@@ -291,10 +306,15 @@ static int apply(const struct replay *r, const struct change *c)
 		if (err == 0)
 			err = find_table(r, c, &state, &table);
 	}
-	if (err == 0)
-		vmdk_table_set(v, c->part, c->grain, table.block, table.index,
-			       (uint32_t)c->entry);
-	return err;
+	if (err)
+		return err;
+	vmdk_table_set(v, c->part, c->grain, table.block, table.index,
+		       c->entry);
+	if (!c->part->account || c->place == 0)
+		return 0;
+	vmdk_account_take_one(c->part->account, vmdk_se_number(c->entry));
+	vmdk_room_name(c->part, c->place, 1, table.block, table.index);
+	return 0;
 }
 
 int vmdk_replay(struct image *image, const struct journal_record *records,

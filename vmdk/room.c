@@ -6,12 +6,13 @@
 
 #include "base/bitmap.h"
 #include "image/journal.h"
+#include "vmdk/account.h"
 
 /* Past this a place cannot be said. */
 #define MAX_FILE_BYTES ((uint64_t)UINT32_MAX << VMDK_SECTOR_BITS)
 
 enum {
-	MAX_PIECES = VMDK_COWD_GTES * 4 / VMDK_PIECE_BYTES,
+	MAX_PIECES = VMDK_SE_GTES * 8 / VMDK_PIECE_BYTES,
 };
 
 /* So far ahead of what is taken the file is made longer, or as far as it goes. */
@@ -96,14 +97,32 @@ static uint64_t used_bytes(const struct vmdk_part *part)
 	return used;
 }
 
-int vmdk_room_init(struct vmdk_part *part, bool check, char **ret_error)
+static uint64_t se_place(const struct vmdk_part *part, uint64_t grain)
+{
+	return part->s.grains_offset + (grain << part->grain_bits);
+}
+
+/* Its tables lie among the metadata, and the file may end before its grains. */
+static uint64_t end_of_room(const struct vmdk_part *part)
+{
+	if (part->account)
+		return MAX(part->file_bytes,
+			   se_place(part, part->account->end));
+	return align_up(used_bytes(part), UINT64_C(1) << part->grain_bits);
+}
+
+int vmdk_room_init(struct vmdk_part *part, bool own_account, bool check,
+		   char **ret_error)
 {
 	size_t bytes = part->s.gd_entries << part->entry_bits;
 	size_t words =
 		BITMAP_WORDS(div_round_up(bytes, (size_t)VMDK_SECTOR_BYTES));
 	int err = read_second(part, bytes);
 
-	if (err == 0 && !check)
+	if (err == 0 && part->s.kind == VMDK_KIND_SE)
+		err = vmdk_account_open(part, own_account, check,
+					&part->account, ret_error);
+	else if (err == 0 && !check)
 		err = check_directories(part, ret_error);
 	if (err)
 		return err;
@@ -111,7 +130,7 @@ int vmdk_room_init(struct vmdk_part *part, bool check, char **ret_error)
 	part->gd_writing = calloc(words, sizeof(*part->gd_writing));
 	if (!part->gd_dirty || !part->gd_writing)
 		return -ENOMEM;
-	part->end = align_up(used_bytes(part), UINT64_C(1) << part->grain_bits);
+	part->end = end_of_room(part);
 	part->old_end = part->end;
 	part->fresh = part->end;
 	part->longer = part->file_bytes;
@@ -129,6 +148,7 @@ void vmdk_room_deinit(struct vmdk_part *part)
 	free(part->rgd);
 	free(part->gd_dirty);
 	free(part->gd_writing);
+	vmdk_account_free(part->account);
 }
 
 /* --- Tables ------------------------------------------------------------- */
@@ -146,17 +166,24 @@ bool vmdk_is_full(const struct vmdk *v)
 	return metacache_room(&v->cache) <= v->cache.block_count / 2;
 }
 
-bool vmdk_journal_has_room(const struct vmdk *v, uint64_t changes)
+bool vmdk_can_note(const struct vmdk *v, const struct vmdk_part *part,
+		   uint64_t changes)
 {
-	return !v->image.journal || journal_room(v->image.journal) >= changes;
+	return (!v->image.journal ||
+		journal_room(v->image.journal) >= changes) &&
+	       (!part->account ||
+		vmdk_account_has_room(part->account, changes));
 }
 
 /* Its last table may be shorter than the others: only what is there counts. */
 void vmdk_table_set(struct vmdk *v, const struct vmdk_part *part,
 		    uint64_t grain, struct metacache_block *block,
-		    uint32_t index, uint32_t entry)
+		    uint32_t index, uint64_t entry)
 {
-	put_le32(block->data + (size_t)index * 4, entry);
+	if (part->entry_bits == 3)
+		put_le64(block->data + (size_t)index * 8, entry);
+	else
+		put_le32(block->data + (size_t)index * 4, (uint32_t)entry);
 	v->table_numbers[block - v->cache.blocks] =
 		(uint32_t)(grain / part->s.gt_entries);
 	metacache_mark_dirty(&v->cache, block);
@@ -164,7 +191,7 @@ void vmdk_table_set(struct vmdk *v, const struct vmdk_part *part,
 
 void vmdk_table_change(struct vmdk *v, const struct vmdk_part *part,
 		       uint64_t grain, struct metacache_block *block,
-		       uint32_t index, uint32_t entry)
+		       uint32_t index, uint64_t entry)
 {
 	vmdk_table_set(v, part, grain, block, index, entry);
 	if (v->image.journal)
@@ -179,9 +206,11 @@ void vmdk_table_change(struct vmdk *v, const struct vmdk_part *part,
  */
 static int lengthen(struct vmdk_part *part, uint64_t end)
 {
-	uint64_t longer = MIN(align_up(end, AHEAD_BYTES), MAX_FILE_BYTES);
+	uint64_t longer = align_up(end, AHEAD_BYTES);
 	int err;
 
+	if (part->s.kind != VMDK_KIND_SE)
+		longer = MIN(longer, MAX_FILE_BYTES);
 	if (end <= part->longer || !part->store->can_grow)
 		return 0;
 	err = store_resize(part->store, longer);
@@ -194,34 +223,56 @@ static int lengthen(struct vmdk_part *part, uint64_t end)
 	return err;
 }
 
-int vmdk_room_take_end(struct vmdk_part *part, uint64_t bytes,
-		       uint64_t *ret_offset)
+/* It holds what ends at @end. */
+static int reach(struct vmdk_part *part, uint64_t end)
 {
-	uint64_t end =
-		part->end + align_up(bytes, UINT64_C(1) << part->grain_bits);
 	int err;
 
-	if (end > MAX_FILE_BYTES)
-		return IMAGE_E_NO_SPACE;
 	if (!part->store->can_grow && end > part->store->size_bytes)
 		return -ENOSPC;
 	err = lengthen(part, end);
 	if (err)
 		return err;
-	*ret_offset = part->end;
-	part->end = end;
+	part->end = MAX(part->end, end);
 	part->file_bytes = MAX(part->file_bytes, end);
 	return 0;
+}
+
+int vmdk_room_take_end(struct vmdk_part *part, uint64_t bytes,
+		       uint64_t *ret_offset)
+{
+	uint64_t offset = part->end;
+	uint64_t end =
+		offset + align_up(bytes, UINT64_C(1) << part->grain_bits);
+	int err = end > MAX_FILE_BYTES ? IMAGE_E_NO_SPACE : reach(part, end);
+
+	if (err == 0)
+		*ret_offset = offset;
+	return err;
+}
+
+/* The entry for a table at @offset of the file. */
+static uint64_t directory_entry(const struct vmdk_part *part, uint64_t offset)
+{
+	if (part->s.kind != VMDK_KIND_SE)
+		return offset >> VMDK_SECTOR_BITS;
+	return (uint64_t)VMDK_SE_TABLE << VMDK_SE_KIND_SHIFT |
+	       (offset - part->s.tables_offset) / VMDK_SE_TABLE_BYTES;
 }
 
 static void set_directory(struct vmdk_part *part, uint64_t index,
 			  uint64_t first, uint64_t second)
 {
-	size_t sector = index * 4 / VMDK_SECTOR_BYTES;
+	size_t sector = (index << part->entry_bits) / VMDK_SECTOR_BYTES;
+	uint64_t entry = directory_entry(part, first);
 
-	put_le32(part->gd + index * 4, first >> VMDK_SECTOR_BITS);
+	if (part->entry_bits == 3)
+		put_le64(part->gd + index * 8, entry);
+	else
+		put_le32(part->gd + index * 4, (uint32_t)entry);
 	if (part->rgd)
-		put_le32(part->rgd + index * 4, second >> VMDK_SECTOR_BITS);
+		put_le32(part->rgd + index * 4,
+			 (uint32_t)(second >> VMDK_SECTOR_BITS));
 	if (bitmap_test(part->gd_dirty, sector))
 		return;
 	bitmap_set(part->gd_dirty, sector);
@@ -244,20 +295,48 @@ static bool take_pieces(struct vmdk *v, uint64_t offset, unsigned count,
 	return true;
 }
 
+/* Room for a table of @bytes, and for the second one. */
+static int take_table(struct vmdk_part *part, uint64_t bytes,
+		      uint64_t *ret_offset)
+{
+	uint32_t table;
+	int err;
+
+	if (!part->account)
+		return vmdk_room_take_end(part, part->rgd ? 2 * bytes : bytes,
+					  ret_offset);
+	err = vmdk_account_take_table(part->account, &table);
+	if (err == 0)
+		*ret_offset = part->s.tables_offset +
+			      (uint64_t)table * VMDK_SE_TABLE_BYTES;
+	return err;
+}
+
+static void give_table_back(struct vmdk_part *part, uint64_t offset)
+{
+	if (part->account)
+		vmdk_account_give_table_back(
+			part->account,
+			(uint32_t)((offset - part->s.tables_offset) /
+				   VMDK_SE_TABLE_BYTES));
+	else
+		part->end = offset;
+}
+
 int vmdk_room_make_table(struct vmdk *v, struct vmdk_part *part, uint64_t grain)
 {
 	struct metacache_block *pieces[MAX_PIECES];
 	uint64_t bytes =
-		align_up((uint64_t)part->s.gt_entries * 4, VMDK_SECTOR_BYTES);
+		align_up((uint64_t)part->s.gt_entries << part->entry_bits,
+			 VMDK_SECTOR_BYTES);
 	unsigned count = (unsigned)div_round_up(bytes, VMDK_PIECE_BYTES);
 	uint64_t offset;
-	int err = vmdk_room_take_end(part, part->rgd ? 2 * bytes : bytes,
-				     &offset);
+	int err = take_table(part, bytes, &offset);
 
 	if (err)
 		return err;
 	if (!take_pieces(v, part->cache_base + offset, count, pieces)) {
-		part->end = offset;
+		give_table_back(part, offset);
 		return -EBUSY;
 	}
 	set_directory(part, grain / part->s.gt_entries, offset, offset + bytes);
@@ -285,13 +364,38 @@ uint64_t vmdk_room_limit(const struct vmdk *v, const struct vmdk_part *part,
 	return count;
 }
 
+static int take_accounted(struct vmdk_part *part, uint32_t *count,
+			  uint64_t *ret_offset)
+{
+	uint64_t number;
+	int err = vmdk_account_take(part->account, count, &number);
+
+	if (err)
+		return err;
+	err = reach(part, se_place(part, number + *count));
+	if (err)
+		vmdk_account_give_back(part->account, number, *count);
+	else
+		*ret_offset = se_place(part, number);
+	return err;
+}
+
+static int take_grains(struct vmdk_part *part, uint32_t *count,
+		       uint64_t *ret_offset)
+{
+	return part->account
+		       ? take_accounted(part, count, ret_offset)
+		       : vmdk_room_take_end(
+				 part, (uint64_t)*count << part->grain_bits,
+				 ret_offset);
+}
+
 int vmdk_room_take(struct vmdk *v, struct vmdk_part *part, uint64_t grain,
-		   uint32_t count, const struct vmdk_table *table,
+		   uint32_t *count, const struct vmdk_table *table,
 		   uint64_t *ret_ticket, uint64_t *ret_offset)
 {
 	unsigned ticket = 0;
-	int err = vmdk_room_take_end(part, (uint64_t)count << part->grain_bits,
-				     ret_offset);
+	int err = take_grains(part, count, ret_offset);
 
 	if (err)
 		return err;
@@ -301,39 +405,71 @@ int vmdk_room_take(struct vmdk *v, struct vmdk_part *part, uint64_t grain,
 		.used = true,
 		.part = part,
 		.grain = grain,
-		.count = count,
+		.count = *count,
 		.offset = *ret_offset,
 		.block = table->block,
 		.index = table->index,
 	};
 	v->pending_count++;
 	if (v->image.journal)
-		v->image.journal->reserved += count;
+		v->image.journal->reserved += *count;
 	metacache_pin(&v->cache, table->block);
 	*ret_ticket = ticket;
 	return 0;
 }
 
-static void map_grains(struct vmdk *v, const struct vmdk_pending *p)
+/* Of the entry @index of @block, among all of an SE extent. */
+static uint64_t entry_number(const struct vmdk_part *part,
+			     const struct metacache_block *block,
+			     uint32_t index)
 {
-	uint64_t sectors = p->part->s.grain_sectors;
-	uint64_t first = p->offset >> VMDK_SECTOR_BITS;
-
-	for (uint32_t i = 0; i < p->count; i++)
-		vmdk_table_change(v, p->part, p->grain + i, p->block,
-				  p->index + i,
-				  (uint32_t)(first + i * sectors));
+	return (block->offset - part->cache_base - part->s.tables_offset) / 8 +
+	       index;
 }
 
-/* Room that is still the last is used again; it may have been written to. */
+static uint64_t se_grain(const struct vmdk_part *part, uint64_t offset)
+{
+	return (offset - part->s.grains_offset) >> part->grain_bits;
+}
+
+void vmdk_room_name(struct vmdk_part *part, uint64_t offset, uint32_t count,
+		    const struct metacache_block *block, uint32_t index)
+{
+	if (part->account)
+		vmdk_account_name(part->account, se_grain(part, offset), count,
+				  entry_number(part, block, index));
+}
+
+static void map_grains(struct vmdk *v, const struct vmdk_pending *p)
+{
+	struct vmdk_part *part = p->part;
+
+	for (uint32_t i = 0; i < p->count; i++) {
+		uint64_t offset = p->offset + ((uint64_t)i << part->grain_bits);
+
+		vmdk_table_change(v, part, p->grain + i, p->block, p->index + i,
+				  vmdk_data_entry(part, offset));
+	}
+	vmdk_room_name(part, p->offset, p->count, p->block, p->index);
+}
+
+/*
+ * Room that is still the last is used again, that of an SE extent always; it may
+ * have been written to.
+ */
 static void give_back(const struct vmdk_pending *p)
 {
-	uint64_t end = p->offset + ((uint64_t)p->count << p->part->grain_bits);
+	struct vmdk_part *part = p->part;
+	uint64_t end = p->offset + ((uint64_t)p->count << part->grain_bits);
 
-	if (end != p->part->end)
+	if (part->account)
+		vmdk_account_give_back(part->account, se_grain(part, p->offset),
+				       p->count);
+	else if (end == part->end)
+		part->end = p->offset;
+	else
 		return;
-	p->part->fresh = MAX(p->part->fresh, end);
-	p->part->end = p->offset;
+	part->fresh = MAX(part->fresh, end);
 }
 
 int vmdk_commit(struct image *image, const struct image_extent *extent,

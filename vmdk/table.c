@@ -65,16 +65,21 @@ enum vmdk_table_state vmdk_table_find(struct vmdk *v,
 	return VMDK_TABLE_HERE;
 }
 
-/* The number of a grain is turned by twelve bits. */
-static uint64_t se_grain_number(uint64_t entry)
+uint64_t vmdk_data_entry(const struct vmdk_part *part, uint64_t offset)
 {
-	return (entry >> 48 & 0xfff) | (entry & UINT64_C(0xffffffffffff)) << 12;
+	uint64_t number;
+
+	if (part->s.kind != VMDK_KIND_SE)
+		return offset >> VMDK_SECTOR_BITS;
+	number = (offset - part->s.grains_offset) >> part->grain_bits;
+	return (uint64_t)VMDK_SE_DATA << VMDK_SE_KIND_SHIFT |
+	       (number & 0xfff) << 48 | number >> 12;
 }
 
 static enum vmdk_grain_kind judge_se(const struct vmdk_part *part,
 				     uint64_t entry, uint64_t *ret_offset)
 {
-	uint64_t number = se_grain_number(entry);
+	uint64_t number = vmdk_se_number(entry);
 
 	switch (entry >> VMDK_SE_KIND_SHIFT) {
 	case VMDK_SE_ABSENT:

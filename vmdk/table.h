@@ -61,6 +61,21 @@ static inline uint64_t vmdk_table_entry(const struct vmdk_part *part,
 	return part->entry_bits == 3 ? get_le64(data) : get_le32(data);
 }
 
+/* SE: a grain's number is turned by twelve bits. */
+static inline uint64_t vmdk_se_number(uint64_t entry)
+{
+	return (entry >> 48 & 0xfff) | (entry & UINT64_C(0xffffffffffff)) << 12;
+}
+
+/* The entry of a grain at byte @offset of its file, and of one of zeroes. */
+uint64_t vmdk_data_entry(const struct vmdk_part *part, uint64_t offset);
+static inline uint64_t vmdk_zero_entry(const struct vmdk_part *part)
+{
+	return part->s.kind == VMDK_KIND_SE
+		       ? (uint64_t)VMDK_SE_ZEROES << VMDK_SE_KIND_SHIFT
+		       : VMDK_GTE_ZEROES;
+}
+
 enum vmdk_grain_kind {
 	VMDK_GRAIN_ABSENT,
 	VMDK_GRAIN_ZEROES,

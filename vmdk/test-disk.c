@@ -162,7 +162,7 @@ void test_disk_open(struct test_disk *disk)
 	assert_int_equal(store_read(disk->store, part->s.gd_offset, part->gd,
 				    part->s.gd_entries * 4),
 			 0);
-	assert_int_equal(vmdk_room_init(part, true, NULL), 0);
+	assert_int_equal(vmdk_room_init(part, true, true, NULL), 0);
 }
 
 void test_disk_deinit(struct test_disk *disk)

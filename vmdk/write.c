@@ -28,15 +28,15 @@ static bool is_idle(const struct vmdk *v, const struct vmdk_ask *ask,
 }
 
 /*
- * Fewer of @grains, if the journal has no room for all. False: for none, or the
- * cache has none; *@ret is the answer.
+ * Fewer of @grains, if not all can be noted. False: none can, or the cache has no
+ * room; *@ret is the answer.
  */
-static bool has_room(const struct vmdk *v, uint64_t *grains,
-		     struct image_extent *ret)
+static bool has_room(const struct vmdk *v, const struct vmdk_part *part,
+		     uint64_t *grains, struct image_extent *ret)
 {
-	while (*grains > 1 && !vmdk_journal_has_room(v, *grains))
+	while (*grains > 1 && !vmdk_can_note(v, part, *grains))
 		*grains /= 2;
-	if (!vmdk_is_full(v) && vmdk_journal_has_room(v, *grains))
+	if (!vmdk_is_full(v) && vmdk_can_note(v, part, *grains))
 		return true;
 	vmdk_answer_full(v, ret);
 	return false;
@@ -57,6 +57,7 @@ static int allocate(struct vmdk *v, const struct vmdk_ask *ask,
 	uint64_t most =
 		MAX(MAX_ALLOCATE_BYTES >> part->grain_bits, UINT64_C(1));
 	uint64_t ticket, host, length;
+	uint32_t count;
 	int err;
 
 	if (v->pending_count == VMDK_MAX_PENDING) {
@@ -64,20 +65,21 @@ static int allocate(struct vmdk *v, const struct vmdk_ask *ask,
 		return 0;
 	}
 	grains = MIN(grains, most);
-	if (!has_room(v, &grains, ret))
+	if (!has_room(v, part, &grains, ret))
 		return 0;
-	length = vmdk_ask_bytes(ask, grains);
-	err = vmdk_room_take(v, part, ask->grain, (uint32_t)grains, table,
-			     &ticket, &host);
+	count = (uint32_t)grains;
+	err = vmdk_room_take(v, part, ask->grain, &count, table, &ticket,
+			     &host);
 	if (err)
 		return err;
+	length = vmdk_ask_bytes(ask, count);
 	*ret = (struct image_extent){
 		.kind = IMAGE_ALLOCATE,
 		.length = length,
 		.store = part->store,
 		.host_offset = host,
 		.head_bytes = ask->skip,
-		.tail_bytes = end_of(ask, grains) - ask->offset - length,
+		.tail_bytes = end_of(ask, count) - ask->offset - length,
 		.fill_zeroes = zeroes || !vmdk_is_backed(v),
 		.reads_zero = part->store->can_grow && host >= part->fresh,
 		.ticket = ticket,
@@ -98,11 +100,11 @@ static bool mark_zeroes(struct vmdk *v, const struct vmdk_ask *ask,
 		grains--;
 	if (grains == 0)
 		return false;
-	if (!has_room(v, &grains, ret))
+	if (!has_room(v, ask->part, &grains, ret))
 		return true;
 	for (uint32_t i = 0; i < grains; i++)
 		vmdk_table_change(v, ask->part, ask->grain + i, table->block,
-				  table->index + i, VMDK_GTE_ZEROES);
+				  table->index + i, vmdk_zero_entry(ask->part));
 	done(ask, grains, ret);
 	return true;
 }

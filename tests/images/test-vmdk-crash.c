@@ -44,11 +44,12 @@ enum {
 };
 
 static const struct vmdk_crash_kind kinds[] = {
-	{"tables_in_two_copies", false, true, true, false},
-	{"tables_that_come_later", false, false, true, true},
-	{"one_copy_that_comes_later", false, false, false, false},
-	{"one_copy_with_zeroed_grains", false, true, false, true},
+	{.name = "tables_in_two_copies", .tables = true, .second = true},
+	{.name = "tables_that_come_later", .second = true, .zeroes = true},
+	{.name = "one_copy_that_comes_later"},
+	{.name = "one_copy_with_zeroed_grains", .tables = true, .zeroes = true},
 	{.name = "cowd", .cowd = true},
+	{.name = "sesparse", .se = true},
 };
 
 static unsigned long all_states, wanted_states;
@@ -116,7 +117,8 @@ struct look {
 
 static void walk(const struct look *l)
 {
-	const struct crash_file *extent = &l->state.file[l->kind->cowd];
+	const struct crash_file *extent =
+		&l->state.file[l->state.log->files - 1];
 
 	vmdk_crash_walk(l->kind, extent->data, extent->store.size_bytes,
 			l->position);
@@ -216,7 +218,7 @@ static void check_replayed(struct image *image)
 
 static void check_rooms(const struct files *f)
 {
-	struct store *extent = f->store[life.kind->cowd];
+	struct store *extent = f->store[f->count - 1];
 
 	vmdk_crash_walk(life.kind, crash_log_data(extent), extent->size_bytes,
 			life.moments);

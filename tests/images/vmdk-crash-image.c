@@ -31,12 +31,25 @@ enum {
 	COWD_DIRECTORY = sizeof(struct vmdk_wire_cowd) / SECTOR,
 	COWD_OVERHEAD = COWD_DIRECTORY + 1,
 	COWD_TABLE_SECTORS = VMDK_COWD_GTES * 4 / SECTOR,
+
+	/* SE: one table, each thing in sectors of its own. */
+	SE_GRAIN_SECTORS = VMDK_SE_GRAIN_SECTORS,
+	SE_GRAINS = 50,
+	SE_SECTORS = (SE_GRAINS - 1) * SE_GRAIN_SECTORS + 3,
+	SE_STATE = 1,
+	SE_DIRECTORY = 2,
+	SE_BITS = 3,
+	SE_BACK_MAP = 4,
+	SE_TABLES = 8,
+	SE_OVERHEAD = SE_TABLES + VMDK_SE_TABLE_SECTORS,
 };
 
 static_assert(OVERHEAD * SECTOR <= VMDK_CRASH_BYTES, "");
 
 uint64_t vmdk_crash_sectors(const struct vmdk_crash_kind *kind)
 {
+	if (kind->se)
+		return SE_SECTORS;
 	return kind->cowd ? COWD_SECTORS : SECTORS;
 }
 
@@ -110,18 +123,48 @@ static size_t build_cowd(uint8_t *image)
 	return COWD_OVERHEAD * SECTOR;
 }
 
+static size_t build_se(uint8_t *image)
+{
+	struct vmdk_wire_se header = {
+		.magic = VMDK_SE_MAGIC,
+		.version = VMDK_SE_VERSION,
+		.capacity = SE_SECTORS,
+		.grain_size = SE_GRAIN_SECTORS,
+		.grain_table_size = VMDK_SE_TABLE_SECTORS,
+		.state = {SE_STATE, 1},
+		.grain_directory = {SE_DIRECTORY, 1},
+		.grain_tables = {SE_TABLES, VMDK_SE_TABLE_SECTORS},
+		.free_bitmap = {SE_BITS, 1},
+		.back_map = {SE_BACK_MAP, 1},
+		.grains = {SE_OVERHEAD, SE_GRAINS * SE_GRAIN_SECTORS},
+	};
+	struct vmdk_wire_se_state state = {.magic = VMDK_SE_STATE_MAGIC};
+
+	memcpy(image, &header, sizeof(header));
+	memcpy(image + SE_STATE * SECTOR, &state, sizeof(state));
+	return SE_OVERHEAD * SECTOR;
+}
+
 unsigned vmdk_crash_build(const struct vmdk_crash_kind *kind,
 			  uint8_t (*ret_files)[VMDK_CRASH_BYTES],
 			  size_t *ret_bytes)
 {
-	char extent[64];
+	char extent[128];
 
 	memset(ret_files[0], 0, VMDK_CRASH_BYTES);
-	if (!kind->cowd) {
+	if (!kind->cowd && !kind->se) {
 		ret_bytes[0] = build_hosted(kind, ret_files[0]);
 		return 1;
 	}
 	memset(ret_files[1], 0, VMDK_CRASH_BYTES);
+	if (kind->se) {
+		snprintf(extent, sizeof(extent),
+			 "%d SESPARSE \"x-sesparse.vmdk\"\n" VMDK_SE_MARK,
+			 SE_SECTORS);
+		ret_bytes[0] = put_descriptor(ret_files[0], "seSparse", extent);
+		ret_bytes[1] = build_se(ret_files[1]);
+		return 2;
+	}
 	snprintf(extent, sizeof(extent), "%d VMFSSPARSE \"x-delta.vmdk\"",
 		 COWD_SECTORS);
 	ret_bytes[0] = put_descriptor(ret_files[0], "vmfsSparse", extent);
@@ -208,6 +251,50 @@ static void walk_cowd(struct walk *w)
 			 w->position, free_sector, (unsigned long long)w->end);
 }
 
+static unsigned se_bit(const struct walk *w, uint64_t grain)
+{
+	return w->data[SE_BITS * SECTOR + grain / 8] >> (grain % 8) & 1;
+}
+
+/* What a table names has its bit, and the back map leads to the entry. */
+static void walk_se(struct walk *w)
+{
+	uint64_t table = get_le64(w->data + SE_DIRECTORY * SECTOR);
+	uint64_t free_table = get_le64(w->data + SE_STATE * SECTOR + 8);
+
+	if (table == 0)
+		return;
+	if (table != UINT64_C(1) << 60 || free_table != 1)
+		fail_msg("position %zu: the table is 0x%llx, and %llu is free",
+			 w->position, (unsigned long long)table,
+			 (unsigned long long)free_table);
+	for (uint64_t i = 0; i < VMDK_SE_GTES; i++) {
+		uint64_t entry = get_le64(w->data + SE_TABLES * SECTOR + i * 8);
+		uint64_t grain = entry >> 48 & 0xfff;
+
+		if (entry >> 60 != VMDK_SE_DATA)
+			continue;
+		if (i >= SE_GRAINS || grain >= SE_GRAINS || entry << 16)
+			fail_msg("position %zu: entry %llu is 0x%llx",
+				 w->position, (unsigned long long)i,
+				 (unsigned long long)entry);
+		use(w, SE_OVERHEAD + grain * SE_GRAIN_SECTORS,
+		    SE_GRAIN_SECTORS);
+		if (!se_bit(w, grain) ||
+		    get_le64(w->data + SE_BACK_MAP * SECTOR + grain * 8) != i)
+			fail_msg("position %zu: grain %llu of the room is not "
+				 "accounted for",
+				 w->position, (unsigned long long)grain);
+	}
+}
+
+static uint64_t overhead(const struct vmdk_crash_kind *kind)
+{
+	if (kind->se)
+		return SE_OVERHEAD;
+	return kind->cowd ? COWD_OVERHEAD : OVERHEAD;
+}
+
 void vmdk_crash_walk(const struct vmdk_crash_kind *kind, const uint8_t *data,
 		     uint64_t bytes, size_t position)
 {
@@ -215,14 +302,16 @@ void vmdk_crash_walk(const struct vmdk_crash_kind *kind, const uint8_t *data,
 		.kind = kind,
 		.data = data,
 		.room_sectors = vmdk_crash_grain_sectors(kind),
-		.overhead = kind->cowd ? COWD_OVERHEAD : OVERHEAD,
+		.overhead = overhead(kind),
 		.position = position,
 	};
 
 	w.rooms = div_round_up(bytes, w.room_sectors * SECTOR) + 1;
 	w.uses = calloc(w.rooms, 1);
 	assert_non_null(w.uses);
-	if (kind->cowd)
+	if (kind->se)
+		walk_se(&w);
+	else if (kind->cowd)
 		walk_cowd(&w);
 	else
 		walk_hosted(&w);

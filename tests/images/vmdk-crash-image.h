@@ -13,12 +13,13 @@
 
 enum {
 	VMDK_CRASH_CID = 0x1badcafe,
-	VMDK_CRASH_BYTES = 16384, /* no file of an empty disk is longer */
+	VMDK_CRASH_BYTES = 65536, /* no file of an empty disk is longer */
 };
 
 struct vmdk_crash_kind {
 	const char *name;
 	bool cowd;   /* and none of the following */
+	bool se;     /* the same */
 	bool tables; /* there from the beginning */
 	bool second; /* directory */
 	bool zeroes; /* grains may be marked as such */
@@ -29,8 +30,8 @@ uint64_t vmdk_crash_sectors(const struct vmdk_crash_kind *kind);
 uint64_t vmdk_crash_grain_sectors(const struct vmdk_crash_kind *kind);
 
 /*
- * An empty disk: its first file, and the one that is named by it, if COWD. Returns
- * how many files there are, with their lengths.
+ * An empty disk: its first file, and the one that is named by it, if COWD or SE.
+ * Returns how many files there are, with their lengths.
  */
 unsigned vmdk_crash_build(const struct vmdk_crash_kind *kind,
 			  uint8_t (*ret_files)[VMDK_CRASH_BYTES],
