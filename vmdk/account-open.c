@@ -8,6 +8,8 @@
  * sides the order of the bits cannot be seen, and in a back map of zeroes nothing.
  */
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/bitmap.h"
@@ -33,26 +35,51 @@ struct page {
 struct opening {
 	const struct vmdk_part *part;
 	struct vmdk_account *account;
-	bool check; /* nothing is refused */
+	bool strict; /* what is otherwise than ours is refused */
 	char **ret_error;
+	const struct vmdk_account_listener *listener; /* or NULL */
 	struct page *pages;
 	uint8_t *table;
 	bool tells_bits;    /* in which order they are */
 	bool tells_entries; /* that there are some */
 };
 
-#define refuse(o, ...)                             \
-	((o)->check                                \
-		 ? 0                               \
-		 : store_fail(                     \
-			   (o)->ret_error, -EROFS, \
-			   "it can only be opened read-only: " __VA_ARGS__))
-#define corrupt(o, ...)                                     \
-	((o)->check                                         \
-		 ? 0                                        \
-		 : store_fail(                              \
-			   (o)->ret_error, IMAGE_E_CORRUPT, \
-			   "it can only be opened read-only: " __VA_ARGS__))
+static int tell(const struct opening *o, const char *format, ...)
+{
+	char text[256];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	if (o->listener)
+		o->listener->differs(o->listener->opaque, text);
+	return 0;
+}
+
+#define fail(o, outcome, ...)               \
+	store_fail((o)->ret_error, outcome, \
+		   "it can only be opened read-only: " __VA_ARGS__)
+
+/* What is told unless it is refused; and what a survey tells of. */
+#define refuse(o, ...) \
+	((o)->strict ? fail(o, -EROFS, __VA_ARGS__) : tell(o, __VA_ARGS__))
+#define corrupt(o, ...) \
+	((o)->strict ? fail(o, IMAGE_E_CORRUPT, __VA_ARGS__) : 0)
+
+/* Writes what should be there, if that is wanted. */
+static int mend(const struct opening *o, uint64_t place, const void *data,
+		size_t bytes)
+{
+	int err;
+
+	if (o->strict || !o->listener || !o->listener->begin)
+		return 0;
+	err = o->listener->begin(o->listener->opaque);
+	if (err == 0)
+		err = store_write(o->part->store, place, data, bytes);
+	return err;
+}
 
 /* --- Regions ------------------------------------------------------------ */
 
@@ -65,38 +92,33 @@ static bool meets(const struct vmdk_region *one,
 }
 
 /* No two things in one place, or one of them would be written over the other. */
-static int judge_places(struct opening *o)
+static const char *judge_places(const struct vmdk_part *part)
 {
-	const struct vmdk_sparse *s = &o->part->s;
-	struct vmdk_region all[VMDK_SE_RESERVED + 5];
-	uint64_t sectors = o->part->file_bytes >> VMDK_SECTOR_BITS;
-	unsigned count = 0;
+	const struct vmdk_sparse *s = &part->s;
+	const struct vmdk_region fixed[] = {
+		{0, 1},
+		{s->state_offset >> VMDK_SECTOR_BITS, 1},
+		{s->gd_offset >> VMDK_SECTOR_BITS,
+		 div_round_up(s->gd_entries * 8, VMDK_SECTOR_BYTES)},
+		{s->tables_offset >> VMDK_SECTOR_BITS,
+		 s->tables_bytes >> VMDK_SECTOR_BITS},
+		{s->grains_offset >> VMDK_SECTOR_BITS, s->grains_sectors},
+	};
+	struct vmdk_region all[VMDK_SE_RESERVED + ARRAY_SIZE(fixed)];
 
-	for (unsigned i = 0; i < VMDK_SE_RESERVED; i++) {
-		if (!range_fits(s->reserved[i].offset, s->reserved[i].size,
-				sectors))
-			return corrupt(o, "a part of its metadata lies outside "
-					  "of the file");
-		all[count++] = s->reserved[i];
-	}
-	all[count++] = (struct vmdk_region){0, 1};
-	all[count++] =
-		(struct vmdk_region){s->state_offset >> VMDK_SECTOR_BITS, 1};
-	all[count++] = (struct vmdk_region){
-		s->gd_offset >> VMDK_SECTOR_BITS,
-		div_round_up(s->gd_entries * 8, VMDK_SECTOR_BYTES)};
-	all[count++] =
-		(struct vmdk_region){s->tables_offset >> VMDK_SECTOR_BITS,
-				     s->tables_bytes >> VMDK_SECTOR_BITS};
-	all[count++] = (struct vmdk_region){
-		s->grains_offset >> VMDK_SECTOR_BITS, s->grains_sectors};
-	for (unsigned i = 0; i < count; i++)
+	memcpy(all, s->reserved, sizeof(s->reserved));
+	memcpy(all + VMDK_SE_RESERVED, fixed, sizeof(fixed));
+	for (unsigned i = 0; i < VMDK_SE_RESERVED; i++)
+		if (!range_fits(all[i].offset, all[i].size,
+				part->file_bytes >> VMDK_SECTOR_BITS))
+			return "a part of its metadata lies outside of the "
+			       "file";
+	for (unsigned i = 0; i < ARRAY_SIZE(all); i++)
 		for (unsigned k = 0; k < i; k++)
 			if (meets(&all[i], &all[k]))
-				return corrupt(
-					o, "two parts of its metadata share a "
-					   "place");
-	return 0;
+				return "two parts of its metadata share a "
+				       "place";
+	return NULL;
 }
 
 /* 0: it does not lie in the file. */
@@ -176,13 +198,14 @@ static int judge_grain(struct opening *o, uint64_t grain, uint64_t entry)
 {
 	struct vmdk_account *a = o->account;
 	uint64_t back = 0;
+	uint8_t right[8];
 	int err;
 
 	if (grain >= a->limit)
-		return corrupt(o,
-			       "grain %llu of its room, which entry %llu "
-			       "names, is past the %llu that it has",
-			       (number)grain, (number)entry, (number)a->limit);
+		return refuse(o,
+			      "grain %llu of its room, which entry %llu "
+			      "names, is past the %llu that it has",
+			      (number)grain, (number)entry, (number)a->limit);
 	if (bitmap_test(a->used, grain))
 		return corrupt(o, "grain %llu of its room is two entries'",
 			       (number)grain);
@@ -191,13 +214,20 @@ static int judge_grain(struct opening *o, uint64_t grain, uint64_t entry)
 	err = read_back(o, grain, &back);
 	if (err)
 		return err;
-	if (back != entry)
-		return refuse(o,
-			      "its back map has %llu for grain %llu of its "
-			      "room, and entry %llu names that",
-			      (number)back, (number)grain, (number)entry);
 	o->tells_entries |= entry != 0;
-	return 0;
+	if (back == entry)
+		return 0;
+	err = refuse(o,
+		     "its back map has %llu for grain %llu of its "
+		     "room, and entry %llu names that",
+		     (number)back, (number)grain, (number)entry);
+	put_le64(right, entry);
+	return err ? err
+		   : mend(o,
+			  (o->part->s.reserved[VMDK_SE_BACK_MAP].offset
+			   << VMDK_SECTOR_BITS) +
+				  grain * sizeof(right),
+			  right, sizeof(right));
 }
 
 static int judge_entry(struct opening *o, uint64_t value, uint64_t entry)
@@ -249,23 +279,26 @@ static int judge_table(struct opening *o, uint64_t index)
 static int judge_free_table(struct opening *o)
 {
 	struct vmdk_account *a = o->account;
-	struct vmdk_wire_se_state state;
-	int err = store_read(o->part->store, o->part->s.state_offset, &state,
-			     sizeof(state));
+	uint64_t place = o->part->s.state_offset +
+			 offsetof(struct vmdk_wire_se_state, free_gt);
+	uint8_t data[8];
+	int err = store_read(o->part->store, place, data, sizeof(data));
 
 	if (err)
 		return err;
-	a->free_table = le64toh(state.free_gt);
-	if (a->free_table < a->free_table_wanted ||
-	    a->free_table > a->table_count)
-		return refuse(o,
-			      "its second header says that its grain tables "
-			      "are free from %llu on, and %llu of %u are "
-			      "in use",
-			      (number)a->free_table,
-			      (number)a->free_table_wanted, a->table_count);
-	a->free_table_wanted = a->free_table;
-	return 0;
+	a->free_table = get_le64(data);
+	if (a->free_table >= a->free_table_wanted &&
+	    a->free_table <= a->table_count) {
+		a->free_table_wanted = a->free_table;
+		return 0;
+	}
+	err = refuse(o,
+		     "its second header says that its grain tables are free "
+		     "from %llu on, and %llu of %u are in use",
+		     (number)a->free_table, (number)a->free_table_wanted,
+		     a->table_count);
+	put_le64(data, a->free_table_wanted);
+	return err ? err : mend(o, place, data, sizeof(data));
 }
 
 /* --- The free bitmap ---------------------------------------------------- */
@@ -314,12 +347,23 @@ static int judge_word(struct opening *o, size_t at, uint64_t word)
 	uint64_t lacking = used & ~word, more = word & ~used;
 	int err = 0;
 
-	if (lacking)
-		return refuse(o,
-			      "its free bitmap calls grain %llu of its room "
-			      "free, and an entry names that",
-			      (number)at * 64 +
-				      (number)__builtin_ctzll(lacking));
+	if (lacking) {
+		uint8_t right[8];
+
+		err = refuse(o,
+			     "its free bitmap calls grain %llu of its room "
+			     "free, and an entry names that",
+			     (number)at * 64 +
+				     (number)__builtin_ctzll(lacking));
+		put_le64(right, used);
+		return err ? err
+			   : mend(o,
+				  (o->part->s.reserved[VMDK_SE_FREE_BITMAP]
+					   .offset
+				   << VMDK_SECTOR_BITS) +
+					  at * sizeof(right),
+				  right, sizeof(right));
+	}
 	o->tells_bits |= !is_symmetric(word);
 	for (; more && err == 0; more &= more - 1)
 		err = judge_leftover(o,
@@ -349,26 +393,48 @@ static int judge_bits(struct opening *o)
 
 /* --- All ---------------------------------------------------------------- */
 
-static int judge(struct opening *o, bool own)
+static int judge(struct opening *o)
 {
 	const struct vmdk_part *part = o->part;
 	int err = 0;
 
-	if (part->s.capacity_sectors > VMDK_MAX_SE_SECTORS)
-		return refuse(o, "it is larger than VMware's disks are");
-	if (o->account->limit == 0)
-		return refuse(o, "it has no free bitmap, no back map or no "
-				 "room for grains");
 	for (uint64_t i = 0; i < part->s.gd_entries && err == 0; i++)
 		err = judge_table(o, i);
 	if (err == 0)
 		err = judge_free_table(o);
-	if (err == 0)
-		err = judge_bits(o);
+	return err ? err : judge_bits(o);
+}
+
+static int judge_strictly(struct opening *o, bool own)
+{
+	const char *wrong = judge_places(o->part);
+	int err;
+
+	if (wrong)
+		return corrupt(o, "%s", wrong);
+	if (o->part->s.capacity_sectors > VMDK_MAX_SE_SECTORS)
+		return refuse(o, "it is larger than VMware's disks are");
+	if (o->account->limit == 0)
+		return refuse(o, "it has no free bitmap, no back map or no "
+				 "room for grains");
+	err = judge(o);
 	if (err == 0 && !own && !(o->tells_bits && o->tells_entries))
 		return refuse(o, "so little of its room is used that it cannot "
 				 "be seen how it is accounted for");
 	return err;
+}
+
+static void finish(struct opening *o)
+{
+	free(o->pages);
+	free(o->table);
+	vmdk_account_free(o->account);
+}
+
+static int begin(struct opening *o)
+{
+	o->account = calloc(1, sizeof(*o->account));
+	return o->account ? make(o) : -ENOMEM;
 }
 
 int vmdk_account_open(const struct vmdk_part *part, bool own, bool check,
@@ -376,21 +442,33 @@ int vmdk_account_open(const struct vmdk_part *part, bool own, bool check,
 {
 	struct opening o = {
 		.part = part,
-		.account = calloc(1, sizeof(*o.account)),
-		.check = check,
+		.strict = !check,
 		.ret_error = ret_error,
 	};
-	int err = o.account ? judge_places(&o) : -ENOMEM;
+	int err = begin(&o);
 
-	if (err == 0)
-		err = make(&o);
-	if (err == 0)
-		err = judge(&o, own);
-	free(o.pages);
-	free(o.table);
-	if (err)
-		vmdk_account_free(o.account);
-	else
+	/* Whoever checks it changes nothing that an account is needed for. */
+	if (err == 0 && o.strict)
+		err = judge_strictly(&o, own);
+	if (err == 0) {
 		*ret = o.account;
+		o.account = NULL;
+	}
+	finish(&o);
+	return err;
+}
+
+int vmdk_account_check(const struct vmdk_part *part,
+		       const struct vmdk_account_listener *listener)
+{
+	struct opening o = {.part = part, .listener = listener};
+	int err = begin(&o);
+
+	/* A survey tells of what is wrong with the places. */
+	if (err == 0 && o.account->limit && !judge_places(part))
+		err = judge(&o);
+	if (err == 0 && listener->begin)
+		err = store_flush(part->store);
+	finish(&o);
 	return err;
 }

@@ -49,13 +49,27 @@ struct vmdk_account {
 
 /*
  * Of @part, whose directory is read. @own: its descriptor says that we made it, so
- * that it need not prove how it is to be read. With @check nothing is refused that
- * can be read. 0, a negative errno, or with *@ret_error -EROFS or IMAGE_E_CORRUPT:
- * not to be written. To be freed.
+ * that it need not prove how it is to be read. With @check it is not looked at, and
+ * nothing may be taken. 0, a negative errno, or with *@ret_error -EROFS or
+ * IMAGE_E_CORRUPT: not to be written. To be freed.
  */
 int vmdk_account_open(const struct vmdk_part *part, bool own, bool check,
 		      struct vmdk_account **ret, char **ret_error);
 void vmdk_account_free(struct vmdk_account *account);
+
+struct vmdk_account_listener {
+	void (*differs)(void *opaque, const char *finding);
+	/* To mend: before each write; other than 0 ends it. NULL: only to tell. */
+	int (*begin)(void *opaque);
+	void *opaque;
+};
+
+/*
+ * Tells, or mends, where the account of @part differs from what its tables say. Bits
+ * that nobody names are no difference. Synchronous; 0 or an error.
+ */
+int vmdk_account_check(const struct vmdk_part *part,
+		       const struct vmdk_account_listener *listener);
 
 /* So many more grains can be named before a plan has to come. */
 static inline bool vmdk_account_has_room(const struct vmdk_account *account,

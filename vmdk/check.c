@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "vmdk/account.h"
 #include "vmdk/create.h"
 #include "vmdk/track.h"
 
@@ -50,6 +51,34 @@ static int check_parts(struct check *c)
 		err = vmdk_survey(&c->v->parts[i], found, c, &survey);
 		vmdk_survey_deinit(&survey);
 	}
+	return err;
+}
+
+/* --- The account of a seSparse extent ------------------------------------ */
+
+static void differs(void *opaque, const char *finding)
+{
+	VMDK_SAY(found, opaque, "ERROR: %s", finding);
+}
+
+/* Where others made it nobody knows what it should be. */
+static bool has_own_account(const struct check *c, const struct vmdk_part *part)
+{
+	return c->v->own_account && part->kind == VMDK_PART_SPARSE &&
+	       part->store && part->s.kind == VMDK_KIND_SE;
+}
+
+static int check_accounts(struct check *c)
+{
+	const struct vmdk_account_listener listener = {
+		.differs = differs,
+		.opaque = c,
+	};
+	int err = 0;
+
+	for (size_t i = 0; i < c->v->part_count && err == 0; i++)
+		if (has_own_account(c, &c->v->parts[i]))
+			err = vmdk_account_check(&c->v->parts[i], &listener);
 	return err;
 }
 
@@ -136,6 +165,23 @@ static int begin_repair(void *opaque)
 	return vmdk_track_disown(c->v);
 }
 
+/* The tables are right. */
+static int repair_accounts(struct check *c)
+{
+	const struct vmdk_account_listener listener = {
+		.differs = fixed,
+		.begin = begin_repair,
+		.opaque = c,
+	};
+	int err = 0;
+
+	for (size_t i = 0; i < c->v->part_count && err == 0; i++)
+		if (has_own_account(c, &c->v->parts[i]) &&
+		    c->v->parts[i].writable)
+			err = vmdk_account_check(&c->v->parts[i], &listener);
+	return err;
+}
+
 static int repair(struct check *c)
 {
 	const struct vmdk_repair_listener listener = {
@@ -149,7 +195,7 @@ static int repair(struct check *c)
 		if (c->v->parts[i].kind == VMDK_PART_SPARSE &&
 		    c->v->parts[i].writable && !c->v->parts[i].account)
 			err = vmdk_repair(&c->v->parts[i], &listener);
-	return err;
+	return err ? err : repair_accounts(c);
 }
 
 /* Room that nobody names is no leak: it cannot be told from what is in use. */
@@ -168,6 +214,8 @@ int vmdk_check(struct image *image, enum image_fix fix, image_report *report,
 	/* Whoever asks looks again after a repair, and is told then. */
 	if (err == 0 && result.corruptions_fixed == 0)
 		err = check_parts(&c);
+	if (err == 0 && result.corruptions_fixed == 0)
+		err = check_accounts(&c);
 	if (err == 0)
 		*ret = result;
 	return err;

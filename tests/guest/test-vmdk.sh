@@ -6,7 +6,8 @@
 #	test-vmdk.sh DAEMON SUBFORMAT|delta [QIMG]
 #
 # "delta" is the second link of a chain: what came with the disk is its parent's,
-# which has to stay as it was. "vmfsSparse" is made by QIMG, as qemu-img cannot.
+# which has to stay as it was. "vmfsSparse" and "seSparse" are made by QIMG, as
+# qemu-img cannot.
 
 set -uo pipefail
 
@@ -30,7 +31,7 @@ if [ "$kind" = delta ]; then
 	qemu-img create -q -f vmdk -b "$base" -F vmdk "$disk" ||
 		guest_fail "qemu-img create"
 	before=$(sha256sum <"$base")
-elif [ "$kind" = vmfsSparse ]; then
+elif [ -n "$qimg" ]; then
 	"$qimg" convert -f raw -O vmdk -o "subformat=$kind" \
 		"$guest_scratch/made.raw" "$disk" || guest_fail "qimg convert"
 else
@@ -47,5 +48,5 @@ guest_stop_daemon
 [ "$kind" != delta ] || [ "$(sha256sum <"$base")" = "$before" ] ||
 	guest_fail "the parent was changed"
 guest_verify "$disk" vmdk
-[ "$kind" != vmfsSparse ] || "$qimg" check -q -f vmdk "$disk" ||
+[ -z "$qimg" ] || "$qimg" check -q -f vmdk "$disk" ||
 	guest_fail "qimg check"
