@@ -336,46 +336,72 @@ void packed_scrub(struct virtq *vq)
 	}
 }
 
-/*
- * Writes the element @done at used_next; its flags are the caller's, who marks
- * the slot as dirty after them: a mark may be taken away again, and the page
- * be copied, at any moment.
- */
-static inline uint16_t element_write(struct virtq *vq,
-				     const struct virtq_done *done)
-{
-	struct packed_ring *ring = &vq->packed;
-	struct vring_packed_desc *desc = &ring->desc[ring->used_next];
-	uint16_t flags = used_bits(ring->used_wrap);
+/* Where elements of a batch go; kept out of the ring until all are written, in
+ * registers. */
+struct packed_use {
+	uint16_t slot;
+	bool wrap;
+	unsigned descs;
+};
 
-	/* 2.8.9: it says that the length means something. */
-	if (done->len > 0)
-		flags |= VRING_DESC_F_WRITE;
+static inline uint16_t element_flags(const struct packed_use *at, uint32_t len)
+{
+	/* 2.8.9: WRITE says that the length means something. */
+	return used_bits(at->wrap) | (len > 0 ? VRING_DESC_F_WRITE : 0);
+}
+
+/*
+ * The element that opens the batch; its flags, returned, are the caller's, who
+ * marks the slot as dirty after them: a mark may be taken away again, and the
+ * page be copied, at any moment.
+ */
+static uint16_t element_open(struct virtq *vq, struct packed_use *at,
+			     const struct virtq_done *done)
+{
+	struct vring_packed_desc *desc = &vq->packed.desc[at->slot];
+	const uint16_t flags = element_flags(at, done->len);
+
 	desc->len = htole32(done->len);
 	desc->id = htole16(done->id);
-	packed_advance(vq, &ring->used_next, &ring->used_wrap, done->descs);
-	ring->descs_taken -= done->descs;
-	ring->descs_unsignalled += done->descs;
+	packed_advance(vq, &at->slot, &at->wrap, done->descs);
+	at->descs += done->descs;
 	return flags;
+}
+
+/* One behind it: length, id and flags in one store; loaded as packed_put
+ * stored them. */
+static inline void element_write(struct virtq *vq, struct packed_use *at,
+				 const struct virtq_done *done)
+{
+	uint64_t *word = (uint64_t *)&vq->packed.desc[at->slot].len;
+	const uint32_t len = load_once(&done->len);
+	const uint64_t id = load_once(&done->id);
+	const uint16_t descs = load_once(&done->descs);
+	const uint64_t flags = element_flags(at, len);
+
+	store_once(word, htole64(len | id << 32 | flags << 48));
+	log_slot(vq, at->slot);
+	packed_advance(vq, &at->slot, &at->wrap, descs);
+	at->descs += descs;
 }
 
 void packed_flush(struct virtq *vq)
 {
 	struct packed_ring *ring = &vq->packed;
-	uint16_t first = ring->used_next;
-	bool first_wrap = ring->used_wrap;
+	const uint16_t first = ring->used_next;
+	const bool first_wrap = ring->used_wrap;
+	struct packed_use at = {.slot = first, .wrap = first_wrap};
 	uint16_t first_flags;
 
 	if (ring->batch_count == 0)
 		return;
-	first_flags = element_write(vq, &ring->batch[0]);
-	for (unsigned i = 1; i < ring->batch_count; i++) {
-		uint16_t slot = ring->used_next;
-		uint16_t flags = element_write(vq, &ring->batch[i]);
-
-		store_once(&ring->desc[slot].flags, htole16(flags));
-		log_slot(vq, slot);
-	}
+	first_flags = element_open(vq, &at, &ring->batch[0]);
+	for (unsigned i = 1; i < ring->batch_count; i++)
+		element_write(vq, &at, &ring->batch[i]);
+	ring->used_next = at.slot;
+	ring->used_wrap = at.wrap;
+	ring->descs_taken -= at.descs;
+	ring->descs_unsignalled += at.descs;
 	if (vq->track.packed)
 		packed_track_before(vq, first, first_wrap);
 	/* Pairs with the driver's acquire of the flags (2.8.22). */
