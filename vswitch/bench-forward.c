@@ -133,7 +133,8 @@ int main(void)
 	struct fdb_config config = {.name = "stations",
 				    .capacity = 2 * MAX_STATIONS};
 
-	require(eal_start(config.capacity, false) == 0, "EAL does not start");
+	require(eal_start(config.capacity, false, false) == 0,
+		"EAL does not start");
 	rcu = rte_zmalloc("rcu", rte_rcu_qsbr_get_memsize(1),
 			  RTE_CACHE_LINE_SIZE);
 	require(rcu && rte_rcu_qsbr_init(rcu, 1) == 0, "no memory");

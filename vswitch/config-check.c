@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "vhost-net/net-tap.h"
 #include "vhost-net/netdev.h"
+#include "vswitch/ethdev.h"
 #include "vswitch/forward.h"
 #include "vswitch/mirror.h"
 #include "vswitch/shaper.h"
@@ -71,22 +72,43 @@ static int check_vhost_user(const struct port_config *p,
 	return 0;
 }
 
+static bool has_tap(const struct port_config *p)
+{
+	return p->kind == PORT_TAP || p->kind == PORT_INTERNAL;
+}
+
 static int check_tap(const struct port_config *p, struct config_finding *f)
 {
-	if (p->kind == PORT_VHOST_USER && p->tap)
-		return config_find(f, "tap", "a vhost-user port has no TAP");
+	if (!has_tap(p) && p->tap)
+		return config_find(f, "tap", "a %s port has no TAP",
+				   config_kind_name(p->kind));
 	if (p->bridge && p->kind != PORT_TAP)
 		return config_find(f, "bridge",
 				   "only the TAP of a port of kind tap "
 				   "joins a bridge");
-	if (p->kind != PORT_VHOST_USER && !p->tap &&
-	    strlen(p->name) >= IFNAMSIZ)
+	if (has_tap(p) && !p->tap && strlen(p->name) >= IFNAMSIZ)
 		return config_find(
 			f, "name",
 			"a device of that name cannot be: name one of at "
 			"most %u characters with the key tap",
 			IFNAMSIZ - 1);
 	return 0;
+}
+
+static int check_devargs(const struct port_config *p, struct config_finding *f)
+{
+	const char *wrong;
+
+	if (p->kind != PORT_DPDK)
+		return p->devargs ? config_find(f, "devargs",
+						"only dpdk ports have them")
+				  : 0;
+	if (!p->devargs)
+		return config_find(f, "devargs",
+				   "a dpdk port needs those of its device");
+	wrong = ethdev_check(p->devargs);
+	return wrong ? config_find(f, "devargs", "%.64s: %s", p->devargs, wrong)
+		     : 0;
 }
 
 static int check_numbers(const struct port_config *p, struct config_finding *f)
@@ -229,9 +251,9 @@ int port_config_check(const struct port_config *p, struct config_finding *f)
 {
 	static int (*const checks[])(const struct port_config *,
 				     struct config_finding *) = {
-		check_vhost_user, check_tap,	check_numbers, check_vlans,
-		check_stations,	  check_limits, check_guard,   check_acl,
-		check_mirror,	  check_shape,
+		check_vhost_user, check_tap,	  check_devargs, check_numbers,
+		check_vlans,	  check_stations, check_limits,	 check_guard,
+		check_acl,	  check_mirror,	  check_shape,
 	};
 	int err = 0;
 
@@ -242,7 +264,7 @@ int port_config_check(const struct port_config *p, struct config_finding *f)
 
 static const char *tap_of(const struct port_config *p)
 {
-	if (p->kind == PORT_VHOST_USER)
+	if (!has_tap(p))
 		return NULL;
 	return p->tap ? p->tap : p->name;
 }
@@ -250,6 +272,17 @@ static const char *tap_of(const struct port_config *p)
 static bool are_same(const char *a, const char *b)
 {
 	return a && b && strcmp(a, b) == 0;
+}
+
+static bool are_same_device(const char *a, const char *b)
+{
+	char names[2][ETHDEV_NAME_BYTES];
+
+	if (!a || !b)
+		return false;
+	ethdev_name(a, names[0]);
+	ethdev_name(b, names[1]);
+	return strcmp(names[0], names[1]) == 0;
 }
 
 const char *port_config_clash(const struct port_config *a,
@@ -261,6 +294,8 @@ const char *port_config_clash(const struct port_config *a,
 		return "socket-path";
 	if (are_same(tap_of(a), tap_of(b)))
 		return a->tap ? "tap" : "name";
+	if (are_same_device(a->devargs, b->devargs))
+		return "devargs";
 	return NULL;
 }
 

@@ -16,6 +16,7 @@ static const cyaml_strval_t kinds[] = {
 	{"vhost-user", PORT_VHOST_USER},
 	{"tap", PORT_TAP},
 	{"internal", PORT_INTERNAL},
+	{"dpdk", PORT_DPDK},
 };
 
 static const cyaml_strval_t modes[] = {
@@ -66,6 +67,8 @@ static const cyaml_schema_field_t port_fields[] = {
 		   IFNAMSIZ - 1),
 	FIELD_TEXT("bridge", CYAML_FLAG_OPTIONAL, struct port_config, bridge,
 		   IFNAMSIZ - 1),
+	FIELD_TEXT("devargs", CYAML_FLAG_OPTIONAL, struct port_config, devargs,
+		   CONFIG_DEVARGS_MAX),
 	FIELD_NUMBER("queues", struct port_config, queues),
 	FIELD_NUMBER("mtu", struct port_config, mtu),
 	CYAML_FIELD_ENUM("vlan-mode", CYAML_FLAG_OPTIONAL | CYAML_FLAG_STRICT,

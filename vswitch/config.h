@@ -17,6 +17,7 @@
 
 enum {
 	CONFIG_NAME_MAX = 31,
+	CONFIG_DEVARGS_MAX = 255,
 	CONFIG_MAX_PORTS = 256,
 	CONFIG_MAX_LCORES = 64,
 	CONFIG_MAX_QUEUES = 64,
@@ -27,6 +28,7 @@ enum port_kind {
 	PORT_VHOST_USER,
 	PORT_TAP,
 	PORT_INTERNAL, /* a TAP for the host itself */
+	PORT_DPDK,     /* a device of DPDK's */
 };
 
 /* Whether queues are moved to other threads as load wants it. */
@@ -108,6 +110,7 @@ struct port_config {
 	/* TAP */
 	char *tap;	 /* NULL: called as the port is */
 	char *bridge;	 /* to be joined; or NULL */
+	char *devargs;	 /* DPDK: the device, as DPDK names it */
 	uint16_t queues; /* pairs; 1 */
 	uint16_t mtu;	 /* 0: as it is */
 	int vlan_mode;	 /* enum vlan_mode */

@@ -41,6 +41,9 @@ static json_t *describe_port(const struct port *port)
 				    json_string(config->socket_path));
 	if (config->tap)
 		json_object_set_new(object, "tap", json_string(config->tap));
+	if (config->devargs)
+		json_object_set_new(object, "devargs",
+				    json_string(config->devargs));
 	if (config->group)
 		json_object_set_new(object, "group",
 				    json_string(config->group));

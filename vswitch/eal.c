@@ -13,10 +13,15 @@
 enum {
 	BASE_MIB = 24,
 	HUGEPAGE_MIB = 2,
-	ACL_MIB = 104, /* untouched, it costs nothing */
+	/* Without hugepages it cannot grow; untouched, it costs nothing. */
+	ACL_MIB = 104,
+	DEVICES_MIB = 128,
 	/* Of rte_hash: the key, its buckets, and what is waiting for readers. */
 	STATION_BYTES = 160,
 };
+
+/* Whatever is on the bus, this is not. */
+#define NO_DEVICE "ffff:ff:1f.7"
 
 /* EAL wants a core for its first thread, and ties it to it. */
 static unsigned any_core(const cpu_set_t *allowed)
@@ -52,16 +57,18 @@ static bool has_hugepages(unsigned mib)
 	return false;
 }
 
-int eal_start(uint32_t stations, bool hugepages)
+int eal_start(uint32_t stations, bool hugepages, bool pci)
 {
 	const unsigned mib =
 		BASE_MIB + (unsigned)((uint64_t)stations * STATION_BYTES >> 20);
+	const bool is_huge = hugepages && has_hugepages(mib);
 	char memory[16], core[16];
 	const char *arguments[] = {
 		"vswitch",
 		/* Kept, and looked for, nowhere in a file system. */
-		hugepages && has_hugepages(mib) ? "--in-memory" : "--no-huge",
-		"--no-pci",
+		is_huge ? "--in-memory" : "--no-huge",
+		/* A list of what may be taken keeps all else where it is. */
+		pci ? "--allow=" NO_DEVICE : "--no-pci",
 		"--no-shconf",
 		"--no-telemetry",
 		"--log-level=error",
@@ -75,7 +82,8 @@ int eal_start(uint32_t stations, bool hugepages)
 
 	if (sched_getaffinity(0, sizeof(allowed), &allowed) < 0)
 		return -errno;
-	snprintf(memory, sizeof(memory), "%u", mib);
+	snprintf(memory, sizeof(memory), "%u",
+		 is_huge ? mib : mib + ACL_MIB + DEVICES_MIB);
 	snprintf(core, sizeof(core), "0@%u", any_core(&allowed));
 	/* They are permuted, and not written to. */
 	if (rte_eal_init(ARRAY_SIZE(arguments) - 1, (char **)arguments) < 0)

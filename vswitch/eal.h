@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * DPDK's environment, as small as it can be: memory for the stations; no
- * devices, no threads of its own that work, nothing on disk.
+ * DPDK's environment, as small as it can be: memory for the stations, and for
+ * devices that ports name; no threads of its own that work, nothing on disk.
  */
 #ifndef VSWITCH_EAL_H
 #define VSWITCH_EAL_H
@@ -11,9 +11,10 @@
 
 /*
  * Starts it, once for a process, with room for @stations, in hugepages if that is
- * wanted and there are enough of them. Threads that are made
+ * wanted and there are enough of them. With @pci devices of that bus can be opened
+ * later; none is before. Threads that are made
  * later run where those of before might. A negative errno.
  */
-int eal_start(uint32_t stations, bool hugepages);
+int eal_start(uint32_t stations, bool hugepages, bool pci);
 
 #endif

@@ -199,7 +199,7 @@ static void start(void)
 
 	if (all.fdb)
 		return;
-	require(eal_start(STATIONS, false) == 0);
+	require(eal_start(STATIONS, false, false) == 0);
 	all.rcu = rte_zmalloc("rcu", rte_rcu_qsbr_get_memsize(1),
 			      RTE_CACHE_LINE_SIZE);
 	require(all.rcu && rte_rcu_qsbr_init(all.rcu, 1) == 0);

@@ -16,8 +16,10 @@
 
 enum {
 	LOOP_ENTRIES = 256,
-	/* How often a source without a descriptor is looked at. */
-	NOFD_NS = 1000 * 1000,
+	/* How soon a source without a descriptor is looked at again, and how
+	 * late, when there was nothing for long. */
+	NOFD_LEAST_NS = 250 * 1000,
+	NOFD_MOST_NS = 4000 * 1000,
 };
 
 struct lcore {
@@ -26,6 +28,7 @@ struct lcore {
 	struct source *sources;
 	struct forward forward;
 	struct lcore_counters counters;
+	uint64_t nofd_ns;
 };
 
 /* Something that the control thread has done here, and awaits. */
@@ -172,6 +175,8 @@ static bool serve(struct worker *worker)
 
 	for (struct source *s = lcore->sources; s; s = s->next)
 		work += serve_source(lcore, s);
+	if (work > 0)
+		lcore->nofd_ns = NOFD_LEAST_NS;
 	rte_rcu_qsbr_quiescent(lcore->config.rcu, lcore->config.number);
 	loop_submit(worker->loop);
 	work += loop_reap(worker->loop);
@@ -186,13 +191,17 @@ static bool may_spin(struct worker *worker)
 static bool prepare_sleep(struct worker *worker, uint64_t *timeout_ns)
 {
 	struct lcore *lcore = from_worker(worker);
-	bool again = false;
+	bool again = false, looks = false;
 
 	for (struct source *s = lcore->sources; s; s = s->next) {
 		if (s->ops->sleep)
 			again |= s->ops->sleep(s);
-		if (!s->watch)
-			*timeout_ns = MIN(*timeout_ns, (uint64_t)NOFD_NS);
+		looks |= !s->watch;
+	}
+	if (looks) {
+		*timeout_ns = MIN(*timeout_ns, lcore->nofd_ns);
+		lcore->nofd_ns =
+			MIN(2 * lcore->nofd_ns, (uint64_t)NOFD_MOST_NS);
 	}
 	rte_rcu_qsbr_thread_offline(lcore->config.rcu, lcore->config.number);
 	return again;
@@ -256,6 +265,7 @@ int lcore_new(const struct lcore_config *config, struct lcore **ret_lcore)
 	if (!lcore)
 		return -ENOMEM;
 	lcore->config = *config;
+	lcore->nofd_ns = NOFD_LEAST_NS;
 	forward_init(&lcore->forward, config->fdb, config->table);
 	err = worker_start(&lcore->worker, &worker);
 	if (err < 0) {

@@ -18,6 +18,7 @@
 #include "vswitch/control.h"
 #include "vswitch/ctl.h"
 #include "vswitch/eal.h"
+#include "vswitch/ethdev.h"
 #include "vswitch/metrics.h"
 #include "vswitch/reload.h"
 #include "vswitch/state.h"
@@ -118,10 +119,22 @@ static int read_config(struct server *server)
 	return err;
 }
 
+static bool has_pci_port(const struct config *config)
+{
+	for (unsigned i = 0; i < config->ports_count; i++) {
+		const struct port_config *port = &config->ports[i];
+
+		if (port->kind == PORT_DPDK && ethdev_is_pci(port->devargs))
+			return true;
+	}
+	return false;
+}
+
 static int start_eal(struct server *server)
 {
 	int err = eal_start(server->config->fdb_capacity,
-			    server->config->hugepages);
+			    server->config->hugepages,
+			    has_pci_port(server->config));
 
 	if (err < 0)
 		log_error("DPDK's EAL does not start: %s", strerror(-err));

@@ -8,13 +8,24 @@
 #include "base/barrier.h"
 #include "vswitch/guard.h"
 
+static int new_of_kind(enum port_kind kind, struct port **ret_port)
+{
+	switch (kind) {
+	case PORT_VHOST_USER:
+		return vhost_port_new(ret_port);
+	case PORT_DPDK:
+		return ethdev_port_new(ret_port);
+	default:
+		return tap_port_new(ret_port);
+	}
+}
+
 int port_new(const struct port_config *config, const struct port_owner *owner,
 	     uint16_t number, struct port **ret_port)
 {
 	struct port_policy policy;
 	struct port *port;
-	int err = config->kind == PORT_VHOST_USER ? vhost_port_new(&port)
-						  : tap_port_new(&port);
+	int err = new_of_kind(config->kind, &port);
 
 	if (err < 0)
 		return err;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A port of the switch: what is common to all kinds, and how each kind is
- * opened, counted and closed. vswitch/vhost-port.c, vswitch/tap-port.c.
+ * opened, counted and closed. vswitch/vhost-port.c, vswitch/tap-port.c,
+ * vswitch/ethdev-port.c.
  *
  * Control thread only, but for what forwarding calls.
  */
@@ -85,6 +86,7 @@ void port_free(struct port *port);
 
 int vhost_port_new(struct port **ret_port);
 int tap_port_new(struct port **ret_port);
+int ethdev_port_new(struct port **ret_port);
 
 static inline struct port *port_of(struct forward_port *forward)
 {

@@ -213,14 +213,15 @@ static int check_clashes(const struct vswitch *vswitch,
 		for (unsigned j = 0; j < i; j++)
 			if (port_config_clash(wanted->configs[i],
 					      wanted->configs[j]))
-				return fail(vswitch, wanted->configs[j]->name,
-					    "its socket or TAP is another "
-					    "port's, which was added since",
-					    ret_error);
+				return fail(
+					vswitch, wanted->configs[j]->name,
+					"its socket, TAP or device is another "
+					"port's, which was added since",
+					ret_error);
 	return 0;
 }
 
-/* A TAP cannot be opened again once privileges are given up: there would be no
+/* A TAP or a device cannot be opened again once privileges are given up: there would be no
  * way back. */
 static int check_taps(const struct vswitch *vswitch,
 		      const struct ports *running, const struct ports *wanted,
@@ -232,8 +233,8 @@ static int check_taps(const struct vswitch *vswitch,
 		if (config->kind != PORT_VHOST_USER &&
 		    makes_room(config, wanted))
 			return fail(vswitch, config->name,
-				    "only a restart can change what a TAP is "
-				    "opened with",
+				    "only a restart can change what a TAP or a "
+				    "DPDK device is opened with",
 				    ret_error);
 	}
 	return 0;

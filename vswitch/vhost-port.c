@@ -9,7 +9,6 @@
  */
 #include <errno.h>
 #include <linux/if_ether.h>
-#include <rte_hash_crc.h>
 #include <rte_spinlock.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +18,7 @@
 #include "base/bytes.h"
 #include "vhost/endpoint.h"
 #include "vhost/kick.h"
+#include "vswitch/flow.h"
 #include "vswitch/port.h"
 
 enum {
@@ -137,26 +137,6 @@ static void send_to(struct queue *queue,
 	netdev_tx_burst(queue->netdev_queue, frames, count);
 	look_at_ring(queue);
 	rte_spinlock_unlock(&queue->lock);
-}
-
-/* The same for all frames of a flow. */
-static uint32_t flow_hash(const struct net_rx_frame *frame)
-{
-	const struct net_frame *layout = &frame->layout;
-	const uint8_t *l3 = frame->head + layout->l3_offset;
-	uint32_t hash;
-
-	if (layout->l3 == NET_L3_IPV4)
-		hash = rte_hash_crc(l3 + 12, 8, 0);
-	else if (layout->l3 == NET_L3_IPV6)
-		hash = rte_hash_crc(l3 + 8, 32, 0);
-	else
-		return rte_hash_crc(frame->head, 2 * ETH_ALEN, 0);
-	/* Of fragments only the first has ports. */
-	if (layout->l4 != NET_L4_NONE && !layout->is_fragment)
-		hash = rte_hash_crc_4byte(
-			get_be32(frame->head + layout->l4_offset), hash);
-	return hash;
 }
 
 static void spread(struct vhost_port *p, unsigned receivers,

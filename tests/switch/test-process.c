@@ -103,6 +103,15 @@ static void what_is_wrong_is_named_with_file_line_and_key(void **state)
 		 "8: socket-path: the port a of entry 1 has it already"},
 		{PORT(SOCKET) "  - kind: tap\n", "6: name: the key is missing"},
 		{PORT(SOCKET) "  - name: b\n    kind: nic\n", "7: kind: "},
+		{"ports:\n  - name: a\n    kind: dpdk\n",
+		 "2: devargs: a dpdk port needs those of its device"},
+		{"ports:\n  - name: a\n    kind: dpdk\n    devargs: eth0\n",
+		 "4: devargs: eth0: give a PCI address"},
+		{"ports:\n  - {name: a, kind: tap, devargs: net_null0}\n",
+		 "2: devargs: only dpdk ports have them"},
+		{"ports:\n  - {name: a, kind: dpdk, devargs: \"net_null0,x\"}\n"
+		 "  - {name: b, kind: dpdk, devargs: net_null0}\n",
+		 "3: devargs: the port a of entry 1 has it already"},
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {

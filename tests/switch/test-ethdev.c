@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Ports on devices of DPDK's: interfaces, files, rings; and none at all. */
+#include <dirent.h>
+#include <linux/if_packet.h>
+#include <net/ethernet.h>
+#include <net/if.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "tests/frame.h"
+#include "tests/namespace.h"
+#include "tests/sanitized.h"
+#include "tests/switch/fixture.h"
+
+enum {
+	PATIENCE_MS = 10000,
+	TSO_PAYLOAD = 20000,
+	TIMES = 100,
+	WARM = 20, /* of those: what is kept for later has been made */
+	FRAMES_EACH = 20,
+	MORE_KIB = 2048,
+	PCAP_HEAD = 24,
+	PCAP_FRAME_HEAD = 16,
+};
+
+static const char *const one[] = {"", NULL};
+static const char *const two[] = {"", "", NULL};
+static const char *const unboxed[] = {"--sandbox=off", NULL};
+static uint8_t frame[FIXTURE_FRAME_BYTES], got[FIXTURE_FRAME_BYTES];
+static uint32_t seed;
+
+/* --- an interface of the host's ------------------------------------------------ */
+
+/* The other end of the interface rle0. */
+static int open_wire(void)
+{
+	struct sockaddr_ll address = {
+		.sll_family = AF_PACKET,
+		.sll_protocol = htobe16(ETH_P_ALL),
+	};
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0), on = 1;
+
+	address.sll_ifindex = if_nametoindex("rle1");
+	assert_true(fd >= 0);
+	assert_int_equal(setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on,
+				    sizeof(on)),
+			 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)),
+			 0);
+	return fd;
+}
+
+static bool make_wire(void)
+{
+	return system("ip link add rle0 type veth peer name rle1 2>/dev/null "
+		      "&& ip link set rle0 up && ip link set rle1 up") == 0;
+}
+
+static void end_wire(int fd)
+{
+	close(fd);
+	assert_int_equal(system("ip link del rle0"), 0);
+}
+
+static int receive_wire(int fd)
+{
+	struct pollfd wire = {.fd = fd, .events = POLLIN};
+
+	assert_int_equal(poll(&wire, 1, PATIENCE_MS), 1);
+	return recv(fd, got, sizeof(got), 0);
+}
+
+static void expect_on_wire(int fd, size_t bytes)
+{
+	assert_int_equal(receive_wire(fd), bytes);
+	assert_memory_equal(got, frame, bytes);
+}
+
+#define WIRED(more) \
+	"  - {name: w, kind: dpdk, devargs: \"net_af_packet0,iface=rle0" more
+
+/* A guest on p0 beside the device: @rest ends its line. */
+static void start_wired(struct fixture *f, const char *rest, const char *guest)
+{
+	char yaml[512], path[128];
+
+	fixture_socket(f, 0, path);
+	snprintf(yaml, sizeof(yaml),
+		 "ports:\n%s}\n"
+		 "  - {name: p0, kind: vhost-user, socket-path: %s%s}\n",
+		 rest, path, guest);
+	f->process.pid = fixture_spawn(f, yaml, NULL);
+	while (access(path, F_OK) < 0) {
+		process_assert_alive(&f->process);
+		usleep(1000);
+	}
+}
+
+static void send_wire(int fd, size_t bytes)
+{
+	assert_int_equal(send(fd, frame, bytes, 0), bytes);
+}
+
+static void both_ways(struct fixture *f, int wire)
+{
+	static const size_t sizes[] = {60, 128, 129, 1514};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
+		fixture_frame(frame, FIXTURE_BROADCAST, 0, sizes[i], ++seed);
+		fixture_send(f, 0, frame, sizes[i]);
+		expect_on_wire(wire, sizes[i]);
+		fixture_frame(frame, 0, 1, sizes[i], ++seed);
+		send_wire(wire, sizes[i]);
+		fixture_expect(f, 0, frame, sizes[i]);
+	}
+}
+
+/* What the guest left to be done is done, since the device cannot. */
+static void cut(struct fixture *f, int wire)
+{
+	struct virtio_net_hdr_v1 header;
+	size_t bytes = frame_make_tso(frame, TSO_PAYLOAD, &header);
+
+	assert_int_equal(net_send(f->guests[0], 0, &header, frame, bytes, NULL),
+			 0);
+	for (size_t at = 0; at < TSO_PAYLOAD;) {
+		int n = receive_wire(wire);
+
+		assert_true(n > FRAME_TCP_HEADERS && n <= 1514);
+		frame_assert_tcp(got, n, at);
+		at += n - FRAME_TCP_HEADERS;
+	}
+	bytes = frame_make_tso(frame, 1000, &header);
+	header.gso_type = VIRTIO_NET_HDR_GSO_NONE;
+	header.gso_size = header.hdr_len = 0;
+	assert_int_equal(net_send(f->guests[0], 0, &header, frame, bytes, NULL),
+			 0);
+	assert_int_equal(receive_wire(wire), bytes);
+	frame_assert_tcp(got, bytes, 0);
+}
+
+static void a_guest_reaches_a_network_by_an_interface(void **state)
+{
+	struct fixture *f = *state;
+	int wire;
+
+	if (!make_wire())
+		skip();
+	wire = open_wire();
+	start_wired(f, WIRED("\""), "");
+	fixture_join(f, 0, NULL);
+	both_ways(f, wire);
+	cut(f, wire);
+	/* Longer than the network's frames may be. */
+	fixture_frame(frame, FIXTURE_BROADCAST, 0, 4000, ++seed);
+	fixture_send(f, 0, frame, 4000);
+	fixture_count(f);
+	assert_int_equal(fixture_counted(f, "w: received dropped: oversize "),
+			 1);
+	end_wire(wire);
+}
+
+static void flows_go_by_several_queues(void **state)
+{
+	struct fixture *f = *state;
+	int wire;
+
+	if (!make_wire())
+		skip();
+	wire = open_wire();
+	start_wired(f, WIRED(",qpairs=2\", queues: 2"), "");
+	fixture_join(f, 0, NULL);
+	both_ways(f, wire);
+	cut(f, wire);
+	for (unsigned i = 1; i < 40; i++) {
+		fixture_frame(frame, FIXTURE_BROADCAST, 0, 100, ++seed);
+		frame[11] = i;
+		fixture_send(f, 0, frame, 100);
+		expect_on_wire(wire, 100);
+	}
+	end_wire(wire);
+}
+
+static void tags_are_put_in_and_taken_off(void **state)
+{
+	struct fixture *f = *state;
+	int wire;
+
+	if (!make_wire())
+		skip();
+	wire = open_wire();
+	start_wired(f, WIRED("\", vlan-mode: trunk, vlans: [\"7\"]"),
+		    ", vlan: 7");
+	fixture_join(f, 0, NULL);
+	fixture_frame(frame, 0, 1, 104, ++seed);
+	fixture_tag(frame, 100, ETH_P_8021Q, 7);
+	send_wire(wire, 104);
+	memmove(frame + 12, frame + 16, 88);
+	fixture_expect(f, 0, frame, 100);
+	/* Another VLAN's does not come. */
+	fixture_tag(frame, 100, ETH_P_8021Q, 8);
+	send_wire(wire, 104);
+	fixture_frame(frame, 0, 1, 104, ++seed);
+	fixture_tag(frame, 100, ETH_P_8021Q, 7);
+	send_wire(wire, 104);
+	memmove(frame + 12, frame + 16, 88);
+	fixture_expect(f, 0, frame, 100);
+	end_wire(wire);
+}
+
+/* --- files --------------------------------------------------------------------- */
+
+static void write_pcap(const char *path, unsigned count, size_t bytes)
+{
+	const uint32_t head[PCAP_HEAD / 4] = {0xa1b2c3d4, 4 << 16 | 2, 0,
+					      0,	  65535,       1};
+	const uint32_t frame_head[PCAP_FRAME_HEAD / 4] = {0, 0, bytes, bytes};
+	FILE *file = fopen(path, "we");
+
+	assert_non_null(file);
+	fwrite(head, 1, sizeof(head), file);
+	for (unsigned i = 0; i < count; i++) {
+		fixture_frame(frame, 0, 7, bytes, i);
+		fwrite(frame_head, 1, sizeof(frame_head), file);
+		fwrite(frame, 1, bytes, file);
+	}
+	assert_int_equal(fclose(file), 0);
+}
+
+/* In a frame's buffers, and in several: a file has longer ones than a network. */
+static void files_are_sent_and_written(void **state)
+{
+	static const size_t sizes[] = {64, 1500, 9000};
+	struct fixture *f = *state;
+	char in[128], out[128], add[512];
+	size_t length;
+	FILE *file;
+
+	fixture_start_controlled_with(f, "", one, unboxed);
+	fixture_join(f, 0, NULL);
+	snprintf(in, sizeof(in), "%s.in", f->config);
+	snprintf(out, sizeof(out), "%s.out", f->config);
+	for (unsigned s = 0; s < ARRAY_SIZE(sizes); s++) {
+		write_pcap(in, 50, sizes[s]);
+		snprintf(add, sizeof(add),
+			 "port add name=w kind=dpdk mtu=9000 "
+			 "devargs=net_pcap0,rx_pcap=%s,tx_pcap=%s",
+			 in, out);
+		fixture_ctl_says(f, add, "");
+		for (unsigned i = 0; i < 50; i++) {
+			fixture_frame(frame, 0, 7, sizes[s], i);
+			fixture_expect(f, 0, frame, sizes[s]);
+		}
+		fixture_frame(frame, 7, 0, sizes[s], ++seed);
+		fixture_send(f, 0, frame, sizes[s]);
+		fixture_ctl_says(f, "port del w", "");
+		file = fopen(out, "re");
+		assert_non_null(file);
+		length = fread(got, 1, sizeof(got), file);
+		fclose(file);
+		assert_int_equal(length,
+				 PCAP_HEAD + PCAP_FRAME_HEAD + sizes[s]);
+		assert_memory_equal(got + PCAP_HEAD + PCAP_FRAME_HEAD, frame,
+				    sizes[s]);
+	}
+	unlink(in);
+	unlink(out);
+}
+
+/* --- ports that come and go ---------------------------------------------------- */
+
+static unsigned count_fds(pid_t pid)
+{
+	unsigned count = 0;
+	char path[64];
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+	dir = opendir(path);
+	assert_non_null(dir);
+	while (readdir(dir))
+		count++;
+	closedir(dir);
+	return count;
+}
+
+static unsigned long count_kib(pid_t pid)
+{
+	unsigned long kib = 0;
+	char path[64], line[256];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	file = fopen(path, "re");
+	assert_non_null(file);
+	while (fgets(line, sizeof(line), file))
+		sscanf(line, "VmRSS: %lu", &kib);
+	fclose(file);
+	return kib;
+}
+
+/* A ring gives back what it got, so that frames are in it when it goes. */
+static void devices_come_and_go_under_traffic(void **state)
+{
+	struct fixture *f = *state;
+	unsigned fds = 0;
+	unsigned long kib = 0;
+
+	fixture_start_controlled(f, "", two);
+	fixture_join_all(f, 2);
+	for (unsigned i = 0; i < TIMES; i++) {
+		fixture_ctl_says(f,
+				 i % 2 ? "port add name=w kind=dpdk "
+					 "devargs=net_ring0 acl-in="
+					 "'[{\"name\":\"a\","
+					 "\"action\":\"deny\"}]'"
+				       : "port add name=w kind=dpdk "
+					 "devargs=net_null0,no-rx=1",
+				 "");
+		for (unsigned n = 0; n < FRAMES_EACH; n++) {
+			fixture_frame(frame, FIXTURE_BROADCAST, n % 2, 300,
+				      ++seed);
+			assert_int_equal(net_send(f->guests[n % 2], 0, NULL,
+						  frame, 300, NULL),
+					 0);
+			fixture_expect(f, 1 - n % 2, frame, 300);
+		}
+		fixture_ctl_says(f, "port del w", "");
+		if (i == WARM) {
+			fds = count_fds(f->process.pid);
+			kib = count_kib(f->process.pid);
+		}
+	}
+	assert_int_equal(count_fds(f->process.pid), fds);
+	if (!TEST_SANITIZED)
+		assert_true(count_kib(f->process.pid) <= kib + MORE_KIB);
+}
+
+static void refused(struct fixture *f, const char *keys, const char *words)
+{
+	char add[256];
+
+	snprintf(add, sizeof(add), "port add kind=dpdk %s", keys);
+	assert_int_not_equal(fixture_ctl(f, add), 0);
+	if (!strstr(f->said, words))
+		fail_msg("not \"%s\" but %s", words, f->said);
+}
+
+static void devices_that_cannot_be_are_named(void **state)
+{
+	struct fixture *f = *state;
+
+	fixture_start_controlled_with(f, "", one, unboxed);
+	fixture_join(f, 0, NULL);
+	fixture_ctl_says(
+		f, "port add name=a kind=dpdk devargs=net_null0,no-rx=1", "");
+	refused(f, "name=b devargs=net_null0", "devargs: the port a has it");
+	refused(f, "name=b devargs=net_af_packet0,iface=nowhere",
+		"net_af_packet0: there is no such device");
+	refused(f, "name=b devargs=net_pcap0,rx_pcap=/nowhere/at/all",
+		"net_pcap0: there is no such device");
+	refused(f, "name=b devargs=0000:ff:1f.7",
+		"0000:ff:1f.7: there is no such device");
+	refused(f, "name=b devargs=net_tap0", "give a PCI address");
+	refused(f, "name=b devargs=net_pcap0,tx_pcap=/dev/null queues=2",
+		"queues: 2: the device takes 1 to");
+	refused(f, "name=b devargs=net_null1,no-such=1",
+		"net_null1: there is no such device");
+	fixture_ctl_says(f, "port show", "a     dpdk");
+	/* The names are still to be had. */
+	fixture_ctl_says(
+		f, "port add name=b kind=dpdk devargs=net_null1,no-rx=1", "");
+	fixture_ctl_says(f, "config show", "devargs: net_null1,no-rx=1");
+	process_assert_alive(&f->process);
+}
+
+static void a_start_without_its_device_ends(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(process_wait_exit(fixture_spawn(
+				 f, "ports:\n" WIRED("\"") "}\n", NULL)),
+			 1);
+	process_wait_log(&f->process, "w: devargs: net_af_packet0: there is "
+				      "no such device");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		SWITCH_TEST(a_start_without_its_device_ends),
+		SWITCH_TEST(a_guest_reaches_a_network_by_an_interface),
+		SWITCH_TEST(flows_go_by_several_queues),
+		SWITCH_TEST(tags_are_put_in_and_taken_off),
+		SWITCH_TEST(files_are_sent_and_written),
+		SWITCH_TEST(devices_come_and_go_under_traffic),
+		SWITCH_TEST(devices_that_cannot_be_are_named),
+	};
+
+	namespace_enter();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

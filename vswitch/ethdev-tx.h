@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What goes out by a queue of a DPDK device. A frame is copied once, into mbufs;
+ * checksums that are still to be made are made in that copy, and frames that are
+ * to be cut are cut by it, with the code that does so for guests: of the devices
+ * that DPDK makes of software none could.
+ *
+ * One thread at a time. No allocation but of mbufs.
+ */
+#ifndef VSWITCH_ETHDEV_TX_H
+#define VSWITCH_ETHDEV_TX_H
+
+#include "vhost-net/net-rx.h"
+#include "vswitch/ethdev.h"
+
+struct ethdev_tx {
+	uint16_t id, queue; /* DPDK's */
+	uint32_t max_frame_bytes;
+	struct rte_mempool *pool; /* borrowed */
+	unsigned count;		  /* mbufs that wait for the flush */
+	struct rte_mbuf *mbufs[ETHDEV_BURST];
+	uint64_t frames_total, bytes_total;
+	/* NO_BUFFER: the device's ring or its pool; OVERSIZE: its MTU. */
+	uint64_t faults[NET_FAULTS];
+};
+
+void ethdev_tx_put(struct ethdev_tx *tx, const struct net_rx_frame *frame);
+/* Hands over what was put. */
+void ethdev_tx_flush(struct ethdev_tx *tx);
+
+#endif

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vswitch/ethdev.h"
+
+#include <errno.h>
+#include <rte_dev.h>
+#include <rte_errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "vhost-net/net-frame.h"
+
+enum {
+	/* Of a ring, if the device can; of many rings together, more of them. */
+	DESCRIPTORS = 512,
+	ALL_DESCRIPTORS = 2048,
+	LEAST_DESCRIPTORS = 64,
+	/* A usual frame, and of a larger one a part. */
+	DATA_BYTES = 2048,
+	FRAME_OVERHEAD = NET_ETHERNET_BYTES + NET_MAX_TAGS * NET_TAG_BYTES,
+	/* Pools that still have mbufs out when their device goes. */
+	MAX_ORPHANS = 64,
+};
+
+#define HASHED (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP)
+
+/* --- devargs ----------------------------------------------------------------- */
+
+/* Those that were tried. A TAP of DPDK's would be one more way round. */
+static const char *const drivers[] = {
+	"net_af_packet", "net_af_xdp", "net_null", "net_pcap", "net_ring",
+};
+
+void ethdev_name(const char *devargs, char ret_name[static ETHDEV_NAME_BYTES])
+{
+	snprintf(ret_name, ETHDEV_NAME_BYTES, "%.*s",
+		 (int)strcspn(devargs, ","), devargs);
+}
+
+bool ethdev_is_pci(const char *devargs)
+{
+	unsigned domain, bus, device, function;
+	char name[ETHDEV_NAME_BYTES];
+	char end;
+
+	ethdev_name(devargs, name);
+	return strlen(name) == strlen("0000:00:00.0") &&
+	       sscanf(name, "%4x:%2x:%2x.%1x%c", &domain, &bus, &device,
+		      &function, &end) == 4;
+}
+
+/* "net_null7": a driver's, and a number. */
+static bool is_of(const char *name, const char *driver)
+{
+	const size_t length = strlen(driver);
+
+	return strncmp(name, driver, length) == 0 && name[length] != '\0' &&
+	       strspn(name + length, "0123456789") == strlen(name + length);
+}
+
+const char *ethdev_check(const char *devargs)
+{
+	char name[ETHDEV_NAME_BYTES];
+
+	if (strcspn(devargs, ",") >= ETHDEV_NAME_BYTES)
+		return "the name of the device is too long";
+	if (ethdev_is_pci(devargs))
+		return NULL;
+	ethdev_name(devargs, name);
+	for (unsigned i = 0; i < ARRAY_SIZE(drivers); i++)
+		if (is_of(name, drivers[i]))
+			return NULL;
+	return "give a PCI address, as in 0000:01:00.0, or net_af_packet, "
+	       "net_af_xdp, net_null, net_pcap or net_ring with a number, as "
+	       "in net_af_packet0,iface=eth1";
+}
+
+/* --- buffers ----------------------------------------------------------------- */
+
+static struct rte_mempool *orphans[MAX_ORPHANS];
+static unsigned orphan_count;
+
+/* What a ring took along that another device holds comes back when that goes. */
+static void free_orphans(void)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < orphan_count; i++) {
+		if (rte_mempool_full(orphans[i]))
+			rte_mempool_free(orphans[i]);
+		else
+			orphans[kept++] = orphans[i];
+	}
+	orphan_count = kept;
+}
+
+static void free_pool(struct rte_mempool *pool)
+{
+	if (!pool)
+		return;
+	if (rte_mempool_full(pool))
+		rte_mempool_free(pool);
+	/* With no place left for it the memory stays, and is not misused. */
+	else if (orphan_count < MAX_ORPHANS)
+		orphans[orphan_count++] = pool;
+}
+
+/* A device that cannot chain buffers has frames whole in one. */
+static uint32_t data_bytes(const struct ethdev *dev,
+			   const struct rte_eth_dev_info *info)
+{
+	const bool chains =
+		info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS &&
+		info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCATTER;
+	const uint32_t whole = MAX((uint32_t)DATA_BYTES, dev->max_frame_bytes);
+
+	return RTE_PKTMBUF_HEADROOM +
+	       MAX(chains ? (uint32_t)DATA_BYTES : whole, info->min_rx_bufsize);
+}
+
+static int make_pool(struct ethdev *dev, const struct rte_eth_dev_info *info,
+		     unsigned queues, unsigned descriptors)
+{
+	static unsigned number;
+	char name[RTE_MEMPOOL_NAMESIZE];
+	const uint32_t bytes = data_bytes(dev, info);
+
+	if (bytes > UINT16_MAX)
+		return -EMSGSIZE;
+	free_orphans();
+	/* Those of both rings, and of both sides' bursts. */
+	snprintf(name, sizeof(name), "ethdev%u", number++);
+	dev->pool = rte_pktmbuf_pool_create(
+		name, queues * (descriptors + 2 * ETHDEV_BURST), 0, 0, bytes,
+		SOCKET_ID_ANY);
+	return dev->pool ? 0 : rte_errno ? -rte_errno : -ENOMEM;
+}
+
+/* --- opening ----------------------------------------------------------------- */
+
+static int fail(char *ret_error, int err, const char *name, const char *what)
+{
+	snprintf(ret_error, ETHDEV_ERROR_BYTES, "devargs: %s: %s (%s)", name,
+		 what, strerror(-err));
+	return err;
+}
+
+static int find(const struct ethdev_config *config, const char *name,
+		struct ethdev *dev, char *ret_error)
+{
+	struct rte_eth_dev_info info;
+	int err;
+
+	if (rte_eth_dev_get_port_by_name(name, &dev->id) == 0)
+		return fail(ret_error, -EBUSY, name, "the device is in use");
+	err = rte_dev_probe(config->devargs);
+	if (err < 0)
+		return fail(
+			ret_error, err, name,
+			"there is no such device, or it does not open; what "
+			"takes rights or files is opened at the start, or "
+			"with --sandbox=off");
+	err = rte_eth_dev_get_port_by_name(name, &dev->id);
+	if (err == 0)
+		err = rte_eth_dev_info_get(dev->id, &info);
+	if (err < 0)
+		return fail(ret_error, err, name, "no network device");
+	dev->device = info.device;
+	dev->is_found = true;
+	return 0;
+}
+
+static int check(const struct ethdev_config *config,
+		 const struct rte_eth_dev_info *info, char *ret_error)
+{
+	const unsigned most = MIN(info->max_rx_queues, info->max_tx_queues);
+	/* A socket that nobody reads from keeps its share of frames. */
+	const unsigned least =
+		strcmp(info->driver_name, "net_af_packet") == 0 ? most : 1;
+
+	if (config->queues > most || config->queues < least) {
+		snprintf(ret_error, ETHDEV_ERROR_BYTES,
+			 "queues: %u: the device takes %u to %u of them",
+			 config->queues, least, most);
+		return -EINVAL;
+	}
+	if (config->mtu &&
+	    (config->mtu < info->min_mtu || config->mtu > info->max_mtu)) {
+		snprintf(ret_error, ETHDEV_ERROR_BYTES,
+			 "mtu: %u: the device takes %u to %u", config->mtu,
+			 info->min_mtu, info->max_mtu);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int configure(const struct ethdev_config *config, struct ethdev *dev,
+		     const struct rte_eth_dev_info *info)
+{
+	struct rte_eth_conf conf = {
+		.rxmode.mtu = config->mtu,
+		.rxmode.offloads =
+			info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCATTER,
+		.txmode.offloads =
+			info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS,
+		.rx_adv_conf.rss_conf.rss_hf =
+			info->flow_type_rss_offloads & HASHED,
+	};
+	uint16_t mtu;
+	int err;
+
+	if (config->queues > 1 && conf.rx_adv_conf.rss_conf.rss_hf)
+		conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
+	err = rte_eth_dev_configure(dev->id, config->queues, config->queues,
+				    &conf);
+	if (err == 0 && config->mtu)
+		err = rte_eth_dev_set_mtu(dev->id, config->mtu);
+	/* It has no notion of one: our own limit counts. */
+	if (err == -ENOTSUP)
+		err = 0;
+	if (err == 0)
+		err = rte_eth_dev_get_mtu(dev->id, &mtu);
+	if (err == 0)
+		dev->max_frame_bytes = mtu + FRAME_OVERHEAD;
+	return err;
+}
+
+static int set_queues(const struct ethdev_config *config, struct ethdev *dev,
+		      const struct rte_eth_dev_info *info)
+{
+	uint16_t in = MAX(MIN(ALL_DESCRIPTORS / config->queues, DESCRIPTORS),
+			  LEAST_DESCRIPTORS);
+	uint16_t out = in;
+	int err = rte_eth_dev_adjust_nb_rx_tx_desc(dev->id, &in, &out);
+
+	if (err == 0)
+		err = make_pool(dev, info, config->queues, in + out);
+	for (unsigned i = 0; i < config->queues && err == 0; i++)
+		err = rte_eth_rx_queue_setup(dev->id, i, in, SOCKET_ID_ANY,
+					     NULL, dev->pool);
+	for (unsigned i = 0; i < config->queues && err == 0; i++)
+		err = rte_eth_tx_queue_setup(dev->id, i, out, SOCKET_ID_ANY,
+					     NULL);
+	return err;
+}
+
+/* A switch takes what is for anybody. */
+static int start(struct ethdev *dev)
+{
+	int err = rte_eth_dev_start(dev->id);
+
+	if (err < 0)
+		return err;
+	dev->is_started = true;
+	err = rte_eth_promiscuous_enable(dev->id);
+	return err == -ENOTSUP ? 0 : err;
+}
+
+static int prepare(const struct ethdev_config *config, const char *name,
+		   struct ethdev *dev, char *ret_error)
+{
+	struct rte_eth_dev_info info;
+	int err = rte_eth_dev_info_get(dev->id, &info);
+
+	if (err == 0 && check(config, &info, ret_error) < 0)
+		return -EINVAL;
+	if (err == 0)
+		err = configure(config, dev, &info);
+	if (err == 0)
+		err = set_queues(config, dev, &info);
+	if (err == 0)
+		err = start(dev);
+	return err < 0 ? fail(ret_error, err, name, "it does not start") : 0;
+}
+
+int ethdev_open(const struct ethdev_config *config, struct ethdev *ret_dev,
+		char ret_error[static ETHDEV_ERROR_BYTES])
+{
+	struct ethdev dev = {0};
+	char name[ETHDEV_NAME_BYTES];
+	int err;
+
+	ethdev_name(config->devargs, name);
+	err = find(config, name, &dev, ret_error);
+	if (err == 0)
+		err = prepare(config, name, &dev, ret_error);
+	if (err < 0) {
+		ethdev_close(&dev);
+		return err;
+	}
+	*ret_dev = dev;
+	return 0;
+}
+
+/* --- closing ----------------------------------------------------------------- */
+
+/* A ring keeps what was sent into it, and forgets it. Of a device that has
+ * always one more no more is taken than the pool has. */
+static void drain(struct ethdev *dev)
+{
+	struct rte_eth_dev_info info;
+	struct rte_mbuf *mbufs[ETHDEV_BURST];
+	uint32_t left = dev->pool->size;
+
+	if (rte_eth_dev_info_get(dev->id, &info) < 0)
+		return;
+	for (unsigned i = 0; i < info.nb_rx_queues; i++) {
+		unsigned count = 1;
+
+		while (count > 0 && left >= ETHDEV_BURST) {
+			count = rte_eth_rx_burst(dev->id, i, mbufs,
+						 ETHDEV_BURST);
+			rte_pktmbuf_free_bulk(mbufs, count);
+			left -= count;
+		}
+	}
+}
+
+void ethdev_close(struct ethdev *dev)
+{
+	if (dev->is_started) {
+		drain(dev);
+		rte_eth_dev_stop(dev->id);
+	}
+	if (dev->is_found) {
+		rte_eth_dev_close(dev->id);
+		rte_dev_remove(dev->device);
+	}
+	free_pool(dev->pool);
+	*dev = (struct ethdev){0};
+}

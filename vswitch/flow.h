@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which frames belong together: what spreads frames over the queues of a port
+ * leaves those of one flow in order.
+ *
+ * Pure; any thread.
+ */
+#ifndef VSWITCH_FLOW_H
+#define VSWITCH_FLOW_H
+
+#include <linux/if_ether.h>
+#include <rte_hash_crc.h>
+
+#include "base/bytes.h"
+#include "vhost-net/net-rx.h"
+
+/* The same for all frames of a flow. */
+static inline uint32_t flow_hash(const struct net_rx_frame *frame)
+{
+	const struct net_frame *layout = &frame->layout;
+	const uint8_t *l3 = frame->head + layout->l3_offset;
+	uint32_t hash;
+
+	if (layout->l3 == NET_L3_IPV4)
+		hash = rte_hash_crc(l3 + 12, 8, 0);
+	else if (layout->l3 == NET_L3_IPV6)
+		hash = rte_hash_crc(l3 + 8, 32, 0);
+	else
+		return rte_hash_crc(frame->head, 2 * ETH_ALEN, 0);
+	/* Of fragments only the first has ports. */
+	if (layout->l4 != NET_L4_NONE && !layout->is_fragment)
+		hash = rte_hash_crc_4byte(
+			get_be32(frame->head + layout->l4_offset), hash);
+	return hash;
+}
+
+#endif
