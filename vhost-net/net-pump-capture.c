@@ -30,13 +30,14 @@ void net_pump_capture_sent(const struct net_pump *pump,
 		      });
 }
 
-void net_pump_capture_received(const struct net_pump *pump, unsigned segments,
+void net_pump_capture_received(const struct net_pump *pump,
+			       const struct iovec *iov, unsigned segments,
 			       uint32_t bytes)
 {
 	capture(pump, &(struct capture_frame){
 			      .direction = PCAPNG_INBOUND,
 			      .bytes = bytes,
-			      .rest = iov_cursor(pump->into + 1, segments),
+			      .rest = iov_cursor(iov, segments),
 		      });
 }
 
@@ -45,7 +46,8 @@ void net_pump_capture_bounced(const struct net_pump *pump)
 	capture(pump, &(struct capture_frame){
 			      .direction = PCAPNG_INBOUND,
 			      .bytes = pump->bounced.bytes,
-			      .head = pump->bounce,
-			      .head_bytes = pump->bounced.bytes,
+			      .head = pump->bounced.head,
+			      .head_bytes = pump->bounced.head_bytes,
+			      .rest = pump->bounced.rest,
 		      });
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The inside of a pump, for its two halves: net-pump.c has what is sent,
- * net-pump-receive.c what is received. */
+/* The inside of a pump: net-pump.c has what is sent, net-pump-receive.c what is
+ * received frame by frame, net-pump-batch.c what is received in batches. */
 #ifndef VHOST_NET_NET_PUMP_INTERNAL_H
 #define VHOST_NET_NET_PUMP_INTERNAL_H
 
@@ -22,11 +22,29 @@ enum {
 	WAIT_NS = 10 * 1000 * 1000,
 	/* Short frames in a row, until a long one is no longer expected. */
 	SHORT_RUN = 16,
+	/* Frames of one batch, and the segments of all their buffers. */
+	MAX_READS = 32,
+	READ_SEGMENTS = MAX_READS * 8,
+	/* So many frames in a row call for a batch. */
+	FEW_READS = 2,
 };
 
 struct sending {
 	struct loop_op op;
 	struct net_pump *pump;
+};
+
+/* One frame of a batch: header, buffers of the guest, and ours behind them. */
+struct receiving {
+	struct loop_op op;
+	struct net_pump *pump;
+	struct virtio_net_hdr_v1 header;
+	struct iovec *room; /* of the guest's */
+	unsigned segments;
+	uint32_t room_bytes;
+	int32_t result;	    /* once it is read */
+	uint32_t in_bounce; /* bytes of a frame that waits in bounce; 0: none */
+	uint8_t *bounce;    /* BOUNCE_BYTES of its own */
 };
 
 struct net_pump {
@@ -59,8 +77,20 @@ struct net_pump {
 	uint64_t waits_since; /* … for buffers since then; ns; 0: it does not */
 	struct net_rx_frame bounced;
 	struct iovec bounced_rest;
+
+	/* Frames that are read at the same time. */
+	unsigned reads, reads_in_flight; /* of this batch */
+	unsigned next_reads;		 /* as many as the last brought */
+	bool reads_would_wait;		 /* without a frame: none is made */
+	/* Those of the batch that may wait in their bounce. */
+	unsigned waiting, waiting_end;
+	struct receiving receivings[MAX_READS];
+	struct iovec read_iov[READ_SEGMENTS];
+
 	struct iovec into[MAX_SEGMENTS];
 	uint8_t bounce[BOUNCE_BYTES];
+	/* Touched only by what is longer than expected. */
+	uint8_t read_bounces[MAX_READS][BOUNCE_BYTES];
 };
 
 /* Of a TAP that is deleted nothing comes back. */
@@ -74,12 +104,42 @@ static inline void net_pump_note(struct net_pump *pump, int err)
 void net_pump_look_at_capture(struct net_pump *pump);
 void net_pump_capture_sent(const struct net_pump *pump,
 			   const struct net_rx_frame *frame);
-/* What is in pump->into, behind the header; or in pump->bounced. */
-void net_pump_capture_received(const struct net_pump *pump, unsigned segments,
+/* What is in @segments of the guest's; or in pump->bounced. */
+void net_pump_capture_received(const struct net_pump *pump,
+			       const struct iovec *iov, unsigned segments,
 			       uint32_t bytes);
 void net_pump_capture_bounced(const struct net_pump *pump);
 
 /* Moves a burst to the guest: whether there was one. */
 bool net_pump_run_receive(struct net_pump *pump);
+
+/* The longest frame that a read shall be able to bring. */
+uint32_t net_pump_most_bytes(const struct net_pump *pump);
+
+/* Whether there may be more, and the TAP at all, after a read. */
+void net_pump_look_at_result(struct net_pump *pump, ssize_t result);
+
+/*
+ * What a read brought: bytes of a frame that is one for this guest, its header
+ * made as this driver knows it; 0: none, or a frame that was dropped and counted;
+ * or a negative errno, counted too.
+ */
+int net_pump_judge_read(struct net_pump *pump, struct net_tx *tx,
+			struct virtio_net_hdr_v1 *header, ssize_t result);
+
+/* The frame in @bounce, which is borrowed, is the one that waits. False: it was
+ * dropped, and counted. */
+bool net_pump_bounce(struct net_pump *pump, struct net_tx *tx,
+		     const struct virtio_net_hdr_v1 *header, uint8_t *bounce,
+		     uint32_t bytes);
+
+/* Prepares as many reads as are worth it, and for which there are buffers:
+ * whether any. They end in net_pump_finish_reads. */
+bool net_pump_start_reads(struct net_pump *pump, struct net_tx *tx);
+void net_pump_finish_reads(struct net_pump *pump);
+
+/* Hands the next frame that waits from a batch to net_pump_bounce: whether
+ * there was one. */
+bool net_pump_next_waiting(struct net_pump *pump, struct net_tx *tx);
 
 #endif

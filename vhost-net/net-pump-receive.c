@@ -83,7 +83,7 @@ static void clean_header(struct virtio_net_hdr_v1 *header, uint64_t features)
  * that is longer than it may be is cut off by the read, or would be. With
  * segmentation there is no longer one.
  */
-static uint32_t most_bytes(const struct net_pump *pump)
+uint32_t net_pump_most_bytes(const struct net_pump *pump)
 {
 	return MIN(pump->max_frame + 1, (uint32_t)NET_MAX_FRAME_BYTES);
 }
@@ -93,24 +93,24 @@ static bool is_too_long(const struct net_pump *pump, int bytes)
 	return (uint32_t)bytes > pump->max_frame;
 }
 
-/* One read: bytes of the frame, 0 for none, or a negative errno. */
-static int read_frame(struct net_pump *pump, const struct iovec *iov,
-		      unsigned count)
+void net_pump_look_at_result(struct net_pump *pump, ssize_t result)
 {
-	ssize_t got = readv(pump->tap_fd, iov, count);
+	if (result >= 0)
+		return;
+	/* Others end when the TAP is ready again. */
+	if (result != -EFAULT && result != -EINTR)
+		pump->readable = false;
+	net_pump_note(pump, result);
+}
 
-	if (got < 0) {
-		int err = -errno;
-
-		/* Others end when the TAP is ready again. */
-		if (err != -EFAULT && err != -EINTR)
-			pump->readable = false;
-		net_pump_note(pump, err);
-		return err == -EAGAIN ? 0 : err;
-	}
-	return got < HEADER_BYTES + NET_ETHERNET_BYTES
+/* What a read says: bytes of the frame, 0 for none, or a negative errno. */
+static int frame_bytes(ssize_t result)
+{
+	if (result < 0)
+		return result == -EAGAIN ? 0 : (int)result;
+	return result < HEADER_BYTES + NET_ETHERNET_BYTES
 		       ? -EBADMSG
-		       : (int)(got - HEADER_BYTES);
+		       : (int)(result - HEADER_BYTES);
 }
 
 /* A guest that has no more buffers to give shall not stop all that follows. */
@@ -135,7 +135,9 @@ static bool put_bounced(struct net_pump *pump, struct net_tx *tx)
 		net_tx_reserve(tx, pump->bounced.bytes, pump->into + 1,
 			       MAX_SEGMENTS - 1, &segments, &room_bytes);
 
-	if (fault == NET_FAULT_NO_BUFFER && !has_waited_enough(pump)) {
+	/* Without any buffer nothing could pass it. */
+	if (fault == NET_FAULT_NO_BUFFER &&
+	    (tx->room.chains == 0 || !has_waited_enough(pump))) {
 		pump->starved = true;
 		return false;
 	}
@@ -148,14 +150,15 @@ static bool put_bounced(struct net_pump *pump, struct net_tx *tx)
 	return true;
 }
 
-static void describe_bounced(struct net_pump *pump, unsigned bytes)
+static void describe_bounced(struct net_pump *pump, uint8_t *bounce,
+			     unsigned bytes)
 {
 	struct net_rx_frame *frame = &pump->bounced;
 
 	frame->bytes = bytes;
 	frame->head_bytes = MIN(bytes, (unsigned)NET_COPY_BYTES);
-	memcpy(frame->head, pump->bounce, frame->head_bytes);
-	pump->bounced_rest = (struct iovec){pump->bounce + frame->head_bytes,
+	memcpy(frame->head, bounce, frame->head_bytes);
+	pump->bounced_rest = (struct iovec){bounce + frame->head_bytes,
 					    bytes - frame->head_bytes};
 	frame->rest = iov_cursor(&pump->bounced_rest, 1);
 	net_frame_parse(frame->head, frame->head_bytes, &frame->layout);
@@ -171,6 +174,17 @@ static bool header_is_good(struct net_rx_frame *frame)
 		return false;
 	frame->header.flags |= flags & VIRTIO_NET_HDR_F_DATA_VALID;
 	return true;
+}
+
+bool net_pump_bounce(struct net_pump *pump, struct net_tx *tx,
+		     const struct virtio_net_hdr_v1 *header, uint8_t *bounce,
+		     uint32_t bytes)
+{
+	pump->bounced.header = *header;
+	describe_bounced(pump, bounce, bytes);
+	pump->has_bounced = header_is_good(&pump->bounced);
+	tx->faults[NET_FAULT_OFFLOAD] += !pump->has_bounced;
+	return pump->has_bounced;
 }
 
 /* Longer than usual once, longer than usual again. */
@@ -210,19 +224,15 @@ static bool go_on_bounced(struct net_pump *pump, struct net_tx *tx,
 		iov_skip(&at, r->room_bytes);
 		iov_write(&at, pump->bounce + r->room_bytes,
 			  r->bytes - r->room_bytes);
-		net_pump_capture_received(pump, segments, r->bytes);
+		net_pump_capture_received(pump, pump->into + 1, segments,
+					  r->bytes);
 		net_tx_commit(tx, header, r->bytes);
 		return true;
 	}
 	iov_read(&at, pump->bounce, r->room_bytes);
-	pump->bounced.header = *header;
-	describe_bounced(pump, r->bytes);
-	if (!header_is_good(&pump->bounced)) {
-		tx->faults[NET_FAULT_OFFLOAD]++;
-		return true;
-	}
-	pump->has_bounced = true;
-	return put_bounced(pump, tx);
+	return net_pump_bounce(pump, tx, header, pump->bounce, r->bytes)
+		       ? put_bounced(pump, tx)
+		       : true;
 }
 
 /* Why the frame that was read is none for this guest. */
@@ -237,36 +247,50 @@ static enum net_fault judge(const struct net_pump *pump,
 					      : NET_FAULT_OFFLOAD;
 }
 
+int net_pump_judge_read(struct net_pump *pump, struct net_tx *tx,
+			struct virtio_net_hdr_v1 *header, ssize_t result)
+{
+	const int bytes = frame_bytes(result);
+	enum net_fault fault;
+
+	if (bytes <= 0) {
+		tx->faults[NET_FAULT_LOST_MEMORY] += bytes == -EFAULT;
+		tx->faults[NET_FAULT_RUNT] += bytes == -EBADMSG;
+		return bytes;
+	}
+	expect_next(pump, bytes);
+	fault = judge(pump, tx, header, bytes);
+	if (fault) {
+		tx->faults[fault]++;
+		return 0;
+	}
+	clean_header(header, tx->features);
+	return bytes;
+}
+
 /* Reads a frame: false if there is none, or reading has to wait. */
 static bool read_into(struct net_pump *pump, struct net_tx *tx,
 		      struct reading *r)
 {
 	struct virtio_net_hdr_v1 header;
-	enum net_fault fault;
+	ssize_t result;
 	int bytes;
 
 	pump->into[0] = (struct iovec){&header, HEADER_BYTES};
-	pump->into[r->segments + 1] = (struct iovec){
-		pump->bounce + r->room_bytes, most_bytes(pump) - r->room_bytes};
-	bytes = read_frame(pump, pump->into, r->segments + OUR_SEGMENTS);
-	if (bytes == 0)
-		return false;
-	if (bytes < 0) {
-		tx->faults[NET_FAULT_LOST_MEMORY] += bytes == -EFAULT;
-		tx->faults[NET_FAULT_RUNT] += bytes == -EBADMSG;
+	pump->into[r->segments + 1] =
+		(struct iovec){pump->bounce + r->room_bytes,
+			       net_pump_most_bytes(pump) - r->room_bytes};
+	result = readv(pump->tap_fd, pump->into, r->segments + OUR_SEGMENTS);
+	if (result < 0)
+		result = -errno;
+	net_pump_look_at_result(pump, result);
+	bytes = net_pump_judge_read(pump, tx, &header, result);
+	if (bytes <= 0)
 		return pump->readable;
-	}
 	r->bytes = bytes;
-	expect_next(pump, r->bytes);
-	fault = judge(pump, tx, &header, r->bytes);
-	if (fault) {
-		tx->faults[fault]++;
-		return true;
-	}
-	clean_header(&header, tx->features);
 	if (r->bytes > r->room_bytes)
 		return go_on_bounced(pump, tx, &header, r);
-	net_pump_capture_received(pump, r->segments, r->bytes);
+	net_pump_capture_received(pump, pump->into + 1, r->segments, r->bytes);
 	net_tx_commit(tx, &header, r->bytes);
 	return true;
 }
@@ -277,9 +301,12 @@ static bool receive_one(struct net_pump *pump, struct net_tx *tx)
 	struct reading reading;
 	enum net_fault fault;
 
-	if (pump->has_bounced)
+	if (pump->has_bounced || net_pump_next_waiting(pump, tx))
 		return put_bounced(pump, tx);
-	fault = net_tx_reserve(tx, MIN(pump->expected, most_bytes(pump)),
+	if (!pump->readable)
+		return false;
+	fault = net_tx_reserve(tx,
+			       MIN(pump->expected, net_pump_most_bytes(pump)),
 			       pump->into + 1, MAX_SEGMENTS - OUR_SEGMENTS,
 			       &reading.segments, &reading.room_bytes);
 	if (fault == NET_FAULT_NO_BUFFER && tx->room.chains == 0) {
@@ -307,6 +334,14 @@ static bool receive_counted(struct net_pump *pump, struct net_tx *tx)
 	return more;
 }
 
+static bool has_to_receive(const struct net_pump *pump)
+{
+	return pump->receive && pump->reads == 0 &&
+	       (pump->readable || pump->has_bounced ||
+		pump->waiting < pump->waiting_end) &&
+	       netdev_queue_is_enabled(pump->receive);
+}
+
 bool net_pump_run_receive(struct net_pump *pump)
 {
 	struct net_tx *tx;
@@ -314,13 +349,15 @@ bool net_pump_run_receive(struct net_pump *pump)
 
 	pump->starved = false;
 	pump->wait_ns[NET_RECEIVE] = 0;
-	if (!pump->receive || (!pump->readable && !pump->has_bounced) ||
-	    !netdev_queue_is_enabled(pump->receive))
+	if (!has_to_receive(pump))
 		return false;
 	tx = netdev_queue_tx(pump->receive);
+	if (net_pump_start_reads(pump, tx))
+		return true;
 	while (count < NET_BURST && may_receive(pump) &&
 	       receive_counted(pump, tx))
 		count++;
+	pump->next_reads = MIN(count + 1, (unsigned)MAX_READS);
 	if (count == 0)
 		return false;
 	net_tx_done(tx);

@@ -47,9 +47,9 @@ void net_pump_set_send(struct net_pump *pump, struct netdev_queue *queue)
 		virtq_kicks_off(netdev_queue_virtq(queue));
 }
 
-bool net_pump_is_idle(const struct net_pump *pump)
+bool net_pump_is_idle(const struct net_pump *pump, bool sends)
 {
-	return !pump->lent;
+	return sends ? !pump->lent : pump->reads == 0;
 }
 
 static void sent(struct loop_op *op, int32_t result, uint32_t flags)
@@ -164,6 +164,7 @@ static bool run_send(struct net_pump *pump)
 
 void net_pump_finish(struct net_pump *pump)
 {
+	net_pump_finish_reads(pump);
 	if (!pump->lent || pump->in_flight > 0)
 		return;
 	pump->lent = false;

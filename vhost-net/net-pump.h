@@ -3,8 +3,8 @@
  * Frames of one pair of queues, between the guest's memory and one descriptor
  * of a TAP. Mostly nothing is copied by us but headers: the kernel reads from
  * the guest's transmit buffers and writes into its receive buffers. Frames that
- * were sent are written in one batch of the loop; each frame that comes is read
- * by one call.
+ * were sent are written in one batch of the loop; those that come are read by one
+ * call each while they are few, and in a batch while they are many.
  *
  * Where that cannot be (buffers too many, a ring that is nearly empty, a frame
  * longer than was to be expected) it goes through a buffer of ours.
@@ -33,8 +33,8 @@ void net_pump_set_send(struct net_pump *pump, struct netdev_queue *queue);
 void net_pump_set_receive(struct net_pump *pump, struct netdev_queue *queue,
 			  uint32_t mtu);
 
-/* Nothing of the guest's transmit queue is under way. */
-bool net_pump_is_idle(const struct net_pump *pump);
+/* Nothing of the guest's transmit, or receive, queue is under way. */
+bool net_pump_is_idle(const struct net_pump *pump, bool sends);
 
 /*
  * Moves a burst each way: whether there was anything to do. What the guest

@@ -213,7 +213,7 @@ static void look_after(struct net_thread *thread, struct pair *pair, bool sends)
 		end->reported = true;
 		thread->config.queue_broke(thread->config.arg, end->queue);
 	}
-	if (!detach || (sends && !net_pump_is_idle(pair->pump)))
+	if (!detach || !net_pump_is_idle(pair->pump, sends))
 		return;
 	give_to_pump(pair, NULL, sends, 0);
 	loop_watch_free(end->kick);

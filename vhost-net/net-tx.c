@@ -384,6 +384,9 @@ enum net_fault net_tx_reserve(struct net_tx *tx, uint32_t frame_bytes,
 	size_t bytes;
 	int err = 0;
 
+	/* What is left of frames that each had a chain. */
+	if (room->chains > most_chains(tx))
+		net_tx_release(tx);
 	while (room->bytes < wanted && room_may_grow(tx) && !err)
 		err = room_add(tx);
 	at.iov = tx->iov + room->segment;
@@ -397,6 +400,34 @@ enum net_fault net_tx_reserve(struct net_tx *tx, uint32_t frame_bytes,
 	if (err == VIRTQ_E_EMPTY || err == VIRTQ_E_BROKEN)
 		return NET_FAULT_NO_BUFFER;
 	return room->bytes < wanted ? NET_FAULT_SMALL_BUFFER : NET_FAULT_LAYOUT;
+}
+
+enum net_fault net_tx_reserve_chain(struct net_tx *tx, unsigned index,
+				    uint32_t least_bytes, uint32_t frame_bytes,
+				    struct iovec *ret_iov, unsigned max,
+				    unsigned *ret_count, uint32_t *ret_bytes)
+{
+	const struct net_tx_room *room = &tx->room;
+	const struct virtq_chain *chain;
+	struct iov_cursor at;
+	size_t bytes, room_bytes;
+	int err = 0;
+
+	while (room->chains <= index && !err)
+		err = room_add(tx);
+	if (err)
+		return err == VIRTQ_E_TOO_LONG ? NET_FAULT_LAYOUT
+					       : NET_FAULT_NO_BUFFER;
+	chain = &tx->chains[room->first + index];
+	if (chain->in_bytes < (uint64_t)tx->header_bytes + least_bytes)
+		return NET_FAULT_SMALL_BUFFER;
+	room_bytes =
+		MIN(chain->in_bytes - tx->header_bytes, (uint64_t)frame_bytes);
+	at = iov_cursor(chain->iov, chain->in_count);
+	iov_skip(&at, tx->header_bytes);
+	*ret_count = iov_slice(&at, room_bytes, ret_iov, max, &bytes);
+	*ret_bytes = bytes;
+	return bytes == room_bytes ? NET_FAULT_NONE : NET_FAULT_LAYOUT;
 }
 
 void net_tx_commit(struct net_tx *tx, const struct virtio_net_hdr_v1 *header,

@@ -73,6 +73,19 @@ enum net_fault net_tx_reserve(struct net_tx *tx, uint32_t frame_bytes,
 			      struct iovec *ret_iov, unsigned max,
 			      unsigned *ret_count, uint32_t *ret_bytes);
 
+/*
+ * The same for one of several frames that are written at the same time, each
+ * into a chain of its own, with or without merged buffers: the room of chain
+ * @index of those that are held, or one more of the ring. SMALL_BUFFER if it
+ * has less than @least_bytes, LAYOUT if its segments are more than @max,
+ * NO_BUFFER if there is none. Frames are committed in the order of their chains
+ * and without a gap; or all is released, and they are put.
+ */
+enum net_fault net_tx_reserve_chain(struct net_tx *tx, unsigned index,
+				    uint32_t least_bytes, uint32_t frame_bytes,
+				    struct iovec *ret_iov, unsigned max,
+				    unsigned *ret_count, uint32_t *ret_bytes);
+
 /* The frame is there, and has @frame_bytes, no more than reserved. @header is
  * one that this driver takes; num_buffers is filled in. */
 void net_tx_commit(struct net_tx *tx, const struct virtio_net_hdr_v1 *header,

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -246,6 +247,75 @@ static void long_frames_among_short_ones_arrive_whole(void **state)
 	}
 }
 
+/* They are there together when the daemon looks. */
+static void send_burst(const struct fixture *f, unsigned count, unsigned odd)
+{
+	struct virtio_net_hdr_v1 header;
+
+	assert_int_equal(kill(f->process.pid, SIGSTOP), 0);
+	assert_int_equal(waitpid(f->process.pid, NULL, WUNTRACED),
+			 f->process.pid);
+	for (unsigned i = 0; i < count; i++) {
+		size_t bytes = 60 + i * 37 % 1400;
+
+		if (odd && i % odd == odd - 1) {
+			bytes = frame_make_tso(frame, 3000, &header);
+			wire_send(f, (struct virtio_net_hdr *)&header, frame,
+				  bytes);
+		} else {
+			frame_make(frame, bytes, i);
+			wire_send(f, NULL, frame, bytes);
+		}
+	}
+	assert_int_equal(kill(f->process.pid, SIGCONT), 0);
+}
+
+static void receive_burst(struct net_driver *d, unsigned count, unsigned odd)
+{
+	struct virtio_net_hdr_v1 header;
+
+	for (unsigned i = 0; i < count; i++) {
+		size_t bytes = 60 + i * 37 % 1400;
+
+		if (odd && i % odd == odd - 1)
+			bytes = frame_make_tso(frame, 3000, &header);
+		else
+			frame_make(frame, bytes, i);
+		assert_int_equal(net_receive(d, 0, &header, got, sizeof(got)),
+				 bytes);
+		assert_memory_equal(got, frame, bytes);
+	}
+}
+
+/* The first burst shows that there are many; the next are read in batches. */
+static void bursts_arrive_whole_and_in_order(void **state)
+{
+	struct fixture *f = *state;
+	static const unsigned odd[] = {0, 7, 0, 3, 40, 0, 2};
+
+	for (unsigned bits = 0; bits < 32; bits++) {
+		struct net_options o = {
+			.buffers = bits & 4 ? 40 : 0,
+			.buffer_bytes = bits & 8 ? 66000 : 1534,
+		};
+		struct net_driver *d;
+
+		if (!(bits & 1))
+			o.without |= BIT(VIRTIO_F_RING_PACKED);
+		if (!(bits & 2))
+			o.without |= BIT(35); /* IN_ORDER */
+		if (bits & 16 && bits & 8)
+			o.without |= NET_BIT(MRG_RXBUF);
+		d = fixture_open(f, &o);
+		for (unsigned n = 0; n < ARRAY_SIZE(odd); n++) {
+			/* A long frame does not wait for ever for buffers. */
+			send_burst(f, 60, o.buffers ? 0 : odd[n]);
+			receive_burst(d, 60, o.buffers ? 0 : odd[n]);
+		}
+		net_driver_free(d);
+	}
+}
+
 static void guest_that_takes_nothing_gets_whole_packets(void **state)
 {
 	struct fixture *f = *state;
@@ -414,6 +484,7 @@ int main(void)
 		DAEMON_TEST(frame_that_no_buffer_holds_stops_none_behind_it),
 		DAEMON_TEST(large_segments_reach_a_guest_that_takes_them),
 		DAEMON_TEST(long_frames_among_short_ones_arrive_whole),
+		DAEMON_TEST(bursts_arrive_whole_and_in_order),
 		DAEMON_TEST(guest_that_takes_nothing_gets_whole_packets),
 		DAEMON_TEST(large_segments_of_the_guest_reach_the_wire),
 		DAEMON_TEST(what_makes_no_sense_never_reaches_the_wire),
