@@ -19,7 +19,7 @@ enum {
 	/* How soon a source without a descriptor is looked at again, and how
 	 * late, when there was nothing for long. */
 	NOFD_LEAST_NS = 250 * 1000,
-	NOFD_MOST_NS = 4000 * 1000,
+	NOFD_MOST_NS = 8000 * 1000,
 };
 
 struct lcore {

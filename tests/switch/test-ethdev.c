@@ -20,10 +20,11 @@
 enum {
 	PATIENCE_MS = 10000,
 	TSO_PAYLOAD = 20000,
-	TIMES = 100,
+	TIMES = 40,
 	WARM = 20, /* of those: what is kept for later has been made */
 	FRAMES_EACH = 20,
-	MORE_KIB = 2048,
+	/* A pool more, where a port comes before the last one is freed. */
+	MORE_KIB = 8192,
 	PCAP_HEAD = 24,
 	PCAP_FRAME_HEAD = 16,
 };
