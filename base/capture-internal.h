@@ -43,6 +43,7 @@ struct capture {
 	uint64_t *ends;	   /* of the lanes, as it did */
 	uint8_t *out;
 	size_t out_bytes;
+	unsigned stalls;   /* since it is to end */
 	uint64_t reported; /* frames of the last statistics */
 	uint64_t frames, file_bytes;
 	uint64_t *lost; /* by interface: taken, but not written */

@@ -6,6 +6,7 @@
  * came meanwhile go before them.
  */
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -15,12 +16,27 @@
 
 enum {
 	ROUND_NS = 10 * 1000 * 1000,
+	/* A reader that does not read: how often we look whether that is to
+	 * end, and how long it has once it is. */
+	STALL_MS = 50,
+	STALLS_AT_END = 20,
 };
 
 /* --- the file ------------------------------------------------------------- */
 
+/* Of a socket whose reader is slow: false once it has had its time. */
+static bool await_room(struct capture *capture)
+{
+	struct pollfd room = {.fd = capture->config.fd, .events = POLLOUT};
+
+	if (load_acquire(&capture->quit) && ++capture->stalls > STALLS_AT_END)
+		return false;
+	poll(&room, 1, STALL_MS);
+	return true;
+}
+
 /* How much of it was written, all or until *@ret_err. */
-static size_t write_out(const struct capture *capture, int *ret_err)
+static size_t write_out(struct capture *capture, int *ret_err)
 {
 	size_t done = 0;
 
@@ -31,8 +47,12 @@ static size_t write_out(const struct capture *capture, int *ret_err)
 
 		if (wrote > 0)
 			done += wrote;
-		else if (wrote == 0 || errno != EINTR)
-			*ret_err = wrote < 0 ? -errno : -EIO;
+		else if (wrote == 0)
+			*ret_err = -EIO;
+		else if (errno == EAGAIN && await_room(capture))
+			continue;
+		else if (errno != EINTR)
+			*ret_err = -errno;
 	}
 	return done;
 }

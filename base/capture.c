@@ -102,7 +102,7 @@ static void stop_writer(struct capture *capture)
 {
 	pthread_mutex_lock(&capture->lock);
 	store_release(&capture->on, false);
-	capture->quit = true;
+	store_release(&capture->quit, true);
 	tell(capture);
 	pthread_mutex_unlock(&capture->lock);
 	pthread_join(capture->pthread, NULL);

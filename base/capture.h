@@ -29,7 +29,8 @@ enum {
 struct capture;
 
 struct capture_config {
-	int fd;		     /* at the file's beginning; borrowed */
+	/* At the file's beginning, or of a socket that does not block; borrowed. */
+	int fd;
 	const char *program; /* who writes; borrowed during capture_new */
 	unsigned lanes;
 	unsigned max_interfaces;
@@ -53,7 +54,8 @@ struct capture_counters {
 int capture_new(const struct capture_config *config,
 		struct capture **ret_capture);
 
-/* When nobody uses a lane any more: writes what is in them. Accepts NULL. */
+/* When nobody uses a lane any more: writes what is in them, but waits for a
+ * reader who does not read no more than about a second. Accepts NULL. */
 void capture_free(struct capture *capture);
 
 /*

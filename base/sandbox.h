@@ -40,7 +40,11 @@ int sandbox_paths(const char *const *sockets_folders,
  */
 int sandbox_capabilities(void);
 
-/* Beside what every program needs: memory, threads, time, signals, the end. */
+/* As a name: more threads of this process, and nothing else that clone makes. */
+#define SANDBOX_THREADS "clone"
+
+/* Beside what every program needs: memory, time, signals, what its threads do,
+ * the end. */
 struct sandbox_calls {
 	const char *const *names;      /* end with NULL */
 	const char *const *more_names; /* the same, or NULL */

@@ -101,11 +101,21 @@ static int write_out(struct client *client)
 	return 0;
 }
 
+static int caller = -1;
+
+int rpc_socket_caller(void)
+{
+	return caller;
+}
+
 static int answer(struct client *client, const char *line, size_t length)
 {
-	char *bytes = rpc_answer(client->socket->rpc, line, length);
 	bool fits = true;
+	char *bytes;
 
+	caller = client->fd;
+	bytes = rpc_answer(client->socket->rpc, line, length);
+	caller = -1;
 	if (bytes)
 		fits = text_add(&client->out, bytes, strlen(bytes),
 				RPC_SOCKET_MAX_UNREAD) &&

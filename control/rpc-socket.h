@@ -31,4 +31,12 @@ int rpc_socket_new(struct loop *loop, const char *path, const struct rpc *rpc,
 /* Hangs up, and removes the socket. Accepts NULL. */
 void rpc_socket_free(struct rpc_socket *socket);
 
+/*
+ * Within a method of an rpc that such a socket answers by: the descriptor of who
+ * asks; elsewhere -1. It is the socket's still. What is written to a copy comes
+ * after the answer if it is written in a later turn of the loop, and as long as
+ * the client asks for nothing else.
+ */
+int rpc_socket_caller(void);
+
 #endif

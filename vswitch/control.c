@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "vswitch/control-capture.h"
 #include "vswitch/control-lcore.h"
 #include "vswitch/control-policy.h"
 #include "vswitch/control-trace.h"
@@ -367,6 +368,10 @@ static const struct rpc_method methods[] = {
 	 control_lcore_move},
 	{"trace", "what would become of a frame; nothing happens",
 	 control_trace_params, control_trace},
+	{"capture",
+	 "what passes a port, as pcapng, behind the answer; until you send no "
+	 "more",
+	 control_capture_params, control_capture},
 	{"stats", "what the ports have counted", NULL, stats},
 	{"metrics", "the same as a page of OpenMetrics", NULL, metrics},
 	{"config.show", "all as it is now, as the configuration file has it",

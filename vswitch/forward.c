@@ -2,6 +2,7 @@
 #include "vswitch/forward.h"
 
 #include <assert.h>
+#include <rte_branch_prediction.h>
 #include <string.h>
 
 #include "base/barrier.h"
@@ -10,6 +11,7 @@
 #include "vswitch/guard.h"
 #include "vswitch/mirror.h"
 #include "vswitch/shaper.h"
+#include "vswitch/sniffer.h"
 
 /* Beside the numbers of ports. */
 enum {
@@ -73,6 +75,34 @@ static void drop(struct burst *b, unsigned i, enum forward_drop why)
 {
 	b->drops[why]++;
 	b->f->egress[i] = NOWHERE;
+}
+
+/* --- sniffers --------------------------------------------------------------- */
+
+/* All that came in, before its heads are changed. */
+static void sniff_in(struct burst *b)
+{
+	const struct net_rx_frame *frames[NET_BURST];
+
+	for (unsigned i = 0; i < b->f->count; i++)
+		frames[i] = &b->frames[i];
+	sniffer_show(b->f->sniffers, b->in->number, b->f->thread,
+		     PCAPNG_INBOUND, frames, b->f->count);
+}
+
+/* What a listening port is sent. */
+static void sniff_mirrors(struct burst *b,
+			  const struct net_rx_frame *const *frames,
+			  const uint8_t *wants, unsigned count)
+{
+	const struct mirror_set *set = b->f->mirrors;
+
+	for (unsigned m = 0; m < set->count; m++)
+		for (unsigned i = 0; i < count; i++)
+			if (wants[i] >> m & 1)
+				sniffer_show(b->f->sniffers, set->to[m],
+					     b->f->thread, PCAPNG_OUTBOUND,
+					     &frames[i], 1);
 }
 
 /* --- the first pass --------------------------------------------------------- */
@@ -283,6 +313,8 @@ static void mirror_in(struct burst *b)
 					 : 0;
 	}
 	mirror_send(set, f->table, frames, f->mirrored, f->count, b->now_ns);
+	if (unlikely(f->sniffers))
+		sniff_mirrors(b, frames, f->mirrored, f->count);
 }
 
 static enum forward_storm storm_of(fdb_key to)
@@ -436,6 +468,8 @@ static void mirror_out(struct burst *b, uint8_t listeners,
 	}
 	mirror_send(f->mirrors, f->table, bucket->frames, wants, bucket->count,
 		    b->now_ns);
+	if (unlikely(f->sniffers))
+		sniff_mirrors(b, bucket->frames, wants, bucket->count);
 }
 
 void forward_send(struct forward_port *port,
@@ -460,8 +494,12 @@ static void deliver(struct burst *b, struct forward_port *out,
 		filter_out(b, acl, bucket);
 	if (mirrors && mirrors->out[out->number])
 		mirror_out(b, mirrors->out[out->number], bucket);
-	if (bucket->count > 0)
-		forward_send(out, bucket->frames, bucket->count, b->now_ns);
+	if (bucket->count == 0)
+		return;
+	if (unlikely(b->f->sniffers))
+		sniffer_show(b->f->sniffers, out->number, b->f->thread,
+			     PCAPNG_OUTBOUND, bucket->frames, bucket->count);
+	forward_send(out, bucket->frames, bucket->count, b->now_ns);
 }
 
 static void send_buckets(struct burst *b)
@@ -537,6 +575,9 @@ void forward_burst(struct forward *forward, struct forward_port *in,
 	};
 
 	forward->count = count;
+	forward->sniffers = load_acquire(&forward->table->sniffers);
+	if (unlikely(forward->sniffers))
+		sniff_in(&burst);
 	if (in->listens) {
 		drops[FORWARD_MIRROR] += count;
 		return;

@@ -67,6 +67,7 @@ enum forward_storm {
 struct guard;
 struct mirror_set;
 struct shaper;
+struct sniffer_set;
 
 /* A port, as forwarding sees it. What is not a limit does not change while a
  * burst is forwarded: the control thread changes it while all are between
@@ -100,7 +101,8 @@ struct forward_port {
 struct forward_table {
 	struct forward_port *ports[FDB_PORTS]; /* NULL: none */
 	unsigned end; /* from here on there are none; never falls */
-	const struct mirror_set *mirrors; /* NULL: none */
+	const struct mirror_set *mirrors;   /* NULL: none */
+	const struct sniffer_set *sniffers; /* NULL: none */
 };
 
 struct forward_bucket {
@@ -113,6 +115,7 @@ struct forward_bucket {
 struct forward {
 	struct fdb *fdb;		   /* borrowed */
 	const struct forward_table *table; /* borrowed */
+	unsigned thread;		   /* its number, for sniffers */
 	/* Nothing is learned: vswitch/trace.h. What would be is in `learned`, as
 	 * long as a frame comes so far. */
 	bool is_trial;
@@ -130,6 +133,7 @@ struct forward {
 	struct forward_bucket buckets[NET_BURST];
 	struct forward_bucket flood;
 	struct net_rx_frame copies[NET_BURST];
+	const struct sniffer_set *sniffers;
 	const struct mirror_set *mirrors;
 	uint8_t mirrored[NET_BURST]; /* a bit for each that has the frame */
 	uint64_t keyed; /* a bit for each of those keys that are made */

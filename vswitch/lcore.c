@@ -267,6 +267,7 @@ int lcore_new(const struct lcore_config *config, struct lcore **ret_lcore)
 	lcore->config = *config;
 	lcore->nofd_ns = NOFD_LEAST_NS;
 	forward_init(&lcore->forward, config->fdb, config->table);
+	lcore->forward.thread = config->number;
 	err = worker_start(&lcore->worker, &worker);
 	if (err < 0) {
 		free(lcore);

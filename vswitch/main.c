@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "base/sandbox.h"
 #include "control/page-socket.h"
 #include "control/rpc-socket.h"
 #include "vhost-net/net-tap.h"
@@ -39,8 +40,13 @@ struct server {
 /* Beside what serving a socket takes: sockets of ports that come later. */
 static const char *const system_calls[] = {
 	"epoll_wait", /* EAL's own thread */
-	"bind",	      "listen", "lstat", "timerfd_create", "timerfd_settime",
-	"openat", /* the configuration, again */
+	"bind",
+	"listen",
+	"lstat",
+	"timerfd_create",
+	"timerfd_settime",
+	"openat",	 /* the configuration, again */
+	SANDBOX_THREADS, /* of captures, which write to a socket */
 	NULL,
 };
 

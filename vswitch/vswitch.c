@@ -19,6 +19,7 @@
 #include "base/fd.h"
 #include "vswitch/balance.h"
 #include "vswitch/mirror.h"
+#include "vswitch/sniffer.h"
 
 static_assert((int)CONFIG_MAX_PORTS <= (int)FDB_PORTS,
 	      "each port has a number");
@@ -40,6 +41,7 @@ struct vswitch {
 	struct forward_table table;
 	struct slot slots[CONFIG_MAX_PORTS];
 	struct mirror_set mirrors[2]; /* in turn */
+	struct sniffers sniffers;
 	struct balance balance;
 	bool is_started;
 	uint64_t generation;
@@ -311,6 +313,7 @@ static void stop_port(struct vswitch *vswitch, uint16_t number)
 
 	vswitch->slots[number].is_leaving = true;
 	vswitch->generation++;
+	sniffers_end(&vswitch->sniffers, number);
 	port->ops->stop(port);
 	store_release(&vswitch->table.ports[number], NULL);
 	port_sync(&vswitch->owner);
@@ -622,6 +625,8 @@ int vswitch_new(const struct vswitch_config *config,
 		vswitch->timer_fd = -1;
 		vswitch->owner.control = config->control;
 		vswitch->owner.lcores = vswitch->lcores;
+		sniffers_init(&vswitch->sniffers, &vswitch->owner,
+			      &vswitch->table);
 		for (unsigned i = 0; i < CONFIG_MAX_PORTS; i++)
 			vswitch->slots[i].freeing.run = run_freeing;
 		err = make_rcu(vswitch);
@@ -680,6 +685,7 @@ void vswitch_free(struct vswitch *vswitch)
 	for (unsigned i = 0; i < CONFIG_MAX_PORTS; i++)
 		if (vswitch->slots[i].port)
 			run_freeing(&vswitch->slots[i].freeing);
+	sniffers_deinit(&vswitch->sniffers);
 	loop_watch_free(vswitch->timer);
 	balance_deinit(&vswitch->balance);
 	fd_close(&vswitch->timer_fd);
@@ -728,6 +734,11 @@ const struct forward_table *vswitch_table(const struct vswitch *vswitch)
 struct balance *vswitch_balance(struct vswitch *vswitch)
 {
 	return &vswitch->balance;
+}
+
+struct sniffers *vswitch_sniffers(struct vswitch *vswitch)
+{
+	return &vswitch->sniffers;
 }
 
 struct source *vswitch_source(const struct vswitch *vswitch, unsigned number,

@@ -90,6 +90,7 @@ const struct forward_table *vswitch_table(const struct vswitch *vswitch);
 struct source *vswitch_source(const struct vswitch *vswitch, unsigned number,
 			      unsigned pair);
 struct balance *vswitch_balance(struct vswitch *vswitch);
+struct sniffers *vswitch_sniffers(struct vswitch *vswitch);
 
 /* Another one after each port that was added, removed or changed. */
 uint64_t vswitch_generation(const struct vswitch *vswitch);
