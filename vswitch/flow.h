@@ -10,6 +10,7 @@
 
 #include <linux/if_ether.h>
 #include <rte_hash_crc.h>
+#include <string.h>
 
 #include "base/bytes.h"
 #include "vhost-net/net-rx.h"
@@ -19,14 +20,17 @@ static inline uint32_t flow_hash(const struct net_rx_frame *frame)
 {
 	const struct net_frame *layout = &frame->layout;
 	const uint8_t *l3 = frame->head + layout->l3_offset;
+	/* The hash reads words, and addresses lie anywhere. */
+	uint64_t addresses[4] = {0};
 	uint32_t hash;
 
 	if (layout->l3 == NET_L3_IPV4)
-		hash = rte_hash_crc(l3 + 12, 8, 0);
+		memcpy(addresses, l3 + 12, 8);
 	else if (layout->l3 == NET_L3_IPV6)
-		hash = rte_hash_crc(l3 + 8, 32, 0);
+		memcpy(addresses, l3 + 8, 32);
 	else
-		return rte_hash_crc(frame->head, 2 * ETH_ALEN, 0);
+		memcpy(addresses, frame->head, 2 * ETH_ALEN);
+	hash = rte_hash_crc(addresses, sizeof(addresses), 0);
 	/* Of fragments only the first has ports. */
 	if (layout->l4 != NET_L4_NONE && !layout->is_fragment)
 		hash = rte_hash_crc_4byte(
