@@ -174,6 +174,28 @@ static void guest_reaches_the_wire(struct fixture *f)
 	net_driver_free(d);
 }
 
+/* Which a daemon that starts does only where it finds its TAP taken. */
+static void wait_until_it_sleeps(const struct fixture *f)
+{
+	long call = -1;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/syscall", (int)f->process.pid);
+	for (unsigned i = 0; i < PATIENCE_MS && call != SYS_clock_nanosleep;
+	     i++) {
+		FILE *file = fopen(path, "re");
+
+		assert_non_null(file);
+		/* "running" is no number. */
+		if (fscanf(file, "%ld", &call) != 1)
+			call = -1;
+		fclose(file);
+		process_assert_alive(&f->process);
+		usleep(1000);
+	}
+	assert_int_equal(call, SYS_clock_nanosleep);
+}
+
 static void tap_of_a_dying_predecessor_is_waited_for(void **state)
 {
 	struct fixture *f = *state;
@@ -184,8 +206,7 @@ static void tap_of_a_dying_predecessor_is_waited_for(void **state)
 	assert_int_equal(system("ip link set " FIXTURE_TAP " mtu 9000"), 0);
 	snprintf(socket, sizeof(socket), "--socket-path=%s", f->process.socket);
 	f->process.pid = process_spawn(&f->process, options);
-	/* Time to do the wrong thing; what is right does not depend on it. */
-	usleep(300000);
+	wait_until_it_sleeps(f);
 	close(tap);
 	process_wait_socket(&f->process);
 	assert_int_equal(mtu_of(FIXTURE_TAP), 1500);
@@ -391,7 +412,8 @@ static void idle_daemon_sleeps(void **state)
 	assert_int_equal(net_send(d, 0, NULL, frame, 500, NULL), 0);
 	assert_int_equal(wire_receive(f, PATIENCE_MS, NULL, got), 500);
 	before = process_cpu_ms(&f->process);
-	usleep(2000000);
+	/* No event to wait for: over these seconds it is to do nothing. */
+	sleep(2);
 	spent = process_cpu_ms(&f->process) - before;
 	assert_true(spent <= 20);
 	net_driver_free(d);
