@@ -125,7 +125,7 @@ static int give_up_privileges(struct server *server)
 
 static int start_capture(struct server *server)
 {
-	return net_capture_start(&server->capture, server->options.threads);
+	return net_capture_start(&server->capture, server->options.threads + 1);
 }
 
 static int open_port(struct server *server)

@@ -26,7 +26,7 @@ int net_capture_open(struct net_capture *capture,
 		     const char *name);
 
 /* Once privileges are given up: makes the writer, and @lanes, one for each
- * serving thread. As net_capture_open. */
+ * serving thread and one for the control thread. As net_capture_open. */
 int net_capture_start(struct net_capture *capture, unsigned lanes);
 
 /* No thread uses a lane any more. Also of one that was opened half-way. */

@@ -124,11 +124,21 @@ static int mtu_set(void *arg, uint16_t mtu)
 	return mtu > port->config.tap->mtu ? -EINVAL : 0;
 }
 
+/* The control thread's is behind those of the threads. */
+static struct capture_lane *lane_of(const struct net_port *port,
+				    unsigned thread)
+{
+	struct capture *capture = port->config.capture;
+
+	return capture ? capture_lane(capture, thread) : NULL;
+}
+
 static int announce(void *arg, const uint8_t mac[NETDEV_MAC_BYTES])
 {
 	struct net_port *port = arg;
 
-	return net_tap_announce(port->config.tap, mac);
+	return net_tap_announce(port->config.tap, mac,
+				lane_of(port, port->thread_count));
 }
 
 static const struct netdev_owner owner = {
@@ -175,14 +185,6 @@ static void tap_gone(void *arg)
 
 	if (!exchange_acq_rel(&port->gone_posted, true))
 		loop_post(port->config.control, &port->gone);
-}
-
-static struct capture_lane *lane_of(const struct net_port *port,
-				    unsigned thread)
-{
-	struct capture *capture = port->config.capture;
-
-	return capture ? capture_lane(capture, thread) : NULL;
 }
 
 static int make_threads(struct net_port *port,

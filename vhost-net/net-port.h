@@ -20,7 +20,7 @@ struct net_port_config {
 	const struct net_options *options; /* borrowed during the call */
 	struct net_tap *tap;		   /* borrowed */
 	struct loop *control;		   /* borrowed */
-	/* With a lane for each thread; borrowed; NULL: none. */
+	/* With a lane for each thread, and one more; borrowed; NULL: none. */
 	struct capture *capture;
 	/* Queue @index broke: have the session stop it. */
 	void (*queue_broke)(void *arg, unsigned index);

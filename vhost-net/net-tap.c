@@ -402,7 +402,8 @@ int net_tap_attach(struct net_tap *tap, unsigned index, bool on)
 	return 0;
 }
 
-int net_tap_announce(struct net_tap *tap, const uint8_t mac[6])
+int net_tap_announce(struct net_tap *tap, const uint8_t mac[6],
+		     struct capture_lane *lane)
 {
 	struct virtio_net_hdr_v1 header = {0};
 	uint8_t frame[MIN_FRAME_BYTES] = {0};
@@ -422,5 +423,13 @@ int net_tap_announce(struct net_tap *tap, const uint8_t mac[6])
 	put_be16(frame + 20, ARP_REQUEST_REVERSE);
 	memcpy(frame + 22, mac, ETH_ALEN); /* of who asks, … */
 	memcpy(frame + 32, mac, ETH_ALEN); /* … and who is asked for */
+	/* Before the kernel has it: what answers comes behind. */
+	if (lane && capture_lane_is_on(lane))
+		capture_frame(lane, &(struct capture_frame){
+					    .direction = PCAPNG_OUTBOUND,
+					    .bytes = sizeof(frame),
+					    .head = frame,
+					    .head_bytes = sizeof(frame),
+				    });
 	return writev(tap->fds[0], iov, ARRAY_SIZE(iov)) < 0 ? -errno : 0;
 }

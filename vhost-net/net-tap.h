@@ -15,6 +15,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/capture.h"
+
 enum {
 	NET_TAP_MAX_QUEUES = 128,
 	NET_TAP_ERROR_BYTES = 256,
@@ -53,8 +55,10 @@ int net_tap_offload(struct net_tap *tap, uint64_t features);
 /* Whether the kernel is to put frames into queue @index. */
 int net_tap_attach(struct net_tap *tap, unsigned index, bool on);
 
-/* Tells the network where @mac is now: a RARP request. */
-int net_tap_announce(struct net_tap *tap, const uint8_t mac[6]);
+/* Tells the network where @mac is now: a RARP request. @lane: this thread's, as
+ * if the guest had sent it; or NULL. */
+int net_tap_announce(struct net_tap *tap, const uint8_t mac[6],
+		     struct capture_lane *lane);
 
 /* The requests of ioctl(2) that are made after opening. */
 extern const unsigned long net_tap_ioctls[];

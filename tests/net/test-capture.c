@@ -207,6 +207,41 @@ static void frame_that_waited_is_captured_whole(void **state)
 	unlink(path_of(f));
 }
 
+/* Sent by the control thread, for a guest that has moved. */
+static void announcement_is_captured(void **state)
+{
+	struct fixture *f = *state;
+	static const uint8_t mac[] = {2, 0, 0, 0, 0, 1};
+	struct pcap_pkthdr *captured;
+	const uint8_t *bytes;
+	struct net_driver *d;
+	uint64_t value = 0;
+	size_t length;
+	pcap_t *pcap;
+
+	memcpy(&value, mac, sizeof(mac));
+	start_with(f, NULL, NULL);
+	d = fixture_open(f, NULL);
+	assert_int_equal(frontend_set_u64(d->fe, VHOST_USER_SEND_RARP, value),
+			 0);
+	assert_true(wire_receive(f, PATIENCE_MS, NULL, got) > 0);
+	toggle(f, "capturing into");
+	assert_int_equal(frontend_set_u64(d->fe, VHOST_USER_SEND_RARP, value),
+			 0);
+	length = wire_receive(f, PATIENCE_MS, NULL, got);
+	net_driver_free(d);
+	process_stop(&f->process, SIGTERM);
+
+	pcap = open_capture(f);
+	assert_true(next_frame(pcap, &captured, &bytes));
+	assert_int_equal(captured->caplen, length);
+	assert_memory_equal(bytes, got, length);
+	assert_int_equal(get_be16(bytes + 12), 0x8035);
+	assert_false(next_frame(pcap, &captured, &bytes));
+	pcap_close(pcap);
+	unlink(path_of(f));
+}
+
 static void file_stays_below_its_limit_and_traffic_goes_on(void **state)
 {
 	struct fixture *f = *state;
@@ -280,6 +315,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		FIXTURE_TEST(what_passes_meanwhile_is_captured),
 		FIXTURE_TEST(frame_that_waited_is_captured_whole),
+		FIXTURE_TEST(announcement_is_captured),
 		FIXTURE_TEST(file_stays_below_its_limit_and_traffic_goes_on),
 		DAEMON_TEST(signal_without_a_file_is_answered),
 		FIXTURE_TEST(what_is_no_file_is_refused),
