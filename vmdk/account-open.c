@@ -133,15 +133,17 @@ static uint64_t region_bytes(const struct vmdk_part *part,
 		       : 0;
 }
 
-static uint64_t grains_that_fit(const struct vmdk_part *part)
+uint64_t vmdk_account_limit(const struct vmdk_part *part)
 {
 	const struct vmdk_sparse *s = &part->s;
 	uint64_t bits = region_bytes(part, VMDK_SE_FREE_BITMAP) * 8;
 	uint64_t entries =
 		region_bytes(part, VMDK_SE_BACK_MAP) / sizeof(uint64_t);
 	uint64_t both = MIN(bits, entries);
+	uint64_t sectors =
+		MIN(s->grains_sectors, (uint64_t)VMDK_MAX_SE_SECTORS);
 
-	return MIN(s->grains_sectors / s->grain_sectors, both);
+	return MIN(sectors / s->grain_sectors, both);
 }
 
 static int make(struct opening *o)
@@ -152,8 +154,7 @@ static int make(struct opening *o)
 
 	a->table_count = (uint32_t)MIN(s->tables_bytes / VMDK_SE_TABLE_BYTES,
 				       (uint64_t)VMDK_MAX_GD_ENTRIES);
-	a->limit = MIN(grains_that_fit(o->part),
-		       VMDK_MAX_SE_SECTORS / s->grain_sectors);
+	a->limit = vmdk_account_limit(o->part);
 	sectors = div_round_up(a->limit, VMDK_SECTOR_BYTES * 8);
 	a->used = calloc(BITMAP_WORDS(a->limit) + 1, sizeof(*a->used));
 	a->dirty = calloc(BITMAP_WORDS(sectors) + 1, sizeof(*a->dirty));

@@ -57,6 +57,9 @@ int vmdk_account_open(const struct vmdk_part *part, bool own, bool check,
 		      struct vmdk_account **ret, char **ret_error);
 void vmdk_account_free(struct vmdk_account *account);
 
+/* Grains that the file can hold: its regions, and what accounts for them. */
+uint64_t vmdk_account_limit(const struct vmdk_part *part);
+
 struct vmdk_account_listener {
 	void (*differs)(void *opaque, const char *finding);
 	/* To mend: before each write; other than 0 ends it. NULL: only to tell. */

@@ -193,7 +193,9 @@ static int repair(struct check *c)
 
 	for (size_t i = 0; i < c->v->part_count && err == 0; i++)
 		if (c->v->parts[i].kind == VMDK_PART_SPARSE &&
-		    c->v->parts[i].writable && !c->v->parts[i].account)
+		    c->v->parts[i].writable &&
+		    (!c->v->parts[i].account ||
+		     has_own_account(c, &c->v->parts[i])))
 			err = vmdk_repair(&c->v->parts[i], &listener);
 	return err ? err : repair_accounts(c);
 }

@@ -7,8 +7,9 @@
  * place get one each. Entries that are wrong in both copies stay as they are: a
  * grain that cannot be read is not turned into zeroes.
  *
- * A COWD extent has them once: of it, grains that share a place get one each, and
- * its header says where the file is free.
+ * COWD and seSparse extents have them once: of these, grains that share a place get
+ * one each. COWD's header says then where the file is free; what seSparse accounts
+ * for is mended afterwards (vmdk/account.h).
  *
  * What is written anew is stable before anything points at it.
  */
@@ -16,9 +17,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "vmdk/account.h"
 #include "vmdk/check.h"
 #include "vmdk/free-sector.h"
 #include "vmdk/room.h"
+#include "vmdk/table.h"
 
 typedef unsigned long long number;
 
@@ -27,6 +30,7 @@ struct repair {
 	struct vmdk_survey survey;
 	const struct vmdk_repair_listener *listener;
 	uint8_t *first, *second; /* copies of one table, as they were */
+	uint64_t end;		 /* seSparse: of what was given out */
 };
 
 static size_t table_bytes(const struct vmdk_part *part)
@@ -242,15 +246,48 @@ static int repair_tables(struct repair *r)
 static int point_at(struct repair *r, const uint8_t *directory, uint64_t grain,
 		    uint64_t place)
 {
-	uint64_t index = grain / r->part->s.gt_entries;
-	uint64_t in_table = grain % r->part->s.gt_entries;
-	uint64_t table = directory ? table_place(directory, index) : 0;
-	uint8_t entry[4];
+	const struct vmdk_part *part = r->part;
+	uint64_t index = grain / part->s.gt_entries;
+	uint64_t in_table = grain % part->s.gt_entries;
+	uint64_t table = 0;
+	uint8_t entry[8];
 
+	if (directory && part->s.kind == VMDK_KIND_SE)
+		(void)vmdk_table_offset(part, vmdk_directory_entry(part, index),
+					&table);
+	else if (directory)
+		table = table_place(directory, index);
 	if (table == 0)
 		return 0;
-	put_le32(entry, (uint32_t)(place >> VMDK_SECTOR_BITS));
-	return write_stably(r, table + in_table * 4, entry, 4);
+	put_le64(entry, vmdk_data_entry(part, place));
+	return write_stably(r, table + (in_table << part->entry_bits), entry,
+			    (size_t)1 << part->entry_bits);
+}
+
+/* Behind all that is in use: seSparse's grains are the last in the file. */
+static int take_se_place(struct repair *r, size_t bytes, uint64_t *ret_place)
+{
+	struct vmdk_part *part = r->part;
+	const uint64_t first = part->s.grains_offset;
+	const uint64_t used = MAX(vmdk_survey_end(&r->survey), r->end);
+	const uint64_t grain =
+		used > first ? div_round_up(used - first, (uint64_t)bytes) : 0;
+	const uint64_t place = first + grain * bytes;
+	int err = grain < vmdk_account_limit(part)
+			  ? vmdk_room_reach(part, place + bytes)
+			  : -ENOSPC;
+
+	if (err == 0)
+		r->end = place + bytes;
+	*ret_place = place;
+	return err;
+}
+
+static int take_place(struct repair *r, size_t bytes, uint64_t *ret_place)
+{
+	return r->part->s.kind == VMDK_KIND_SE
+		       ? take_se_place(r, bytes, ret_place)
+		       : vmdk_room_take_end(r->part, bytes, ret_place);
 }
 
 static int give_own_place(struct repair *r, const struct vmdk_item *item)
@@ -259,7 +296,7 @@ static int give_own_place(struct repair *r, const struct vmdk_item *item)
 	size_t bytes = (size_t)1 << part->grain_bits;
 	uint8_t *data = malloc(bytes);
 	uint64_t place = 0;
-	int err = data ? vmdk_room_take_end(part, bytes, &place) : -ENOMEM;
+	int err = data ? take_place(r, bytes, &place) : -ENOMEM;
 
 	if (err == 0)
 		err = store_read(part->store, item->place, data, bytes);

@@ -223,8 +223,7 @@ static int lengthen(struct vmdk_part *part, uint64_t end)
 	return err;
 }
 
-/* It holds what ends at @end. */
-static int reach(struct vmdk_part *part, uint64_t end)
+int vmdk_room_reach(struct vmdk_part *part, uint64_t end)
 {
 	int err;
 
@@ -244,7 +243,8 @@ int vmdk_room_take_end(struct vmdk_part *part, uint64_t bytes,
 	uint64_t offset = part->end;
 	uint64_t end =
 		offset + align_up(bytes, UINT64_C(1) << part->grain_bits);
-	int err = end > MAX_FILE_BYTES ? IMAGE_E_NO_SPACE : reach(part, end);
+	int err = end > MAX_FILE_BYTES ? IMAGE_E_NO_SPACE
+				       : vmdk_room_reach(part, end);
 
 	if (err == 0)
 		*ret_offset = offset;
@@ -372,7 +372,7 @@ static int take_accounted(struct vmdk_part *part, uint32_t *count,
 
 	if (err)
 		return err;
-	err = reach(part, se_place(part, number + *count));
+	err = vmdk_room_reach(part, se_place(part, number + *count));
 	if (err)
 		vmdk_account_give_back(part->account, number, *count);
 	else

@@ -17,6 +17,9 @@
 int vmdk_room_init(struct vmdk_part *part, bool own_account, bool check,
 		   char **ret_error);
 
+/* The file holds what ends at byte @end. */
+int vmdk_room_reach(struct vmdk_part *part, uint64_t end);
+
 /* @bytes at the end of the file, in whole grains. Not SE. */
 int vmdk_room_take_end(struct vmdk_part *part, uint64_t bytes,
 		       uint64_t *ret_offset);
