@@ -16,7 +16,7 @@ const struct rpc_param control_capture_params[] = {
 	{"filter", "array", false,
 	 "instructions of BPF, each of [code, jt, jf, k]"},
 	{"snap", "integer", false, "bytes of a frame that are kept"},
-	{NULL},
+	{0},
 };
 
 static int fail(char *ret_error, int code, const char *what)
