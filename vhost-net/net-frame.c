@@ -2,7 +2,9 @@
 #include "vhost-net/net-frame.h"
 
 #include <linux/if_ether.h>
+#include <net/if_arp.h>
 #include <netinet/in.h>
+#include <string.h>
 
 #include "base/bytes.h"
 
@@ -164,4 +166,20 @@ void net_frame_parse(const uint8_t *head, size_t bytes,
 		parse_ipv4(&parser);
 	else if (ret_frame->ethertype == ETH_P_IPV6)
 		parse_ipv6(&parser);
+}
+
+void net_frame_rarp(const uint8_t mac[static 6],
+		    uint8_t ret_frame[static NET_RARP_BYTES])
+{
+	memset(ret_frame, 0xff, ETH_ALEN);
+	memset(ret_frame + ETH_ALEN, 0, NET_RARP_BYTES - ETH_ALEN);
+	memcpy(ret_frame + 6, mac, ETH_ALEN);
+	put_be16(ret_frame + AT_ETHERTYPE, ETH_P_RARP);
+	put_be16(ret_frame + 14, ARPHRD_ETHER);
+	put_be16(ret_frame + 16, ETH_P_IP);
+	ret_frame[18] = ETH_ALEN;
+	ret_frame[19] = 4;
+	put_be16(ret_frame + 20, ARPOP_RREQUEST);
+	memcpy(ret_frame + 22, mac, ETH_ALEN); /* of who asks, … */
+	memcpy(ret_frame + 32, mac, ETH_ALEN); /* … and who is asked for */
 }

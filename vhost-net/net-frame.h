@@ -21,6 +21,8 @@ enum {
 	NET_ETHERNET_BYTES = 14,
 	NET_TAG_BYTES = 4,
 	NET_MAX_TAGS = 2,
+	/* The smallest frame of a network, without its checksum. */
+	NET_RARP_BYTES = 60,
 	/* Of a frame, copied out of guest memory once: all that is judged. */
 	NET_COPY_BYTES = 128,
 	/* The copy, with room for a tag that a switch puts in. */
@@ -67,5 +69,10 @@ struct net_frame {
  */
 void net_frame_parse(const uint8_t *head, size_t bytes,
 		     struct net_frame *ret_frame);
+
+/* The frame that tells a network where @mac is now: a RARP request for itself,
+ * RFC 903. */
+void net_frame_rarp(const uint8_t mac[static 6],
+		    uint8_t ret_frame[static NET_RARP_BYTES]);
 
 #endif

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <linux/sockios.h>
-#include <net/ethernet.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,9 +25,6 @@
 #endif
 
 enum {
-	ETHERTYPE_RARP = 0x8035,
-	ARP_REQUEST_REVERSE = 3,
-	MIN_FRAME_BYTES = 60,
 	BUSY_RETRIES = 80,
 	BUSY_RETRY_US = 25000,
 };
@@ -406,23 +402,13 @@ int net_tap_announce(struct net_tap *tap, const uint8_t mac[6],
 		     struct capture_lane *lane)
 {
 	struct virtio_net_hdr_v1 header = {0};
-	uint8_t frame[MIN_FRAME_BYTES] = {0};
+	uint8_t frame[NET_RARP_BYTES];
 	const struct iovec iov[] = {
 		{&header, sizeof(header)},
 		{frame, sizeof(frame)},
 	};
 
-	/* RFC 903. */
-	memset(frame, 0xff, ETH_ALEN);
-	memcpy(frame + 6, mac, ETH_ALEN);
-	put_be16(frame + 12, ETHERTYPE_RARP);
-	put_be16(frame + 14, 1); /* Ethernet */
-	put_be16(frame + 16, ETHERTYPE_IP);
-	frame[18] = ETH_ALEN;
-	frame[19] = 4;
-	put_be16(frame + 20, ARP_REQUEST_REVERSE);
-	memcpy(frame + 22, mac, ETH_ALEN); /* of who asks, … */
-	memcpy(frame + 32, mac, ETH_ALEN); /* … and who is asked for */
+	net_frame_rarp(mac, frame);
 	/* Before the kernel has it: what answers comes behind. */
 	if (lane && capture_lane_is_on(lane))
 		capture_frame(lane, &(struct capture_frame){

@@ -8,7 +8,6 @@
  * control thread empties it, waits for a turn of every thread, and fills it.
  */
 #include <errno.h>
-#include <linux/if_ether.h>
 #include <rte_spinlock.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,12 +19,6 @@
 #include "vhost/kick.h"
 #include "vswitch/flow.h"
 #include "vswitch/port.h"
-
-enum {
-	ETHERTYPE_RARP = 0x8035,
-	RARP_REQUEST = 3,
-	RARP_BYTES = 60,
-};
 
 /* One queue's place, whether or not it runs. */
 struct queue {
@@ -250,22 +243,12 @@ static int announce(void *arg, const uint8_t mac[NETDEV_MAC_BYTES])
 {
 	struct vhost_port *p = arg;
 	struct net_rx_frame frame = {
-		.bytes = RARP_BYTES,
-		.head_bytes = RARP_BYTES,
+		.bytes = NET_RARP_BYTES,
+		.head_bytes = NET_RARP_BYTES,
 	};
-	uint8_t *head = frame.head;
 
-	memset(head, 0xff, ETH_ALEN);
-	memcpy(head + 6, mac, ETH_ALEN);
-	put_be16(head + 12, ETHERTYPE_RARP);
-	put_be16(head + 14, 1); /* Ethernet */
-	put_be16(head + 16, ETH_P_IP);
-	head[18] = ETH_ALEN;
-	head[19] = 4;
-	put_be16(head + 20, RARP_REQUEST);
-	memcpy(head + 22, mac, ETH_ALEN); /* of who asks, … */
-	memcpy(head + 32, mac, ETH_ALEN); /* … and who is asked for */
-	net_frame_parse(head, RARP_BYTES, &frame.layout);
+	net_frame_rarp(mac, frame.head);
+	net_frame_parse(frame.head, NET_RARP_BYTES, &frame.layout);
 	lcore_inject(port_lcore(&p->port, 0), &p->port.forward, &frame);
 	return 0;
 }
