@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A frame is put in three steps. `gather` takes chains until their writable
- * bytes hold it, or gives all of them back. `fill` writes the header, copies
- * head and rest, and stores the checksum if it has to be made. `put_chains`
- * gives each chain back with its share of the bytes.
+ * bytes hold it, or gives all of them back. `fill` writes the header and what
+ * follows it (vhost-net/net-deliver.h). `put_chains` gives each chain back with
+ * its share of the bytes.
  *
  * The writable segments of all chains lie one behind the other in one array,
  * so that filling knows nothing of chains.
@@ -12,27 +12,7 @@
 
 #include "base/bytes.h"
 #include "vhost-net/net-copy.h"
-#include "vhost-net/net-segment.h"
-
-/* Where the bytes of a frame come from: a private copy, then guest memory. */
-struct source {
-	struct iovec head_iov;
-	struct iov_cursor head;
-	struct iov_cursor rest;
-};
-
-/* One frame for the driver. */
-struct delivery {
-	struct virtio_net_hdr_v1 header; /* num_buffers is still to be set */
-	/* The first bytes, where they are not the source's. */
-	const uint8_t *own_head;
-	uint16_t own_bytes;
-	struct source *source;
-	uint32_t bytes; /* of the whole frame */
-	/* Where the checksum is to be made: from, and the place; 0, 0: not. */
-	uint32_t csum_start;
-	uint32_t csum_place;
-};
+#include "vhost-net/net-deliver.h"
 
 struct gathered {
 	unsigned chains;
@@ -47,24 +27,6 @@ void net_tx_start(struct net_tx *tx, struct virtq *vq, uint64_t features,
 	tx->features = features;
 	tx->header_bytes = header_bytes;
 	tx->room = (struct net_tx_room){0};
-}
-
-static void source_init(struct source *source, const struct net_rx_frame *frame,
-			size_t skip)
-{
-	source->head_iov =
-		(struct iovec){(void *)frame->head, frame->head_bytes};
-	source->head = iov_cursor(&source->head_iov, 1);
-	source->rest = frame->rest;
-	iov_skip(&source->head, skip);
-}
-
-static size_t source_copy(struct source *source, struct iov_cursor *to,
-			  size_t bytes, struct net_sum *sum)
-{
-	size_t done = net_copy(to, &source->head, bytes, sum);
-
-	return done + net_copy(to, &source->rest, bytes - done, sum);
 }
 
 /* What the driver offers to be read is none of a receive queue's. */
@@ -128,9 +90,10 @@ static enum net_fault gather(struct net_tx *tx, uint64_t wanted,
 }
 
 static void write_header(const struct net_tx *tx, struct iov_cursor *to,
-			 const struct delivery *delivery, unsigned chains)
+			 const struct virtio_net_hdr_v1 *judged,
+			 unsigned chains)
 {
-	struct virtio_net_hdr_v1 header = delivery->header;
+	struct virtio_net_hdr_v1 header = *judged;
 
 	/* 1 without merged buffers, too (5.1.6.4.1). */
 	header.num_buffers = htole16(chains);
@@ -138,39 +101,13 @@ static void write_header(const struct net_tx *tx, struct iov_cursor *to,
 	iov_fill(to, 0, tx->header_bytes - sizeof(header));
 }
 
-/* The bytes of the frame from @at up to @end. */
-static void write_bytes(const struct delivery *delivery, struct iov_cursor *to,
-			uint32_t at, uint32_t end, struct net_sum *sum)
-{
-	if (at < delivery->own_bytes) {
-		struct iovec own = {(void *)(delivery->own_head + at),
-				    MIN(end, delivery->own_bytes) - at};
-		struct iov_cursor from = iov_cursor(&own, 1);
-
-		at += net_copy(to, &from, own.iov_len, sum);
-	}
-	source_copy(delivery->source, to, end - at, sum);
-}
-
-static void fill(struct net_tx *tx, const struct delivery *delivery,
+static void fill(struct net_tx *tx, const struct net_delivery *delivery,
 		 const struct gathered *all)
 {
 	struct iov_cursor to = iov_cursor(tx->iov, all->segments);
-	struct iov_cursor place;
-	struct net_sum sum = {0};
-	uint8_t checksum[2];
 
-	write_header(tx, &to, delivery, all->chains);
-	place = to;
-	if (delivery->csum_place == 0) {
-		write_bytes(delivery, &to, 0, delivery->bytes, NULL);
-		return;
-	}
-	write_bytes(delivery, &to, 0, delivery->csum_start, NULL);
-	write_bytes(delivery, &to, delivery->csum_start, delivery->bytes, &sum);
-	net_sum_store(&sum, checksum);
-	iov_skip(&place, delivery->csum_place);
-	iov_write(&place, checksum, sizeof(checksum));
+	write_header(tx, &to, &delivery->header, all->chains);
+	net_delivery_write(delivery, to);
 }
 
 /*
@@ -223,9 +160,11 @@ static void end_frame(struct net_tx *tx, const struct gathered *all,
 	tx->bytes_total += bytes;
 }
 
-static enum net_fault deliver(struct net_tx *tx,
-			      const struct delivery *delivery)
+/* A frame that something is to be done to. */
+static enum net_fault put_delivery(void *to,
+				   const struct net_delivery *delivery)
 {
+	struct net_tx *tx = to;
 	struct gathered all;
 	enum net_fault fault =
 		gather(tx, (uint64_t)tx->header_bytes + delivery->bytes, &all);
@@ -237,8 +176,22 @@ static enum net_fault deliver(struct net_tx *tx,
 	return NET_FAULT_NONE;
 }
 
-static enum net_fault deliver_whole(struct net_tx *tx,
-				    const struct net_rx_frame *frame)
+struct filling {
+	struct net_tx *tx;
+	const struct gathered *all;
+};
+
+static enum net_fault fill_gathered(void *to,
+				    const struct net_delivery *delivery)
+{
+	const struct filling *filling = to;
+
+	fill(filling->tx, delivery, filling->all);
+	return NET_FAULT_NONE;
+}
+
+static enum net_fault put_whole(struct net_tx *tx,
+				const struct net_rx_frame *frame)
 {
 	struct gathered all;
 	enum net_fault fault =
@@ -246,80 +199,22 @@ static enum net_fault deliver_whole(struct net_tx *tx,
 
 	if (fault)
 		return fault;
-	if (!fill_whole(tx, frame, &all)) {
-		struct source source;
-		const struct delivery delivery = {
-			.header = frame->header,
-			.source = &source,
-			.bytes = frame->bytes,
-		};
-
-		source_init(&source, frame, 0);
-		fill(tx, &delivery, &all);
-	}
+	if (!fill_whole(tx, frame, &all))
+		net_deliver(frame, NET_WORK_NONE, fill_gathered,
+			    &(struct filling){tx, &all});
 	end_frame(tx, &all, frame->bytes);
 	return NET_FAULT_NONE;
-}
-
-static enum net_fault deliver_summed(struct net_tx *tx,
-				     const struct net_rx_frame *frame)
-{
-	const uint32_t start = le16toh(frame->header.csum_start);
-	struct source source;
-	const struct delivery delivery = {
-		.source = &source,
-		.bytes = frame->bytes,
-		.csum_start = start,
-		.csum_place = start + le16toh(frame->header.csum_offset),
-	};
-
-	source_init(&source, frame, 0);
-	return deliver(tx, &delivery);
-}
-
-static enum net_fault deliver_segments(struct net_tx *tx,
-				       const struct net_rx_frame *frame)
-{
-	struct net_segmenter segmenter;
-	struct net_segment segment;
-	struct source source;
-	enum net_fault fault = NET_FAULT_NONE;
-
-	/* The source moves on from payload to payload. */
-	source_init(&source, frame, frame->layout.payload_offset);
-	net_segmenter_init(&segmenter, &frame->header, &frame->layout,
-			   frame->head, frame->bytes);
-	while (!fault && net_segmenter_next(&segmenter, &segment)) {
-		const struct delivery delivery = {
-			.own_head = segment.head,
-			.own_bytes = segment.head_bytes,
-			.source = &source,
-			.bytes = segment.head_bytes + segment.payload_bytes,
-			.csum_start = segment.csum_start,
-			.csum_place = segment.csum_place,
-		};
-
-		fault = deliver(tx, &delivery);
-	}
-	return fault;
 }
 
 enum net_fault net_tx_put(struct net_tx *tx, const struct net_rx_frame *frame)
 {
 	enum net_work work =
 		net_header_work(&frame->header, &frame->layout, tx->features);
-	enum net_fault fault;
+	enum net_fault fault =
+		work == NET_WORK_NONE
+			? put_whole(tx, frame)
+			: net_deliver(frame, work, put_delivery, tx);
 
-	switch (work) {
-	case NET_WORK_SEGMENT:
-		fault = deliver_segments(tx, frame);
-		break;
-	case NET_WORK_CHECKSUM:
-		fault = deliver_summed(tx, frame);
-		break;
-	default:
-		fault = deliver_whole(tx, frame);
-	}
 	tx->faults[fault] += fault != NET_FAULT_NONE;
 	return fault;
 }
@@ -434,7 +329,6 @@ void net_tx_commit(struct net_tx *tx, const struct virtio_net_hdr_v1 *header,
 		   uint32_t frame_bytes)
 {
 	const uint64_t bytes = (uint64_t)tx->header_bytes + frame_bytes;
-	const struct delivery delivery = {.header = *header};
 	struct net_tx_room *room = &tx->room;
 	struct iov_cursor to =
 		iov_cursor(tx->iov + room->segment, room->segments);
@@ -442,7 +336,7 @@ void net_tx_commit(struct net_tx *tx, const struct virtio_net_hdr_v1 *header,
 
 	for (uint64_t held = 0; held < bytes; used++)
 		held += tx->chains[room->first + used].in_bytes;
-	write_header(tx, &to, &delivery, used);
+	write_header(tx, &to, header, used);
 	put_chains(tx, &tx->chains[room->first], used, bytes);
 	for (; used > 0; used--, room->first++, room->chains--) {
 		const struct virtq_chain *chain = &tx->chains[room->first];
