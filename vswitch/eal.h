@@ -12,8 +12,8 @@
 /*
  * Starts it, once for a process, with room for @stations, in hugepages if that is
  * wanted and there are enough of them. With @pci devices of that bus can be opened
- * later; none is before. Threads that are made
- * later run where those of before might. A negative errno.
+ * later; none is before. Threads that are made later run where those of before
+ * might. A negative errno.
  */
 int eal_start(uint32_t stations, bool hugepages, bool pci);
 

@@ -221,8 +221,8 @@ static int check_clashes(const struct vswitch *vswitch,
 	return 0;
 }
 
-/* A TAP or a device cannot be opened again once privileges are given up: there would be no
- * way back. */
+/* A TAP or a device cannot be opened again once privileges are given up: there
+ * would be no way back. */
 static int check_taps(const struct vswitch *vswitch,
 		      const struct ports *running, const struct ports *wanted,
 		      char *ret_error)
