@@ -184,7 +184,8 @@ static int read_back(struct opening *o, uint64_t grain, uint64_t *ret_entry)
 	if (!page->valid || page->number != at / PAGE_BYTES) {
 		page->valid = false;
 		err = store_read(o->part->store,
-				 (map->offset << VMDK_SECTOR_BITS) + first,
+				 vmdk_se_region(o->part, VMDK_SE_BACK_MAP) +
+					 first,
 				 page->data, MIN(bytes, (uint64_t)PAGE_BYTES));
 		page->number = at / PAGE_BYTES;
 		page->valid = err == 0;
@@ -225,8 +226,7 @@ static int judge_grain(struct opening *o, uint64_t grain, uint64_t entry)
 	put_le64(right, entry);
 	return err ? err
 		   : mend(o,
-			  (o->part->s.reserved[VMDK_SE_BACK_MAP].offset
-			   << VMDK_SECTOR_BITS) +
+			  vmdk_se_region(o->part, VMDK_SE_BACK_MAP) +
 				  grain * sizeof(right),
 			  right, sizeof(right));
 }
@@ -359,9 +359,7 @@ static int judge_word(struct opening *o, size_t at, uint64_t word)
 		put_le64(right, used);
 		return err ? err
 			   : mend(o,
-				  (o->part->s.reserved[VMDK_SE_FREE_BITMAP]
-					   .offset
-				   << VMDK_SECTOR_BITS) +
+				  vmdk_se_region(o->part, VMDK_SE_FREE_BITMAP) +
 					  at * sizeof(right),
 				  right, sizeof(right));
 	}
@@ -374,8 +372,7 @@ static int judge_word(struct opening *o, size_t at, uint64_t word)
 
 static int judge_bits(struct opening *o)
 {
-	uint64_t place = o->part->s.reserved[VMDK_SE_FREE_BITMAP].offset
-			 << VMDK_SECTOR_BITS;
+	uint64_t place = vmdk_se_region(o->part, VMDK_SE_FREE_BITMAP);
 	size_t words = BITMAP_WORDS(o->account->limit);
 	uint8_t *data = malloc(CHUNK_WORDS * 8);
 	int err = data ? 0 : -ENOMEM;

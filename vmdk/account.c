@@ -118,7 +118,7 @@ static void add_bits(const struct vmdk_part *part, struct plan_draft *draft)
 	struct vmdk_account *a = part->account;
 	size_t sectors = div_round_up(a->limit, SECTOR_BITS);
 	size_t words = BITMAP_WORDS(a->limit);
-	uint64_t place = part->s.reserved[VMDK_SE_FREE_BITMAP].offset;
+	uint64_t place = vmdk_se_region(part, VMDK_SE_FREE_BITMAP);
 	uint8_t data[VMDK_SECTOR_BYTES];
 
 	for (size_t i = bitmap_next_set(a->dirty, sectors, 0); i < sectors;
@@ -128,8 +128,7 @@ static void add_bits(const struct vmdk_part *part, struct plan_draft *draft)
 		for (size_t word = 0; word < count; word++)
 			put_le64(data + word * 8, a->used[i * WORDS + word]);
 		plan_add_write(draft, part->store,
-			       (place + i) << VMDK_SECTOR_BITS, data,
-			       count * 8);
+			       place + i * VMDK_SECTOR_BYTES, data, count * 8);
 		bitmap_clear(a->dirty, i);
 		bitmap_set(a->writing, i);
 	}
@@ -146,8 +145,7 @@ static int by_grain(const void *a, const void *b)
 static void add_back_map(const struct vmdk_part *part, struct plan_draft *draft)
 {
 	struct vmdk_account *a = part->account;
-	uint64_t place = part->s.reserved[VMDK_SE_BACK_MAP].offset
-			 << VMDK_SECTOR_BITS;
+	uint64_t place = vmdk_se_region(part, VMDK_SE_BACK_MAP);
 	uint8_t entry[8];
 
 	qsort(a->changes, a->change_count, sizeof(*a->changes), by_grain);

@@ -57,6 +57,13 @@ int vmdk_account_open(const struct vmdk_part *part, bool own, bool check,
 		      struct vmdk_account **ret, char **ret_error);
 void vmdk_account_free(struct vmdk_account *account);
 
+/* Where a region begins in the file, in bytes. */
+static inline uint64_t vmdk_se_region(const struct vmdk_part *part,
+				      enum vmdk_se_reserved which)
+{
+	return part->s.reserved[which].offset << VMDK_SECTOR_BITS;
+}
+
 /* Grains that the file can hold: its regions, and what accounts for them. */
 uint64_t vmdk_account_limit(const struct vmdk_part *part);
 

@@ -272,7 +272,7 @@ static int take_se_place(struct repair *r, size_t bytes, uint64_t *ret_place)
 	const uint64_t used = MAX(vmdk_survey_end(&r->survey), r->end);
 	const uint64_t grain =
 		used > first ? div_round_up(used - first, (uint64_t)bytes) : 0;
-	const uint64_t place = first + grain * bytes;
+	const uint64_t place = vmdk_se_place(part, grain);
 	int err = grain < vmdk_account_limit(part)
 			  ? vmdk_room_reach(part, place + bytes)
 			  : -ENOSPC;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vmdk/room.h"
+#include "vmdk/table.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -97,17 +98,12 @@ static uint64_t used_bytes(const struct vmdk_part *part)
 	return used;
 }
 
-static uint64_t se_place(const struct vmdk_part *part, uint64_t grain)
-{
-	return part->s.grains_offset + (grain << part->grain_bits);
-}
-
 /* Its tables lie among the metadata, and the file may end before its grains. */
 static uint64_t end_of_room(const struct vmdk_part *part)
 {
 	if (part->account)
 		return MAX(part->file_bytes,
-			   se_place(part, part->account->end));
+			   vmdk_se_place(part, part->account->end));
 	return align_up(used_bytes(part), UINT64_C(1) << part->grain_bits);
 }
 
@@ -180,10 +176,7 @@ void vmdk_table_set(struct vmdk *v, const struct vmdk_part *part,
 		    uint64_t grain, struct metacache_block *block,
 		    uint32_t index, uint64_t entry)
 {
-	if (part->entry_bits == 3)
-		put_le64(block->data + (size_t)index * 8, entry);
-	else
-		put_le32(block->data + (size_t)index * 4, (uint32_t)entry);
+	vmdk_entry_put(part, block->data, index, entry);
 	v->table_numbers[block - v->cache.blocks] =
 		(uint32_t)(grain / part->s.gt_entries);
 	metacache_mark_dirty(&v->cache, block);
@@ -264,12 +257,8 @@ static void set_directory(struct vmdk_part *part, uint64_t index,
 			  uint64_t first, uint64_t second)
 {
 	size_t sector = (index << part->entry_bits) / VMDK_SECTOR_BYTES;
-	uint64_t entry = directory_entry(part, first);
 
-	if (part->entry_bits == 3)
-		put_le64(part->gd + index * 8, entry);
-	else
-		put_le32(part->gd + index * 4, (uint32_t)entry);
+	vmdk_entry_put(part, part->gd, index, directory_entry(part, first));
 	if (part->rgd)
 		put_le32(part->rgd + index * 4,
 			 (uint32_t)(second >> VMDK_SECTOR_BITS));
@@ -372,11 +361,11 @@ static int take_accounted(struct vmdk_part *part, uint32_t *count,
 
 	if (err)
 		return err;
-	err = vmdk_room_reach(part, se_place(part, number + *count));
+	err = vmdk_room_reach(part, vmdk_se_place(part, number + *count));
 	if (err)
 		vmdk_account_give_back(part->account, number, *count);
 	else
-		*ret_offset = se_place(part, number);
+		*ret_offset = vmdk_se_place(part, number);
 	return err;
 }
 
@@ -427,17 +416,12 @@ static uint64_t entry_number(const struct vmdk_part *part,
 	       index;
 }
 
-static uint64_t se_grain(const struct vmdk_part *part, uint64_t offset)
-{
-	return (offset - part->s.grains_offset) >> part->grain_bits;
-}
-
 void vmdk_room_name(struct vmdk_part *part, uint64_t offset, uint32_t count,
 		    const struct metacache_block *block, uint32_t index)
 {
 	if (part->account)
-		vmdk_account_name(part->account, se_grain(part, offset), count,
-				  entry_number(part, block, index));
+		vmdk_account_name(part->account, vmdk_se_grain(part, offset),
+				  count, entry_number(part, block, index));
 }
 
 static void map_grains(struct vmdk *v, const struct vmdk_pending *p)
@@ -463,7 +447,8 @@ static void give_back(const struct vmdk_pending *p)
 	uint64_t end = p->offset + ((uint64_t)p->count << part->grain_bits);
 
 	if (part->account)
-		vmdk_account_give_back(part->account, se_grain(part, p->offset),
+		vmdk_account_give_back(part->account,
+				       vmdk_se_grain(part, p->offset),
 				       p->count);
 	else if (end == part->end)
 		part->end = p->offset;

@@ -13,13 +13,6 @@ static size_t table_bytes(const struct vmdk_part *part)
 	return (size_t)part->s.gt_entries << part->entry_bits;
 }
 
-static uint64_t entry_of(const struct vmdk_part *part, const uint8_t *from,
-			 uint64_t index)
-{
-	return part->entry_bits == 3 ? get_le64(from + index * 8)
-				     : get_le32(from + index * 4);
-}
-
 /* --- Items -------------------------------------------------------------- */
 
 static int add(struct vmdk_survey *s, struct vmdk_item item)
@@ -181,7 +174,7 @@ static bool is_table_place(const struct vmdk_part *part, uint64_t entry,
 bool vmdk_survey_table(struct vmdk_part *part, const uint8_t *directory,
 		       uint64_t index, uint8_t *table, int *ret_err)
 {
-	uint64_t entry = directory ? entry_of(part, directory, index) : 0;
+	uint64_t entry = directory ? vmdk_entry(part, directory, index) : 0;
 	uint64_t offset;
 
 	*ret_err = 0;
@@ -200,7 +193,7 @@ bool vmdk_survey_table(struct vmdk_part *part, const uint8_t *directory,
 static int add_table(struct vmdk_survey *s, uint64_t index, bool second)
 {
 	struct vmdk_part *part = s->part;
-	uint64_t entry = entry_of(part, second ? s->rgd : part->gd, index);
+	uint64_t entry = vmdk_entry(part, second ? s->rgd : part->gd, index);
 	struct vmdk_item item = {
 		.number = index,
 		.bytes = vmdk_table_entries(part, index) << part->entry_bits,
@@ -258,7 +251,7 @@ static bool is_to_be_read(const struct vmdk_survey *s, uint64_t index,
 			  bool second)
 {
 	const struct vmdk_part *part = s->part;
-	uint64_t entry = entry_of(part, second ? s->rgd : part->gd, index);
+	uint64_t entry = vmdk_entry(part, second ? s->rgd : part->gd, index);
 	uint64_t place;
 	size_t i;
 
@@ -320,8 +313,8 @@ static int look_at_tables(struct vmdk_survey *s, uint64_t index)
 	uint32_t entries = vmdk_table_entries(part, index);
 	int err;
 
-	if (entry_of(part, part->gd, index) == 0 &&
-	    (!s->rgd || entry_of(part, s->rgd, index) == 0))
+	if (vmdk_entry(part, part->gd, index) == 0 &&
+	    (!s->rgd || vmdk_entry(part, s->rgd, index) == 0))
 		return 0;
 	err = read_table(s, index, false, s->table);
 	if (err == 0 && s->rgd) {
@@ -334,7 +327,7 @@ static int look_at_tables(struct vmdk_survey *s, uint64_t index)
 	}
 	for (uint32_t i = 0; i < entries && err == 0; i++)
 		err = look_at_grain(s, index * part->s.gt_entries + i,
-				    entry_of(part, s->table, i));
+				    vmdk_entry(part, s->table, i));
 	return err;
 }
 

@@ -3,9 +3,7 @@
 
 uint64_t vmdk_directory_entry(const struct vmdk_part *part, uint64_t index)
 {
-	const uint8_t *entry = part->gd + (index << part->entry_bits);
-
-	return part->entry_bits == 3 ? get_le64(entry) : get_le32(entry);
+	return vmdk_entry(part, part->gd, index);
 }
 
 /* Where table @entry of a seSparse directory begins; false: it cannot be. */
@@ -71,7 +69,7 @@ uint64_t vmdk_data_entry(const struct vmdk_part *part, uint64_t offset)
 
 	if (part->s.kind != VMDK_KIND_SE)
 		return offset >> VMDK_SECTOR_BITS;
-	number = (offset - part->s.grains_offset) >> part->grain_bits;
+	number = vmdk_se_grain(part, offset);
 	return (uint64_t)VMDK_SE_DATA << VMDK_SE_KIND_SHIFT |
 	       (number & 0xfff) << 48 | number >> 12;
 }
@@ -94,7 +92,7 @@ static enum vmdk_grain_kind judge_se(const struct vmdk_part *part,
 	}
 	if (number >= part->file_bytes >> part->grain_bits)
 		return VMDK_GRAIN_CORRUPT;
-	*ret_offset = part->s.grains_offset + (number << part->grain_bits);
+	*ret_offset = vmdk_se_place(part, number);
 	return *ret_offset < part->file_bytes ? VMDK_GRAIN_DATA
 					      : VMDK_GRAIN_CORRUPT;
 }

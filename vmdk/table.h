@@ -51,20 +51,50 @@ static inline uint32_t vmdk_table_entries(const struct vmdk_part *part,
 			     (uint64_t)part->s.gt_entries);
 }
 
+/* Entry @index of a directory or a table of @part, as it lies in its file. */
+static inline uint64_t vmdk_entry(const struct vmdk_part *part,
+				  const uint8_t *from, uint64_t index)
+{
+	const uint8_t *data = from + (index << part->entry_bits);
+
+	return part->entry_bits == 3 ? get_le64(data) : get_le32(data);
+}
+
+static inline void vmdk_entry_put(const struct vmdk_part *part, uint8_t *to,
+				  uint64_t index, uint64_t entry)
+{
+	uint8_t *data = to + (index << part->entry_bits);
+
+	if (part->entry_bits == 3)
+		put_le64(data, entry);
+	else
+		put_le32(data, (uint32_t)entry);
+}
+
 static inline uint64_t vmdk_table_entry(const struct vmdk_part *part,
 					const struct vmdk_table *table,
 					uint32_t at)
 {
-	const uint8_t *data = table->block->data +
-			      ((size_t)(table->index + at) << part->entry_bits);
-
-	return part->entry_bits == 3 ? get_le64(data) : get_le32(data);
+	return vmdk_entry(part, table->block->data, table->index + at);
 }
 
 /* SE: a grain's number is turned by twelve bits. */
 static inline uint64_t vmdk_se_number(uint64_t entry)
 {
 	return (entry >> 48 & 0xfff) | (entry & UINT64_C(0xffffffffffff)) << 12;
+}
+
+/* SE: the byte of the file at which a grain of its room begins; and back. */
+static inline uint64_t vmdk_se_place(const struct vmdk_part *part,
+				     uint64_t number)
+{
+	return part->s.grains_offset + (number << part->grain_bits);
+}
+
+static inline uint64_t vmdk_se_grain(const struct vmdk_part *part,
+				     uint64_t place)
+{
+	return (place - part->s.grains_offset) >> part->grain_bits;
 }
 
 /* The entry of a grain at byte @offset of its file, and of one of zeroes. */
