@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/switch/fixture.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,6 +25,7 @@ enum {
 	TAG_BYTES = 4,
 	YAML_BYTES = 8192,
 	FENCE_BYTES = 77,
+	PATIENCE_MS = 10000,
 };
 
 static uint8_t got[FIXTURE_FRAME_BYTES];
@@ -295,4 +302,49 @@ void fixture_expect_nothing(struct fixture *f, unsigned port, unsigned from)
 	fixture_frame(fence, port, from, sizeof(fence), ++seed);
 	fixture_send(f, from, fence, sizeof(fence));
 	fixture_expect(f, port, fence, sizeof(fence));
+}
+
+void fixture_introduce(struct fixture *f, unsigned count)
+{
+	static uint32_t seed = 2000000;
+	uint8_t frame[FENCE_BYTES];
+
+	for (unsigned from = 0; from < count; from++) {
+		fixture_frame(frame, FIXTURE_BROADCAST, from, sizeof(frame),
+			      ++seed);
+		fixture_send(f, from, frame, sizeof(frame));
+		for (unsigned i = 0; i < count; i++)
+			if (i != from)
+				fixture_expect(f, i, frame, sizeof(frame));
+	}
+}
+
+int fixture_open_wire(const char *interface)
+{
+	struct sockaddr_ll address = {
+		.sll_family = AF_PACKET,
+		.sll_protocol = htons(ETH_P_ALL),
+		.sll_ifindex = if_nametoindex(interface),
+	};
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0), on = 1;
+
+	assert_return_code(fd, errno);
+	assert_int_equal(setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on,
+				    sizeof(on)),
+			 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)),
+			 0);
+	return fd;
+}
+
+size_t fixture_receive_wire(int fd,
+			    uint8_t ret_frame[static FIXTURE_FRAME_BYTES])
+{
+	struct pollfd wire = {.fd = fd, .events = POLLIN};
+	ssize_t bytes;
+
+	assert_int_equal(poll(&wire, 1, PATIENCE_MS), 1);
+	bytes = recv(fd, ret_frame, FIXTURE_FRAME_BYTES, 0);
+	assert_return_code(bytes, errno);
+	return bytes;
 }

@@ -102,6 +102,17 @@ void fixture_expect(struct fixture *f, unsigned port, const uint8_t *frame,
  * it, is the first.
  */
 void fixture_expect_nothing(struct fixture *f, unsigned port, unsigned from);
+/* Each of guests 0 to @count - 1, all that there are, is heard by the others: the
+ * switch knows where they are. */
+void fixture_introduce(struct fixture *f, unsigned count);
+
+/* --- a network of the host's ------------------------------------------------- */
+
+/* A socket that takes all that comes in at the interface, and sends by it. */
+int fixture_open_wire(const char *interface);
+/* The next frame that comes in: its length. */
+size_t fixture_receive_wire(int fd,
+			    uint8_t ret_frame[static FIXTURE_FRAME_BYTES]);
 
 #define SWITCH_TEST(name) \
 	cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)

@@ -48,17 +48,6 @@ static void is_dropped(struct fixture *f, unsigned from, const char *reason)
 	fixture_send_dropped(f, from, frame, BYTES, reason);
 }
 
-static void introduce(struct fixture *f)
-{
-	for (unsigned from = 0; from < 3; from++) {
-		fixture_frame(frame, FIXTURE_BROADCAST, from, BYTES, ++seed);
-		fixture_send(f, from, frame, BYTES);
-		for (unsigned i = 0; i < 3; i++)
-			if (i != from)
-				fixture_expect(f, i, frame, BYTES);
-	}
-}
-
 static void rules_of_both_directions_decide(void **state)
 {
 	static const char *const ports[] = {"acl-in: " NO_DNS,
@@ -67,7 +56,7 @@ static void rules_of_both_directions_decide(void **state)
 
 	fixture_start(f, "", ports);
 	fixture_join_all(f, 3);
-	introduce(f);
+	fixture_introduce(f, 3);
 	make_udp(2, 0, DNS);
 	is_dropped(f, 0, "acl-in");
 	make_udp(2, 0, DNS + 1);
@@ -124,7 +113,7 @@ static void rules_are_shown_with_what_they_decided(void **state)
 
 	fixture_start_controlled(f, "", three);
 	fixture_join_all(f, 3);
-	introduce(f);
+	fixture_introduce(f, 3);
 	assert_int_equal(set_rules(f, "p0",
 				   "acl-in:\n"
 				   "  - name: dns\n"
@@ -174,7 +163,7 @@ static void wrong_rules_are_named_and_change_nothing(void **state)
 
 	fixture_start_controlled(f, "", three);
 	fixture_join_all(f, 3);
-	introduce(f);
+	fixture_introduce(f, 3);
 	assert_int_equal(set_rules(f, "p0", "acl-in: " NO_DNS "\n"), 0);
 	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
 		print_message("# %s\n", cases[i].words);
@@ -206,7 +195,7 @@ static void rules_change_under_traffic_and_nothing_is_lost(void **state)
 
 	fixture_start_controlled(f, "lcores: 2", three);
 	fixture_join_all(f, 3);
-	introduce(f);
+	fixture_introduce(f, 3);
 	assert_int_equal(set_rules(f, "p0", lists[0]), 0);
 	for (unsigned i = 0; i < 2; i++) {
 		write_rules(f, lists[i], path[i]);

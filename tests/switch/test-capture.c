@@ -43,18 +43,6 @@ static void pass(struct fixture *f, unsigned to, unsigned from)
 	fixture_expect(f, to, frame, BYTES);
 }
 
-/* Where the switch is to find everybody. */
-static void introduce(struct fixture *f)
-{
-	for (unsigned from = 0; from < 3; from++) {
-		fixture_frame(frame, FIXTURE_BROADCAST, from, BYTES, ++seed);
-		fixture_send(f, from, frame, BYTES);
-		for (unsigned i = 0; i < 3; i++)
-			if (i != from)
-				fixture_expect(f, i, frame, BYTES);
-	}
-}
-
 /* --- captures ------------------------------------------------------------------ */
 
 struct sniffer {
@@ -193,7 +181,7 @@ static void what_passes_the_port_is_captured(void **state)
 	pcap_t *pcap;
 
 	start(f, 3);
-	introduce(f);
+	fixture_introduce(f, 3);
 	s = sniff_port(f, "p0");
 	first = seed;
 	pass(f, 1, 0);
@@ -231,7 +219,7 @@ static void filter_and_count_choose(void **state)
 	pcap_t *pcap;
 
 	start(f, 3);
-	introduce(f);
+	fixture_introduce(f, 3);
 	s = sniff(f, arguments);
 	first = seed;
 	pass(f, 1, 0);
@@ -341,7 +329,7 @@ static void port_that_goes_ends_it(void **state)
 	pcap_t *pcap;
 
 	start(f, 3);
-	introduce(f);
+	fixture_introduce(f, 3);
 	s = sniff_port(f, "p2");
 	pass(f, 2, 0);
 	fixture_ctl_says(f, "port del p2", "");

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Ports on devices of DPDK's: interfaces, files, rings; and none at all. */
 #include <dirent.h>
-#include <linux/if_packet.h>
 #include <net/ethernet.h>
-#include <net/if.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +15,6 @@
 #include "tests/switch/fixture.h"
 
 enum {
-	PATIENCE_MS = 10000,
 	TSO_PAYLOAD = 20000,
 	TIMES = 40,
 	WARM = 20, /* of those: what is kept for later has been made */
@@ -37,29 +33,12 @@ static uint32_t seed;
 
 /* --- an interface of the host's ------------------------------------------------ */
 
-/* The other end of the interface rle0. */
-static int open_wire(void)
-{
-	struct sockaddr_ll address = {
-		.sll_family = AF_PACKET,
-		.sll_protocol = htobe16(ETH_P_ALL),
-	};
-	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0), on = 1;
-
-	address.sll_ifindex = if_nametoindex("rle1");
-	assert_true(fd >= 0);
-	assert_int_equal(setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on,
-				    sizeof(on)),
-			 0);
-	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)),
-			 0);
-	return fd;
-}
-
+/* Without addresses the host itself says nothing on it. */
 static bool make_wire(void)
 {
 	return system("ip link add rle0 type veth peer name rle1 2>/dev/null "
-		      "&& ip link set rle0 up && ip link set rle1 up") == 0;
+		      "&& ip link set rle0 addrgenmode none up "
+		      "&& ip link set rle1 addrgenmode none up") == 0;
 }
 
 static void end_wire(int fd)
@@ -68,17 +47,9 @@ static void end_wire(int fd)
 	assert_int_equal(system("ip link del rle0"), 0);
 }
 
-static int receive_wire(int fd)
-{
-	struct pollfd wire = {.fd = fd, .events = POLLIN};
-
-	assert_int_equal(poll(&wire, 1, PATIENCE_MS), 1);
-	return recv(fd, got, sizeof(got), 0);
-}
-
 static void expect_on_wire(int fd, size_t bytes)
 {
-	assert_int_equal(receive_wire(fd), bytes);
+	assert_int_equal(fixture_receive_wire(fd, got), bytes);
 	assert_memory_equal(got, frame, bytes);
 }
 
@@ -100,6 +71,19 @@ static void start_wired(struct fixture *f, const char *rest, const char *guest)
 		process_assert_alive(&f->process);
 		usleep(1000);
 	}
+}
+
+/* With its guest, and the other end of the wire. Skips without rights. */
+static int set_out(struct fixture *f, const char *rest, const char *guest)
+{
+	int wire;
+
+	if (!make_wire())
+		skip();
+	wire = fixture_open_wire("rle1");
+	start_wired(f, rest, guest);
+	fixture_join(f, 0, NULL);
+	return wire;
 }
 
 static void send_wire(int fd, size_t bytes)
@@ -130,7 +114,7 @@ static void cut(struct fixture *f, int wire)
 	assert_int_equal(net_send(f->guests[0], 0, &header, frame, bytes, NULL),
 			 0);
 	for (size_t at = 0; at < TSO_PAYLOAD;) {
-		int n = receive_wire(wire);
+		int n = fixture_receive_wire(wire, got);
 
 		assert_true(n > FRAME_TCP_HEADERS && n <= 1514);
 		frame_assert_tcp(got, n, at);
@@ -141,20 +125,15 @@ static void cut(struct fixture *f, int wire)
 	header.gso_size = header.hdr_len = 0;
 	assert_int_equal(net_send(f->guests[0], 0, &header, frame, bytes, NULL),
 			 0);
-	assert_int_equal(receive_wire(wire), bytes);
+	assert_int_equal(fixture_receive_wire(wire, got), bytes);
 	frame_assert_tcp(got, bytes, 0);
 }
 
 static void a_guest_reaches_a_network_by_an_interface(void **state)
 {
 	struct fixture *f = *state;
-	int wire;
+	int wire = set_out(f, WIRED("\""), "");
 
-	if (!make_wire())
-		skip();
-	wire = open_wire();
-	start_wired(f, WIRED("\""), "");
-	fixture_join(f, 0, NULL);
 	both_ways(f, wire);
 	cut(f, wire);
 	/* Longer than the network's frames may be. */
@@ -169,13 +148,8 @@ static void a_guest_reaches_a_network_by_an_interface(void **state)
 static void flows_go_by_several_queues(void **state)
 {
 	struct fixture *f = *state;
-	int wire;
+	int wire = set_out(f, WIRED(",qpairs=2\", queues: 2"), "");
 
-	if (!make_wire())
-		skip();
-	wire = open_wire();
-	start_wired(f, WIRED(",qpairs=2\", queues: 2"), "");
-	fixture_join(f, 0, NULL);
 	both_ways(f, wire);
 	cut(f, wire);
 	for (unsigned i = 1; i < 40; i++) {
@@ -190,14 +164,9 @@ static void flows_go_by_several_queues(void **state)
 static void tags_are_put_in_and_taken_off(void **state)
 {
 	struct fixture *f = *state;
-	int wire;
+	int wire = set_out(f, WIRED("\", vlan-mode: trunk, vlans: [\"7\"]"),
+			   ", vlan: 7");
 
-	if (!make_wire())
-		skip();
-	wire = open_wire();
-	start_wired(f, WIRED("\", vlan-mode: trunk, vlans: [\"7\"]"),
-		    ", vlan: 7");
-	fixture_join(f, 0, NULL);
 	fixture_frame(frame, 0, 1, 104, ++seed);
 	fixture_tag(frame, 100, ETH_P_8021Q, 7);
 	send_wire(wire, 104);

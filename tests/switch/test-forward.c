@@ -24,17 +24,6 @@ static void send_new(struct fixture *f, unsigned to, unsigned from)
 	fixture_send(f, from, frame, BYTES);
 }
 
-/* Every guest has been heard. */
-static void introduce(struct fixture *f, unsigned count)
-{
-	for (unsigned from = 0; from < count; from++) {
-		send_new(f, FIXTURE_BROADCAST, from);
-		for (unsigned i = 0; i < count; i++)
-			if (i != from)
-				fixture_expect(f, i, frame, BYTES);
-	}
-}
-
 static void frame_for_an_unknown_station_reaches_all_others(void **state)
 {
 	struct fixture *f = *state;
@@ -55,7 +44,7 @@ static void frame_for_a_known_station_reaches_it_alone(void **state)
 
 	fixture_start(f, "", three);
 	fixture_join_all(f, 3);
-	introduce(f, 3);
+	fixture_introduce(f, 3);
 	for (unsigned i = 0; i < 3; i++) {
 		send_new(f, (i + 1) % 3, i);
 		fixture_expect(f, (i + 1) % 3, frame, BYTES);
@@ -69,7 +58,7 @@ static void station_that_moves_is_followed(void **state)
 
 	fixture_start(f, "", three);
 	fixture_join_all(f, 3);
-	introduce(f, 3);
+	fixture_introduce(f, 3);
 	/* Guest 2 is heard where guest 1 is. */
 	fixture_frame(frame, 0, 2, BYTES, ++seed);
 	fixture_send(f, 1, frame, BYTES);
@@ -90,7 +79,7 @@ static void station_that_is_not_heard_is_forgotten(void **state)
 
 	fixture_start(f, "fdb-age: 1", three);
 	fixture_join_all(f, 3);
-	introduce(f, 3);
+	fixture_introduce(f, 3);
 	/* Until a frame for guest 2 is flooded. */
 	for (;;) {
 		int n;
@@ -133,7 +122,7 @@ static void what_bridges_keep_and_what_is_no_source_goes_nowhere(void **state)
 
 	fixture_start(f, "", three);
 	fixture_join_all(f, 3);
-	introduce(f, 3);
+	fixture_introduce(f, 3);
 	fixture_frame(frame, 1, 0, BYTES, ++seed);
 	memcpy(frame, (uint8_t[]){1, 0x80, 0xc2, 0, 0, 0xe}, 6);
 	fixture_send(f, 0, frame, BYTES);
@@ -233,7 +222,7 @@ static void flow_arrives_whole_in_order_and_once(void **state)
 		f = *state;
 		fixture_start(f, heads[i], three);
 		fixture_join_all(f, 3);
-		introduce(f, 3);
+		fixture_introduce(f, 3);
 		try_flow(f, 0, 1);
 		try_flow(f, 2, 1);
 		assert_int_equal(fixture_teardown(state), 0);

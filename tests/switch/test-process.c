@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The switch as a process: its configuration, its TAPs, sleep, and the end. */
-#include <arpa/inet.h>
 #include <linux/if_ether.h>
-#include <linux/if_packet.h>
-#include <net/if.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -222,32 +218,12 @@ static void front_end_that_listens_is_connected_to(void **state)
 
 /* --- TAPs --------------------------------------------------------------------- */
 
-static int open_wire(const char *name)
-{
-	struct sockaddr_ll address = {
-		.sll_family = AF_PACKET,
-		.sll_protocol = htons(ETH_P_ALL),
-		.sll_ifindex = if_nametoindex(name),
-	};
-	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0), on = 1;
-
-	assert_true(fd >= 0);
-	assert_int_equal(setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on,
-				    sizeof(on)),
-			 0);
-	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)),
-			 0);
-	return fd;
-}
-
 static void expect_on_wire(int fd, size_t bytes)
 {
-	struct pollfd wire = {.fd = fd, .events = POLLIN};
-	ssize_t n;
+	size_t n;
 
 	do {
-		assert_int_equal(poll(&wire, 1, PATIENCE_MS), 1);
-		n = recv(fd, got, sizeof(got), 0);
+		n = fixture_receive_wire(fd, got);
 	} while (n >= FIXTURE_HEAD_BYTES && get_be16(got + 12) != 0x88b5);
 	assert_int_equal(n, bytes);
 	assert_memory_equal(got, frame, bytes);
@@ -272,8 +248,8 @@ static void guests_and_hosts_reach_each_other(void **state)
 		process_assert_alive(&f->process);
 		usleep(1000);
 	}
-	wires[0] = open_wire("rlt0");
-	wires[1] = open_wire("rli0");
+	wires[0] = fixture_open_wire("rlt0");
+	wires[1] = fixture_open_wire("rli0");
 	fixture_join(f, 0, NULL);
 	for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
 		size_t bytes = sizes[i];
