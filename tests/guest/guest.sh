@@ -240,6 +240,7 @@ guest_card()
 # $guest_scratch/console.log. guest_device holds what comes after
 # "vhost-user-blk-pci,chardev=disk"; guest_devices, if set, takes the disk's place.
 guest_devices=()
+guest_memory_kib=$((256 << 10))
 guest_start()
 {
 	local initramfs=$1 devices=("${guest_devices[@]}")
@@ -248,8 +249,8 @@ guest_start()
 	: >"$guest_scratch/console.log"
 	qemu-system-x86_64 -nodefaults -no-user-config -display none \
 		-no-reboot -M q35,memory-backend=mem -accel "$guest_accel" \
-		-m 256 \
-		-object memory-backend-memfd,id=mem,size=256M,share=on \
+		-m "${guest_memory_kib}K" \
+		-object "memory-backend-memfd,id=mem,size=${guest_memory_kib}K,share=on" \
 		-kernel "$guest_kernel/vmlinuz" -initrd "$initramfs" \
 		-append "console=ttyS0 quiet panic=-1 ${guest_append:-}" \
 		"${devices[@]}" \
