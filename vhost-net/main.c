@@ -13,12 +13,14 @@
 #include "vhost-net/net-options.h"
 #include "vhost-net/net-port.h"
 #include "vhost-net/net-tap.h"
+#include "vhost-net/net-wire-tap.h"
 #include "vhost/daemon.h"
 
 struct server {
 	struct daemon daemon;
 	struct net_options options;
 	struct net_tap tap;
+	struct net_wire_tap wire;
 	struct net_capture capture;
 	struct net_port *port;
 };
@@ -75,7 +77,7 @@ static void complain(void *arg, const char *what)
 }
 
 /* A descriptor of a TAP that was deleted stays dead: start again. */
-static void tap_gone(void *arg)
+static void wire_gone(void *arg)
 {
 	struct server *server = arg;
 
@@ -100,6 +102,8 @@ static int open_tap(struct server *server)
 
 	if (err < 0)
 		log_error("%s", error);
+	else
+		net_wire_tap_init(&server->wire, &server->tap);
 	return err;
 }
 
@@ -132,11 +136,11 @@ static int open_port(struct server *server)
 {
 	const struct net_port_config config = {
 		.options = &server->options,
-		.tap = &server->tap,
+		.wire = &server->wire.wire,
 		.control = server->daemon.loop,
 		.capture = server->capture.capture,
 		.queue_broke = queue_broke,
-		.tap_gone = tap_gone,
+		.wire_gone = wire_gone,
 		.complain = complain,
 		.arg = server,
 	};

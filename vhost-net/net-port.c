@@ -45,36 +45,27 @@ static void complain(const struct net_port *port, const char *what, int err)
 	port->config.complain(port->config.arg, text);
 }
 
-/*
- * Frames are spread over the queues that the kernel knows: those whose guest
- * reads them, and always the first, so that what comes while the guest is away
- * for a moment waits for it.
- */
+/* Frames are to come to the queues that the guest reads. */
 static void steer(struct net_port *port, unsigned index)
 {
+	struct net_wire *wire = port->config.wire;
 	const struct netdev_queue *queue = port->slots[index].queue;
 	int err;
 
-	if (netdev_index_sends(index) || index == 0)
+	if (netdev_index_sends(index))
 		return;
-	err = net_tap_attach(port->config.tap, netdev_index_pair(index),
-			     queue && netdev_queue_is_enabled(queue));
+	err = wire->ops->attach(wire, netdev_index_pair(index),
+				queue && netdev_queue_is_enabled(queue));
 	if (err < 0)
-		complain(port, "a queue of the TAP cannot be switched", err);
+		complain(port, "a queue of the device cannot be switched", err);
 }
 
 static int queue_start(void *arg, struct netdev_queue *queue, int kick_fd)
 {
 	struct net_port *port = arg;
 	const unsigned index = netdev_queue_index(queue);
-	const struct net_thread_tap tap = {
-		.fd = port->config.tap->fds[netdev_index_pair(index)],
-		.mtu = port->config.tap->mtu,
-		.limits = &port->limits,
-	};
 	struct slot *slot = &port->slots[index];
-	int err =
-		net_thread_attach(thread_of(port, index), queue, kick_fd, &tap);
+	int err = net_thread_attach(thread_of(port, index), queue, kick_fd);
 
 	if (err < 0)
 		return err;
@@ -110,10 +101,11 @@ static void queue_enabled(void *arg, struct netdev_queue *queue)
 static void features_set(void *arg, uint64_t features)
 {
 	struct net_port *port = arg;
-	int err = net_tap_offload(port->config.tap, features);
+	struct net_wire *wire = port->config.wire;
+	int err = wire->ops->offload(wire, features);
 
 	if (err < 0)
-		complain(port, "the TAP does not take the guest's offloads",
+		complain(port, "the device does not take the guest's offloads",
 			 err);
 }
 
@@ -121,7 +113,7 @@ static int mtu_set(void *arg, uint16_t mtu)
 {
 	struct net_port *port = arg;
 
-	return mtu > port->config.tap->mtu ? -EINVAL : 0;
+	return mtu > port->config.wire->mtu ? -EINVAL : 0;
 }
 
 /* The control thread's is behind those of the threads. */
@@ -137,8 +129,8 @@ static int announce(void *arg, const uint8_t mac[NETDEV_MAC_BYTES])
 {
 	struct net_port *port = arg;
 
-	return net_tap_announce(port->config.tap, mac,
-				lane_of(port, port->thread_count));
+	return port->config.wire->ops->announce(
+		port->config.wire, mac, lane_of(port, port->thread_count));
 }
 
 static const struct netdev_owner owner = {
@@ -175,11 +167,11 @@ static void run_gone(struct loop_message *message)
 {
 	struct net_port *port = container_of(message, struct net_port, gone);
 
-	port->config.tap_gone(port->config.arg);
+	port->config.wire_gone(port->config.arg);
 }
 
 /* Serving thread; each of them may find out. */
-static void tap_gone(void *arg)
+static void wire_gone(void *arg)
 {
 	struct net_port *port = arg;
 
@@ -198,8 +190,10 @@ static int make_threads(struct net_port *port,
 			.poll = options->daemon.poll,
 			.lane = lane_of(port, port->thread_count),
 			.number = port->thread_count,
+			.wire = port->config.wire,
+			.limits = &port->limits,
 			.queue_broke = queue_broke,
-			.tap_gone = tap_gone,
+			.wire_gone = wire_gone,
 			.arg = port,
 		};
 		int err = net_thread_new(&config,
@@ -212,23 +206,15 @@ static int make_threads(struct net_port *port,
 	return 0;
 }
 
-/* A kernel that knows no segments of UDP could do nothing with them. */
-static uint64_t features_without(const struct net_tap *tap)
-{
-	return tap->has_uso ? 0
-			    : NET_FEATURE(HOST_USO) | NET_FEATURE(GUEST_USO4) |
-				      NET_FEATURE(GUEST_USO6);
-}
-
 static int make_netdev(struct net_port *port, const struct net_options *options)
 {
-	const struct net_tap *tap = port->config.tap;
+	const struct net_wire *wire = port->config.wire;
 	struct netdev_config config = {
-		.name = tap->name,
+		.name = wire->name,
 		.pairs = options->pairs,
-		.mtu = MIN(tap->mtu, (uint32_t)NETDEV_MAX_MTU),
+		.mtu = MIN(wire->mtu, (uint32_t)NETDEV_MAX_MTU),
 		.has_mac = options->has_mac,
-		.without = features_without(tap),
+		.without = wire->without,
 		.owner = &owner,
 		.arg = port,
 	};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A network device joined to a TAP: netdev's owner. Pair n of its queues goes
- * with descriptor n of the TAP, and is served by thread n mod N.
+ * A network device joined to what is on the host's side: netdev's owner. Pair n
+ * of its queues is served by thread n mod N.
  *
  * Control thread only.
  */
@@ -11,21 +11,21 @@
 #include "base/capture.h"
 #include "base/loop.h"
 #include "vhost-net/net-options.h"
-#include "vhost-net/net-tap.h"
+#include "vhost-net/net-wire.h"
 #include "vhost-net/netdev.h"
 
 struct net_port;
 
 struct net_port_config {
 	const struct net_options *options; /* borrowed during the call */
-	struct net_tap *tap;		   /* borrowed */
+	struct net_wire *wire;		   /* borrowed */
 	struct loop *control;		   /* borrowed */
 	/* With a lane for each thread, and one more; borrowed; NULL: none. */
 	struct capture *capture;
 	/* Queue @index broke: have the session stop it. */
 	void (*queue_broke)(void *arg, unsigned index);
-	/* The TAP is no more: nothing will come or go. */
-	void (*tap_gone)(void *arg);
+	/* The wire is no more: nothing will come or go. */
+	void (*wire_gone)(void *arg);
 	/* Something that a front-end caused and a person may want to know. */
 	void (*complain)(void *arg, const char *what);
 	void *arg;

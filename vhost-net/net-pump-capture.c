@@ -8,14 +8,15 @@
 
 void net_pump_look_at_capture(struct net_pump *pump)
 {
-	pump->captures = pump->lane && capture_lane_is_on(pump->lane);
+	pump->captures =
+		pump->config.lane && capture_lane_is_on(pump->config.lane);
 }
 
 static void capture(const struct net_pump *pump,
 		    const struct capture_frame *frame)
 {
 	if (pump->captures)
-		capture_frame(pump->lane, frame);
+		capture_frame(pump->config.lane, frame);
 }
 
 void net_pump_capture_sent(const struct net_pump *pump,

@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Frames of one pair of queues, between the guest's memory and one descriptor
- * of a TAP. Mostly nothing is copied by us but headers: the kernel reads from
- * the guest's transmit buffers and writes into its receive buffers. Frames that
- * were sent are written in one batch of the loop; those that come are read by one
- * call each while they are few, and in a batch while they are many.
+ * Moves the frames of one pair of queues between the guest's memory and its place
+ * on the host's side (vhost-net/net-wire.h), which is what kinds of pumps differ
+ * in: one descriptor of a TAP (vhost-net/net-pump-tap.h).
  *
- * Where that cannot be (buffers too many, a ring that is nearly empty, a frame
- * longer than was to be expected) it goes through a buffer of ours.
- *
- * The serving thread, but for init and deinit.
+ * The serving thread, but for free.
  */
 #ifndef VHOST_NET_NET_PUMP_H
 #define VHOST_NET_NET_PUMP_H
@@ -21,12 +16,18 @@
 
 struct net_pump;
 
-/* Borrows all that is given. @lane: this thread's, if there is a capture; or
- * NULL. -ENOMEM. */
-int net_pump_new(struct loop *loop, int tap_fd, struct net_limits *limits,
-		 struct capture_lane *lane, struct net_pump **ret_pump);
+/* What a pump needs of its thread; all of it borrowed. */
+struct net_pump_config {
+	struct loop *loop;
+	struct net_limits *limits;
+	struct capture_lane *lane; /* the thread's; NULL: there is no capture */
+};
+
 /* Both queues are let go. Accepts NULL. */
 void net_pump_free(struct net_pump *pump);
+
+/* Readable when frames come: net_pump_wake. */
+int net_pump_fd(const struct net_pump *pump);
 
 /* The guest's queues; NULL: let go, which wants net_pump_is_idle. */
 void net_pump_set_send(struct net_pump *pump, struct netdev_queue *queue);
@@ -44,7 +45,7 @@ bool net_pump_is_idle(const struct net_pump *pump, bool sends);
 bool net_pump_run(struct net_pump *pump);
 void net_pump_finish(struct net_pump *pump);
 
-/* The TAP may have frames. */
+/* The wire may have frames. */
 void net_pump_wake(struct net_pump *pump);
 
 /*
@@ -56,7 +57,7 @@ void net_pump_awake(struct net_pump *pump);
 /* After how long it should be run even if nothing wakes it. */
 uint64_t net_pump_timeout_ns(const struct net_pump *pump);
 
-/* A negative errno once the TAP itself is gone. */
+/* A negative errno once the wire itself is gone. */
 int net_pump_error(const struct net_pump *pump);
 
 /* Frames that the kernel did not take. */

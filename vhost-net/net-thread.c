@@ -34,7 +34,7 @@ struct pair {
 	struct pair *next;
 	unsigned number;
 	struct net_pump *pump;
-	struct loop_watch *tap;
+	struct loop_watch *wire;
 	struct end ends[DIRECTIONS];
 };
 
@@ -43,7 +43,7 @@ struct net_thread {
 	struct net_thread_config config;
 	struct pair *pairs;
 	uint64_t refused; /* by pumps that are gone */
-	bool tap_gone;
+	bool wire_gone;
 };
 
 /* Something that the control thread has done here, and awaits. */
@@ -52,7 +52,6 @@ struct call {
 	struct net_thread *thread;
 	struct netdev_queue *queue;
 	int kick_fd;
-	const struct net_thread_tap *tap;
 	void (*run)(void *arg);
 	void *arg;
 };
@@ -92,15 +91,15 @@ static void kicked(void *arg, int revents)
 	end->kick = NULL;
 }
 
-static void tap_ready(void *arg, int revents)
+static void wire_ready(void *arg, int revents)
 {
 	struct pair *pair = arg;
 
 	net_pump_wake(pair->pump);
 	if (revents >= 0)
 		return;
-	loop_watch_free(pair->tap);
-	pair->tap = NULL;
+	loop_watch_free(pair->wire);
+	pair->wire = NULL;
 }
 
 /* A pair of which no queue is attached. */
@@ -109,15 +108,27 @@ static void pair_free(struct net_thread *thread, struct pair **at)
 	struct pair *pair = *at;
 
 	*at = pair->next;
-	loop_watch_free(pair->tap);
+	loop_watch_free(pair->wire);
 	if (pair->pump)
 		thread->refused += net_pump_refused(pair->pump);
 	net_pump_free(pair->pump);
 	free(pair);
 }
 
+static int make_pump(struct net_thread *thread, struct pair *pair)
+{
+	struct net_wire *wire = thread->config.wire;
+	const struct net_pump_config config = {
+		.loop = thread->worker.loop,
+		.limits = thread->config.limits,
+		.lane = thread->config.lane,
+	};
+
+	return wire->ops->pump(wire, pair->number, &config, &pair->pump);
+}
+
 static int pair_new(struct net_thread *thread, unsigned number,
-		    const struct net_thread_tap *tap, struct pair **at)
+		    struct pair **at)
 {
 	struct pair *pair = calloc(1, sizeof(*pair));
 	int err;
@@ -126,11 +137,11 @@ static int pair_new(struct net_thread *thread, unsigned number,
 		return -ENOMEM;
 	*at = pair;
 	pair->number = number;
-	err = net_pump_new(thread->worker.loop, tap->fd, tap->limits,
-			   thread->config.lane, &pair->pump);
+	err = make_pump(thread, pair);
 	if (err == 0)
-		err = loop_watch_new(thread->worker.loop, tap->fd, POLLIN,
-				     tap_ready, pair, &pair->tap);
+		err = loop_watch_new(thread->worker.loop,
+				     net_pump_fd(pair->pump), POLLIN,
+				     wire_ready, pair, &pair->wire);
 	if (err < 0)
 		pair_free(thread, at);
 	return err;
@@ -160,7 +171,7 @@ static int attach(struct call *call)
 	int err = 0;
 
 	if (!*at)
-		err = pair_new(thread, netdev_index_pair(index), call->tap, at);
+		err = pair_new(thread, netdev_index_pair(index), at);
 	if (err < 0)
 		return err;
 	end = &(*at)->ends[sends];
@@ -174,7 +185,7 @@ static int attach(struct call *call)
 			pair_free(thread, at);
 		return err;
 	}
-	give_to_pump(*at, call->queue, sends, call->tap->mtu);
+	give_to_pump(*at, call->queue, sends, thread->config.wire->mtu);
 	return 0;
 }
 
@@ -221,12 +232,12 @@ static void look_after(struct net_thread *thread, struct pair *pair, bool sends)
 	loop_call_end(&detach->call, 0);
 }
 
-static void look_at_tap(struct net_thread *thread, const struct pair *pair)
+static void look_at_wire(struct net_thread *thread, const struct pair *pair)
 {
-	if (thread->tap_gone || net_pump_error(pair->pump) == 0)
+	if (thread->wire_gone || net_pump_error(pair->pump) == 0)
 		return;
-	thread->tap_gone = true;
-	thread->config.tap_gone(thread->config.arg);
+	thread->wire_gone = true;
+	thread->config.wire_gone(thread->config.arg);
 }
 
 /* One round. True if there was anything to do. */
@@ -244,7 +255,7 @@ static bool serve(struct worker *worker)
 		struct pair *pair = *at;
 
 		net_pump_finish(pair->pump);
-		look_at_tap(thread, pair);
+		look_at_wire(thread, pair);
 		look_after(thread, pair, RECEIVE);
 		look_after(thread, pair, SEND);
 		if (pair_is_empty(pair))
@@ -331,14 +342,13 @@ void net_thread_free(struct net_thread *thread)
 }
 
 int net_thread_attach(struct net_thread *thread, struct netdev_queue *queue,
-		      int kick_fd, const struct net_thread_tap *tap)
+		      int kick_fd)
 {
 	struct call call = {
 		.thread = thread,
 		.call.run = run_attach,
 		.queue = queue,
 		.kick_fd = kick_fd,
-		.tap = tap,
 	};
 
 	return call_and_wait(&call);

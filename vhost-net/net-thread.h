@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A serving thread of the daemon: one loop, and the pairs of queues that were
- * attached, each with its descriptor of the TAP (vhost-net/net-pump.h).
+ * attached, each with its pump (vhost-net/net-pump.h).
  *
  * It goes round its pairs. When a round finds nothing to do it looks for a
  * while longer (base/spin.h), asks for the kicks that would bring work, looks
@@ -15,6 +15,7 @@
 #include "base/capture.h"
 #include "base/spin.h"
 #include "vhost-net/net-limits.h"
+#include "vhost-net/net-wire.h"
 #include "vhost-net/netdev.h"
 
 struct net_thread;
@@ -23,10 +24,12 @@ struct net_thread_config {
 	enum spin_mode poll;
 	struct capture_lane *lane; /* its own; borrowed; NULL: no capture */
 	unsigned number;	   /* of the thread, for its name */
+	struct net_wire *wire;	   /* borrowed */
+	struct net_limits *limits; /* borrowed */
 	/* On the serving thread: @queue's ring is broken. Once. */
 	void (*queue_broke)(void *arg, struct netdev_queue *queue);
-	/* On the serving thread: the TAP is no more. Once. */
-	void (*tap_gone)(void *arg);
+	/* On the serving thread: the wire is no more. Once. */
+	void (*wire_gone)(void *arg);
 	void *arg;
 };
 
@@ -37,18 +40,12 @@ int net_thread_new(const struct net_thread_config *config,
 /* No queue may be attached. Accepts NULL. */
 void net_thread_free(struct net_thread *thread);
 
-struct net_thread_tap {
-	int fd; /* borrowed until both queues of the pair are detached */
-	uint32_t mtu;
-	struct net_limits *limits; /* borrowed, likewise */
-};
-
 /*
  * Serves @queue from now on. @kick_fd is borrowed until net_thread_detach; -1
  * makes the thread look at the ring now and then.
  */
 int net_thread_attach(struct net_thread *thread, struct netdev_queue *queue,
-		      int kick_fd, const struct net_thread_tap *tap);
+		      int kick_fd);
 
 /* Takes nothing more, waits for what the kernel still reads, lets go. */
 void net_thread_detach(struct net_thread *thread, struct netdev_queue *queue);
