@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <libgen.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,6 +26,11 @@
 #include "vswitch/state.h"
 #include "vswitch/switch-options.h"
 #include "vswitch/vswitch.h"
+
+enum {
+	/* What is as large is the system's again once it is free. */
+	LARGE_BYTES = 1 << 20,
+};
 
 struct server {
 	struct daemon daemon;
@@ -377,6 +383,9 @@ int main(int argc, char **argv)
 
 	if (argc > 1 && strcmp(argv[1], "ctl") == 0)
 		return ctl_main(argc - 1, argv + 1);
+	/* rte_acl works in 8 MiB. Malloc would learn from the first that are
+	 * freed to keep the others. */
+	mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
 	outcome = switch_options_parse(argc, argv, &server.options, error);
 	if (!daemon_begins(&program, outcome, argv[0], error,
 			   &server.options.daemon, &status))

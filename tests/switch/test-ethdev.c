@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Ports on devices of DPDK's: interfaces, files, rings; and none at all. */
-#include <dirent.h>
 #include <net/ethernet.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,22 +10,15 @@
 #include "base/bytes.h"
 #include "tests/frame.h"
 #include "tests/namespace.h"
-#include "tests/sanitized.h"
 #include "tests/switch/fixture.h"
 
 enum {
 	TSO_PAYLOAD = 20000,
-	TIMES = 40,
-	WARM = 20, /* of those: what is kept for later has been made */
-	FRAMES_EACH = 20,
-	/* A pool more, where a port comes before the last one is freed. */
-	MORE_KIB = 8192,
 	PCAP_HEAD = 24,
 	PCAP_FRAME_HEAD = 16,
 };
 
 static const char *const one[] = {"", NULL};
-static const char *const two[] = {"", "", NULL};
 static const char *const unboxed[] = {"--sandbox=off", NULL};
 static uint8_t frame[FIXTURE_FRAME_BYTES], got[FIXTURE_FRAME_BYTES];
 static uint32_t seed;
@@ -242,74 +234,7 @@ static void files_are_sent_and_written(void **state)
 	unlink(out);
 }
 
-/* --- ports that come and go ---------------------------------------------------- */
-
-static unsigned count_fds(pid_t pid)
-{
-	unsigned count = 0;
-	char path[64];
-	DIR *dir;
-
-	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
-	dir = opendir(path);
-	assert_non_null(dir);
-	while (readdir(dir))
-		count++;
-	closedir(dir);
-	return count;
-}
-
-static unsigned long count_kib(pid_t pid)
-{
-	unsigned long kib = 0;
-	char path[64], line[256];
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
-	file = fopen(path, "re");
-	assert_non_null(file);
-	while (fgets(line, sizeof(line), file))
-		sscanf(line, "VmRSS: %lu", &kib);
-	fclose(file);
-	return kib;
-}
-
-/* A ring gives back what it got, so that frames are in it when it goes. */
-static void devices_come_and_go_under_traffic(void **state)
-{
-	struct fixture *f = *state;
-	unsigned fds = 0;
-	unsigned long kib = 0;
-
-	fixture_start_controlled(f, "", two);
-	fixture_join_all(f, 2);
-	for (unsigned i = 0; i < TIMES; i++) {
-		fixture_ctl_says(f,
-				 i % 2 ? "port add name=w kind=dpdk "
-					 "devargs=net_ring0 acl-in="
-					 "'[{\"name\":\"a\","
-					 "\"action\":\"deny\"}]'"
-				       : "port add name=w kind=dpdk "
-					 "devargs=net_null0,no-rx=1",
-				 "");
-		for (unsigned n = 0; n < FRAMES_EACH; n++) {
-			fixture_frame(frame, FIXTURE_BROADCAST, n % 2, 300,
-				      ++seed);
-			assert_int_equal(net_send(f->guests[n % 2], 0, NULL,
-						  frame, 300, NULL),
-					 0);
-			fixture_expect(f, 1 - n % 2, frame, 300);
-		}
-		fixture_ctl_says(f, "port del w", "");
-		if (i == WARM) {
-			fds = count_fds(f->process.pid);
-			kib = count_kib(f->process.pid);
-		}
-	}
-	assert_int_equal(count_fds(f->process.pid), fds);
-	if (!TEST_SANITIZED)
-		assert_true(count_kib(f->process.pid) <= kib + MORE_KIB);
-}
+/* --- devices that are not there ------------------------------------------------ */
 
 static void refused(struct fixture *f, const char *keys, const char *words)
 {
@@ -368,7 +293,6 @@ int main(void)
 		SWITCH_TEST(flows_go_by_several_queues),
 		SWITCH_TEST(tags_are_put_in_and_taken_off),
 		SWITCH_TEST(files_are_sent_and_written),
-		SWITCH_TEST(devices_come_and_go_under_traffic),
 		SWITCH_TEST(devices_that_cannot_be_are_named),
 	};
 
