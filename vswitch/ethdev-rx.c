@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vswitch/ethdev-rx.h"
 
+#include <rte_ether.h>
+
 #include "base/bytes.h"
 
 /* How many pieces; 0: they are none that belong together. */
@@ -19,6 +21,31 @@ static unsigned list_pieces(const struct rte_mbuf *mbuf, struct iovec *iov)
 	return bytes == mbuf->pkt_len ? count : 0;
 }
 
+/* A device may have taken the tag off and say so, asked or not: without it the
+ * frame would be another VLAN's. */
+static unsigned lost_bytes(const struct rte_mbuf *mbuf)
+{
+	return mbuf->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED ? NET_TAG_BYTES : 0;
+}
+
+/* The frame's first bytes, as they came in by the wire. */
+static void copy_head(const struct rte_mbuf *mbuf, struct net_rx_frame *frame)
+{
+	const unsigned lost = lost_bytes(mbuf);
+	uint8_t *tag = frame->head + 2 * RTE_ETHER_ADDR_LEN;
+	uint8_t *behind = tag + lost;
+
+	frame->bytes = mbuf->pkt_len + lost;
+	frame->head_bytes = MIN(frame->bytes, (uint32_t)NET_COPY_BYTES);
+	iov_read(&frame->rest, frame->head, tag - frame->head);
+	if (lost > 0) {
+		put_be16(tag, RTE_ETHER_TYPE_VLAN);
+		put_be16(tag + 2, mbuf->vlan_tci);
+	}
+	iov_read(&frame->rest, behind,
+		 frame->head_bytes - (behind - frame->head));
+}
+
 enum net_fault ethdev_rx_describe(const struct rte_mbuf *mbuf,
 				  struct iovec *iov,
 				  struct net_rx_frame *ret_frame)
@@ -29,13 +56,14 @@ enum net_fault ethdev_rx_describe(const struct rte_mbuf *mbuf,
 		return NET_FAULT_LAYOUT;
 	if (mbuf->pkt_len < NET_ETHERNET_BYTES)
 		return NET_FAULT_RUNT;
-	if (mbuf->pkt_len > NET_MAX_FRAME_BYTES)
+	if (mbuf->pkt_len > NET_MAX_FRAME_BYTES - lost_bytes(mbuf))
 		return NET_FAULT_OVERSIZE;
+	/* Of two tags one is not told. */
+	if (mbuf->ol_flags & RTE_MBUF_F_RX_QINQ_STRIPPED)
+		return NET_FAULT_OFFLOAD;
 	ret_frame->header = (struct virtio_net_hdr_v1){0};
-	ret_frame->bytes = mbuf->pkt_len;
-	ret_frame->head_bytes = MIN(mbuf->pkt_len, (uint32_t)NET_COPY_BYTES);
 	ret_frame->rest = iov_cursor(iov, count);
-	iov_read(&ret_frame->rest, ret_frame->head, ret_frame->head_bytes);
+	copy_head(mbuf, ret_frame);
 	net_frame_parse(ret_frame->head, ret_frame->head_bytes,
 			&ret_frame->layout);
 	return NET_FAULT_NONE;

@@ -4,7 +4,8 @@
  * and judged, the rest stays in the mbufs until the burst is done.
  *
  * Whatever a network sends is a frame or is counted. No checksum is said to be
- * good: whoever gets the frame looks for itself.
+ * good: whoever gets the frame looks for itself. A tag that the device took off is
+ * put back.
  *
  * The thread that serves the queue.
  */

@@ -7,6 +7,8 @@
 enum {
 	/* Of the largest frame in the smallest buffers. */
 	MAX_SEGMENTS = NET_MAX_FRAME_BYTES / 1024 + 1,
+	/* IEEE 802.3, 4.2.3.3, without the checksum. */
+	MIN_FRAME_BYTES = 60,
 };
 
 /* Buffers for @bytes as one frame, and where they are; NULL: there are none. */
@@ -39,9 +41,22 @@ static struct rte_mbuf *make_mbuf(const struct ethdev_tx *tx, uint32_t bytes,
 	return first;
 }
 
+/* What a guest sends may be shorter than what a network takes, and there are
+ * devices that stop at a frame of 14 bytes. Nobody else's bytes fill it up. */
+static void write_padded(const struct net_delivery *delivery,
+			 struct iov_cursor to, uint32_t bytes)
+{
+	struct iov_cursor behind = to;
+
+	net_delivery_write(delivery, to);
+	iov_skip(&behind, delivery->bytes);
+	iov_fill(&behind, 0, bytes - delivery->bytes);
+}
+
 static enum net_fault put_delivery(void *to,
 				   const struct net_delivery *delivery)
 {
+	const uint32_t bytes = MAX(delivery->bytes, (uint32_t)MIN_FRAME_BYTES);
 	struct ethdev_tx *tx = to;
 	struct iovec iov[MAX_SEGMENTS];
 	struct rte_mbuf *mbuf;
@@ -49,10 +64,10 @@ static enum net_fault put_delivery(void *to,
 
 	if (delivery->bytes > tx->max_frame_bytes)
 		return NET_FAULT_OVERSIZE;
-	mbuf = make_mbuf(tx, delivery->bytes, iov, &count);
+	mbuf = make_mbuf(tx, bytes, iov, &count);
 	if (!mbuf)
 		return NET_FAULT_NO_BUFFER;
-	net_delivery_write(delivery, iov_cursor(iov, count));
+	write_padded(delivery, iov_cursor(iov, count), bytes);
 	tx->mbufs[tx->count++] = mbuf;
 	if (tx->count == ETHDEV_BURST)
 		ethdev_tx_flush(tx);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <rte_dev.h>
 #include <rte_errno.h>
+#include <rte_ring.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,8 @@ enum {
 	/* A usual frame, and of a larger one a part. */
 	DATA_BYTES = 2048,
 	FRAME_OVERHEAD = NET_ETHERNET_BYTES + NET_MAX_TAGS * NET_TAG_BYTES,
+	/* Of a net_ring. */
+	MAX_RINGS = 16,
 	/* Pools that still have mbufs out when their device goes. */
 	MAX_ORPHANS = 64,
 };
@@ -317,16 +320,37 @@ static void drain(struct ethdev *dev)
 	}
 }
 
+/* A net_ring makes as many rings as it could have queues, and frees those that
+ * it had; the next one of the name finds the others, and would free none. */
+static void free_rings(const char *name)
+{
+	char ring[RTE_RING_NAMESIZE];
+
+	for (unsigned i = 0; i < MAX_RINGS; i++) {
+		snprintf(ring, sizeof(ring), "ETH_RXTX%u_%s", i, name);
+		rte_ring_free(rte_ring_lookup(ring));
+	}
+}
+
+static void remove_device(struct ethdev *dev)
+{
+	char name[RTE_ETH_NAME_MAX_LEN] = "";
+
+	rte_eth_dev_get_name_by_port(dev->id, name);
+	rte_eth_dev_close(dev->id);
+	rte_dev_remove(dev->device);
+	if (is_of(name, "net_ring"))
+		free_rings(name);
+}
+
 void ethdev_close(struct ethdev *dev)
 {
 	if (dev->is_started) {
 		drain(dev);
 		rte_eth_dev_stop(dev->id);
 	}
-	if (dev->is_found) {
-		rte_eth_dev_close(dev->id);
-		rte_dev_remove(dev->device);
-	}
+	if (dev->is_found)
+		remove_device(dev);
 	free_pool(dev->pool);
 	*dev = (struct ethdev){0};
 }
