@@ -536,56 +536,6 @@ static void doorbell_that_nobody_hears_does_no_harm(void **state)
 	close(full);
 }
 
-static void dirty_log_has_the_pages_written_and_no_others(void **state)
-{
-	enum {
-		LOG_BYTES = (GUEST_SEAM_GPA + GUEST_REGION_BYTES) / 4096 / 8
-	};
-	struct ring_test *f = *state;
-	struct virtq_config config;
-	struct virtq_chain chain;
-	struct dirty_log *log;
-	struct buffer buffers[3] = {
-		{GUEST_DATA_GPA, 4096, false},
-		{GUEST_DATA_GPA + 0x2800, 0x1000, true},
-		{GUEST_SEAM_GPA - 0x1000, 0x3000, true},
-	};
-	/* The ring's own page is 0xa0 (split) or 0 (packed). */
-	const uint64_t pages[] = {f->packed ? 0 : 0xa0, 0x102, 0x103, 0x1ff,
-				  0x200};
-	uint8_t *bits;
-	unsigned count = 0;
-	int fd = memfd_create("log", MFD_CLOEXEC);
-
-	assert_int_equal(ftruncate(fd, LOG_BYTES), 0);
-	bits = mmap(NULL, LOG_BYTES, PROT_READ, MAP_SHARED, fd, 0);
-	assert_int_equal(dirty_log_new(fd, 0, LOG_BYTES, &log), 0);
-	driver_init(&f->driver, &f->guest, f->packed, 8);
-	config = driver_config(&f->driver);
-	config.log_used = true;
-	assert_int_equal(virtq_start(f->vq, &config, f->guest.memory, log,
-				     (struct inflight_queue){0}),
-			 0);
-	assert_int_equal(ftruncate(fd, 0), 0);
-	assert_int_equal(ftruncate(fd, LOG_BYTES), 0);
-	driver_add(&f->driver, buffers, 3);
-	assert_int_equal(ring_get(f, &chain), 0);
-	virtq_put(f->vq, &chain, 0x1000 + 0x1001);
-	virtq_flush(f->vq);
-	for (unsigned i = 0; i < LOG_BYTES * 8; i++)
-		count += bits[i / 8] >> i % 8 & 1;
-	assert_int_equal(count, ARRAY_SIZE(pages));
-	for (unsigned i = 0; i < ARRAY_SIZE(pages); i++) {
-		uint64_t page = GUEST_GPA / 4096 + pages[i];
-
-		assert_true(bits[page / 8] >> page % 8 & 1);
-	}
-	virtq_stop(f->vq);
-	dirty_log_unref(log);
-	munmap(bits, LOG_BYTES);
-	close(fd);
-}
-
 static void ring_goes_on_from_the_base_it_was_stopped_with(void **state)
 {
 	struct ring_test *f = *state;
@@ -634,7 +584,6 @@ int main(void)
 		ON_BOTH(ring_outside_memory_or_misaligned_is_refused),
 		ON_BOTH(truncated_memory_breaks_the_ring_that_uses_it),
 		ON_BOTH(doorbell_that_nobody_hears_does_no_harm),
-		ON_BOTH(dirty_log_has_the_pages_written_and_no_others),
 		ON_BOTH(ring_goes_on_from_the_base_it_was_stopped_with),
 	};
 

@@ -21,6 +21,7 @@ static int make_rings(struct blk_driver *d, const struct blk_options *o)
 	int err = 0;
 
 	config.indirect_max = o->indirect_max;
+	config.pages_apart = o->pages_apart;
 	for (unsigned i = 0; i < d->queues && err == 0; i++) {
 		err = driver_ring_new(d->ram, &config, &d->rings[i]);
 		if (err == 0 && d->poll)

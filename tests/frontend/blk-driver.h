@@ -41,6 +41,7 @@ struct blk_options {
 	/* Not to be taken either; the bits of protocol features. */
 	uint64_t protocol_without;
 	uint16_t indirect_max; /* see driver_ring_config */
+	bool pages_apart;      /* likewise */
 };
 
 struct blk_driver {

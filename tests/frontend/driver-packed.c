@@ -16,13 +16,17 @@ enum {
 	WRAP_BIT = 1 << VRING_PACKED_EVENT_F_WRAP_CTR,
 };
 
+static uint64_t alloc(const struct driver_ring *ring, uint64_t bytes)
+{
+	return ring->config.pages_apart ? driver_ring_alloc_pages(ring, bytes)
+					: ram_alloc(ring->ram, bytes, 64);
+}
+
 static int packed_lay_out(struct driver_ring *ring)
 {
-	uint64_t bytes = ring->config.size * sizeof(*ring->packed);
-
-	ring->desc_gpa = ram_alloc(ring->ram, bytes, 64);
+	ring->desc_gpa = alloc(ring, ring->config.size * sizeof(*ring->packed));
 	ring->avail_gpa = ram_alloc(ring->ram, 64, 64);
-	ring->used_gpa = ram_alloc(ring->ram, 64, 64);
+	ring->used_gpa = alloc(ring, 64);
 	if (ring->desc_gpa == RAM_NONE || ring->avail_gpa == RAM_NONE ||
 	    ring->used_gpa == RAM_NONE)
 		return -ENOMEM;

@@ -3,7 +3,21 @@
 #ifndef TESTS_FRONTEND_DRIVER_RING_KIND_H
 #define TESTS_FRONTEND_DRIVER_RING_KIND_H
 
+#include "base/bytes.h"
 #include "tests/frontend/driver-ring.h"
+
+enum {
+	DRIVER_PAGE_BYTES = 4096
+};
+
+/* Pages that nothing else lies on. */
+static inline uint64_t driver_ring_alloc_pages(const struct driver_ring *ring,
+					       uint64_t bytes)
+{
+	return ram_alloc(ring->ram,
+			 align_up(bytes, (uint64_t)DRIVER_PAGE_BYTES),
+			 DRIVER_PAGE_BYTES);
+}
 
 /* A chain to be written: buffers, or one table (then count is 1). */
 struct driver_chain {

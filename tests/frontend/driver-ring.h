@@ -38,6 +38,9 @@ struct driver_ring_config {
 	bool indirect;
 	/* … of at most so many; longer ones go into the ring. 0: 16. */
 	uint16_t indirect_max;
+	/* Each part that the device writes begins a page; of a split ring's, the
+	 * first used element. */
+	bool pages_apart;
 };
 
 struct driver_buffer {

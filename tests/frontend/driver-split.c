@@ -27,6 +27,18 @@ enum {
 	EVENT_LAG = 1 << 14,
 };
 
+/* Flags and index end a page, the elements begin the next. */
+static uint64_t alloc_used(const struct driver_ring *ring, uint64_t bytes)
+{
+	const uint64_t head = offsetof(struct vring_used, ring);
+	uint64_t at;
+
+	if (!ring->config.pages_apart)
+		return ram_alloc(ring->ram, bytes, 64);
+	at = driver_ring_alloc_pages(ring, DRIVER_PAGE_BYTES + bytes - head);
+	return at == RAM_NONE ? at : at + DRIVER_PAGE_BYTES - head;
+}
+
 static int split_lay_out(struct driver_ring *ring)
 {
 	uint64_t size = ring->config.size;
@@ -34,8 +46,8 @@ static int split_lay_out(struct driver_ring *ring)
 	ring->desc_gpa = ram_alloc(ring->ram, size * sizeof(*ring->desc),
 				   VRING_DESC_ALIGN_SIZE);
 	ring->avail_gpa = ram_alloc(ring->ram, 6 + 2 * size, 64);
-	ring->used_gpa = ram_alloc(
-		ring->ram, 6 + size * sizeof(struct vring_used_elem), 64);
+	ring->used_gpa =
+		alloc_used(ring, 6 + size * sizeof(struct vring_used_elem));
 	if (ring->desc_gpa == RAM_NONE || ring->avail_gpa == RAM_NONE ||
 	    ring->used_gpa == RAM_NONE)
 		return -ENOMEM;

@@ -149,8 +149,8 @@ int frontend_ring_addr(struct frontend *fe, unsigned index,
 		.desc_user_addr = ram_uva(ring->ram, ring->desc_gpa),
 		.avail_user_addr = ram_uva(ring->ram, ring->avail_gpa),
 		.used_user_addr = ram_uva(ring->ram, ring->used_gpa),
-		.log_guest_addr =
-			ring->config.packed ? ring->desc_gpa : ring->used_gpa,
+		/* Of a packed ring the device's event, as QEMU has it. */
+		.log_guest_addr = ring->used_gpa,
 	};
 
 	return frontend_tell(fe, VHOST_USER_SET_VRING_ADDR, &addr, sizeof(addr),

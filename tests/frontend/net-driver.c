@@ -53,6 +53,7 @@ static int make_ring(struct net_driver *d, const struct net_options *o,
 	int err;
 
 	config.indirect_max = o->indirect_max;
+	config.pages_apart = o->pages_apart;
 	err = driver_ring_new(d->ram, &config, ret_ring);
 	if (err == 0 && d->poll)
 		driver_ring_calls_off(*ret_ring);

@@ -43,6 +43,7 @@ struct net_options {
 				* up to 64 large ones; UINT_MAX: none */
 	bool poll;	       /* never ask for interrupts */
 	uint16_t indirect_max; /* see driver_ring_config */
+	bool pages_apart;      /* likewise */
 };
 
 struct net_slot {
