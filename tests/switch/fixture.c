@@ -319,6 +319,19 @@ void fixture_introduce(struct fixture *f, unsigned count)
 	}
 }
 
+bool fixture_make_wire(void)
+{
+	return system("ip link add rle0 type veth peer name rle1 2>/dev/null "
+		      "&& ip link set rle0 addrgenmode none up "
+		      "&& ip link set rle1 addrgenmode none up") == 0;
+}
+
+void fixture_end_wire(int fd)
+{
+	close(fd);
+	assert_int_equal(system("ip link del rle0"), 0);
+}
+
 int fixture_open_wire(const char *interface)
 {
 	struct sockaddr_ll address = {

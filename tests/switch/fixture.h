@@ -108,6 +108,11 @@ void fixture_introduce(struct fixture *f, unsigned count);
 
 /* --- a network of the host's ------------------------------------------------- */
 
+/* Two ends of a wire, rle0 and rle1, in the test's namespace; without addresses the
+ * host itself says nothing on them. False: there are no rights to. */
+bool fixture_make_wire(void);
+/* With what was opened on it. */
+void fixture_end_wire(int fd);
 /* A socket that takes all that comes in at the interface, and sends by it. */
 int fixture_open_wire(const char *interface);
 /* The next frame that comes in: its length. */

@@ -25,20 +25,6 @@ static uint32_t seed;
 
 /* --- an interface of the host's ------------------------------------------------ */
 
-/* Without addresses the host itself says nothing on it. */
-static bool make_wire(void)
-{
-	return system("ip link add rle0 type veth peer name rle1 2>/dev/null "
-		      "&& ip link set rle0 addrgenmode none up "
-		      "&& ip link set rle1 addrgenmode none up") == 0;
-}
-
-static void end_wire(int fd)
-{
-	close(fd);
-	assert_int_equal(system("ip link del rle0"), 0);
-}
-
 static void expect_on_wire(int fd, size_t bytes)
 {
 	assert_int_equal(fixture_receive_wire(fd, got), bytes);
@@ -70,7 +56,7 @@ static int set_out(struct fixture *f, const char *rest, const char *guest)
 {
 	int wire;
 
-	if (!make_wire())
+	if (!fixture_make_wire())
 		skip();
 	wire = fixture_open_wire("rle1");
 	start_wired(f, rest, guest);
@@ -134,7 +120,7 @@ static void a_guest_reaches_a_network_by_an_interface(void **state)
 	fixture_count(f);
 	assert_int_equal(fixture_counted(f, "w: received dropped: oversize "),
 			 1);
-	end_wire(wire);
+	fixture_end_wire(wire);
 }
 
 static void flows_go_by_several_queues(void **state)
@@ -150,7 +136,7 @@ static void flows_go_by_several_queues(void **state)
 		fixture_send(f, 0, frame, 100);
 		expect_on_wire(wire, 100);
 	}
-	end_wire(wire);
+	fixture_end_wire(wire);
 }
 
 static void tags_are_put_in_and_taken_off(void **state)
@@ -172,7 +158,7 @@ static void tags_are_put_in_and_taken_off(void **state)
 	send_wire(wire, 104);
 	memmove(frame + 12, frame + 16, 88);
 	fixture_expect(f, 0, frame, 100);
-	end_wire(wire);
+	fixture_end_wire(wire);
 }
 
 /* --- files --------------------------------------------------------------------- */
