@@ -5,7 +5,9 @@
 # end of the TAP: ping, and TCP with files both ways. All of it, QEMU too, lives
 # in a network namespace of its own.
 #
-#	test-net.sh DAEMON [packed|queues|restart]
+#	test-net.sh DAEMON [packed|queues|restart|stream PROGRAM]
+#
+# With stream, PROGRAM (tests/guest/stream.c) then moves 1 GiB each way.
 
 set -uo pipefail
 
@@ -27,7 +29,11 @@ device=
 case $variant in
 packed) device=,packed=on ;;
 queues) pairs=2 device=,mq=on ;;
+stream) download_mib=4 upload_mib=2 ;;
 esac
+stream=${3:-}
+stream_bytes=$((1 << 30))
+stream_pids=()
 
 serve()
 {
@@ -55,14 +61,23 @@ while data := link.recv(1 << 20):
     sys.stdout.buffer.write(data)
 EOF
 upload_pid=$!
-trap 'guest_end_process "$web_pid"; guest_end_process "$upload_pid"
+if [ -n "$stream" ]; then
+	"$stream" listen 10.9.0.1 5001 send $stream_bytes &
+	stream_pids+=($!)
+	"$stream" listen 10.9.0.1 5002 receive $stream_bytes &
+	stream_pids+=($!)
+fi
+trap 'for pid in "$web_pid" "$upload_pid" "${stream_pids[@]}"; do
+		guest_end_process "$pid"
+	done
 	guest_cleanup' EXIT
 
 serve
 guest_initramfs "$guest_root/tests/guest/net.scenario" \
-	"$guest_scratch/initramfs.img"
+	"$guest_scratch/initramfs.img" ${stream:+"$stream"}
 guest_append="awaited=/sys/class/net/eth0 expect_queues=$pairs"
 guest_append+=" expect_sum=${sum%% *} upload_mib=$upload_mib"
+[ -z "$stream" ] || guest_append+=" stream_bytes=$stream_bytes"
 guest_devices=($(guest_card "$guest_scratch/net.sock" 02:00:00:00:00:01 \
 	$pairs "$device"))
 guest_start "$guest_scratch/initramfs.img" -smp $pairs
@@ -82,3 +97,6 @@ said=$(tr -d '\r' <"$guest_scratch/console.log" |
 [ -n "$said" ] || guest_fail "the guest sent nothing"
 [ "$(sha256sum <"$guest_scratch/up")" = "$said  -" ] ||
 	guest_fail "what came is not what the guest sent"
+for pid in "${stream_pids[@]}"; do
+	wait "$pid" || guest_fail "1 GiB did not pass"
+done
