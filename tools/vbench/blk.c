@@ -3,29 +3,14 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "tools/vbench/blk-load.h"
 #include "tools/vbench/blk-measure.h"
 #include "tools/vbench/blk-options.h"
 #include "tools/vbench/blk-verify.h"
-
-static int pin(int cpu)
-{
-	cpu_set_t set;
-
-	if (cpu < 0)
-		return 0;
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	if (sched_setaffinity(0, sizeof(set), &set) == 0)
-		return 0;
-	fprintf(stderr, "vbench: --cpu=%d: %s\n", cpu, strerror(errno));
-	return -errno;
-}
+#include "tools/vbench/cpu.h"
 
 static int measure(struct blk_load *load)
 {
@@ -70,7 +55,7 @@ int vbench_blk(int argc, char **argv)
 
 	if (err != 0)
 		return err < 0 ? VBENCH_USAGE : VBENCH_OK;
-	err = pin(options.cpu);
+	err = cpu_pin(options.cpu);
 	if (err == 0)
 		err = blk_load_new(&options, &load);
 	if (err == 0)

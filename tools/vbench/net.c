@@ -1,30 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/vbench/net.h"
 
-#include <errno.h>
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "tools/vbench/blk.h"
+#include "tools/vbench/cpu.h"
 #include "tools/vbench/net-load.h"
 #include "tools/vbench/net-options.h"
 #include "tools/vbench/net-report.h"
 #include "tools/vbench/net-rfc2544.h"
-
-static int pin(int cpu)
-{
-	cpu_set_t set;
-
-	if (cpu < 0)
-		return 0;
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	if (sched_setaffinity(0, sizeof(set), &set) == 0)
-		return 0;
-	fprintf(stderr, "vbench: --cpu=%d: %s\n", cpu, strerror(errno));
-	return -errno;
-}
 
 static int measure(const struct net_bench_options *options)
 {
@@ -81,7 +66,7 @@ int vbench_net(int argc, char **argv)
 		fprintf(stderr, "vbench: %s\n", error);
 		return VBENCH_USAGE;
 	}
-	err = pin(options.cpu);
+	err = cpu_pin(options.cpu);
 	if (err == 0)
 		err = options.rfc2544 ? measure_rfc2544(&options)
 				      : measure(&options);

@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "tools/vbench/blk.h"
 #include "tools/vbench/net.h"
+#include "tools/vbench/switch.h"
 
 static const struct {
 	const char *name;
@@ -13,6 +14,7 @@ static const struct {
 } commands[] = {
 	{"blk", "a vhost-user-blk back-end", vbench_blk},
 	{"net", "a vhost-user-net back-end", vbench_net},
+	{"switch", "a switch with many vhost-user ports", vbench_switch},
 };
 
 static void print_usage(FILE *to)
