@@ -365,6 +365,7 @@ void *virtq_ring_part(struct virtq *vq, uint64_t uva, uint64_t length,
 int split_start(struct virtq *vq, const struct virtq_config *config);
 uint32_t split_base(const struct virtq *vq);
 int split_get(struct virtq *vq, struct virtq_chain *chain);
+void split_prefetch_ring(const struct virtq *vq);
 void split_prefetch(struct virtq *vq, unsigned count, bool writes);
 void split_unget(struct virtq *vq, const struct virtq_chain *chain);
 void split_flush(struct virtq *vq);
@@ -379,6 +380,7 @@ void packed_release(struct virtq *vq);
 void packed_scrub(struct virtq *vq);
 uint32_t packed_base(const struct virtq *vq);
 int packed_get(struct virtq *vq, struct virtq_chain *chain);
+void packed_prefetch_ring(const struct virtq *vq);
 void packed_prefetch(struct virtq *vq, unsigned count, bool writes);
 void packed_unget(struct virtq *vq, const struct virtq_chain *chain);
 void packed_flush(struct virtq *vq);

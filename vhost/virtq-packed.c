@@ -245,6 +245,15 @@ static __attribute__((noinline)) int packed_get_again(struct virtq *vq,
 }
 
 /* Descriptors of the same chain count like those of others. */
+void packed_prefetch_ring(const struct virtq *vq)
+{
+	const struct packed_ring *ring = &vq->packed;
+
+	prefetch_write(&ring->desc[ring->avail_next]);
+	prefetch_write(&ring->desc[ring->used_next]);
+	prefetch_read(ring->driver_event);
+}
+
 void packed_prefetch(struct virtq *vq, unsigned count, bool writes)
 {
 	const struct packed_ring *ring = &vq->packed;

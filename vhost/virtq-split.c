@@ -185,6 +185,16 @@ static void prefetch_used(const struct split_ring *ring, unsigned count)
 			&ring->used->ring[(ring->used_next + i) & ring->mask]);
 }
 
+void split_prefetch_ring(const struct virtq *vq)
+{
+	const struct split_ring *ring = &vq->split;
+
+	prefetch_read(&ring->avail->idx);
+	prefetch_read(&ring->avail->ring[ring->avail_next & ring->mask]);
+	prefetch_write(&ring->used->ring[ring->used_next & ring->mask]);
+	prefetch_write(&ring->used->idx);
+}
+
 void split_prefetch(struct virtq *vq, unsigned count, bool writes)
 {
 	const struct split_ring *ring = &vq->split;

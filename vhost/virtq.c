@@ -206,6 +206,14 @@ void virtq_prefetch(struct virtq *vq, unsigned count, bool writes)
 		split_prefetch(vq, count, writes);
 }
 
+void virtq_prefetch_ring(const struct virtq *vq)
+{
+	if (vq->is_packed)
+		packed_prefetch_ring(vq);
+	else
+		split_prefetch_ring(vq);
+}
+
 void virtq_unget(struct virtq *vq, const struct virtq_chain *chains,
 		 unsigned count)
 {

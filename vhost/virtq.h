@@ -135,6 +135,12 @@ int virtq_get(struct virtq *vq, struct virtq_chain *chain);
 void virtq_prefetch(struct virtq *vq, unsigned count, bool writes);
 
 /*
+ * The same for the places where the driver announces its next chains, and for
+ * those where they will be given back: what virtq_prefetch would wait for.
+ */
+void virtq_prefetch_ring(const struct virtq *vq);
+
+/*
  * Undoes the virtq_get calls of the last @count chains, newest first and none
  * of them put. For a net device that finds its packet does not fit.
  */

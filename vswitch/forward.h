@@ -87,6 +87,13 @@ struct forward_port {
 	struct shaper *shaper;	      /* of what it is sent; NULL: none */
 	struct acl *acl_in, *acl_out; /* what passes; NULL: all */
 	/*
+	 * Hints that it will be sent frames, first of all for its rings to be
+	 * fetched and then for the places of @count frames. Both or none; any
+	 * serving thread.
+	 */
+	void (*expect)(struct forward_port *port);
+	void (*expect_frames)(struct forward_port *port, unsigned count);
+	/*
 	 * Delivers @count frames, at most NET_BURST, which are the caller's
 	 * again afterwards. Any serving thread.
 	 */
@@ -126,7 +133,8 @@ struct forward {
 	struct vlan_frame vlans[NET_BURST];
 	fdb_key from[NET_BURST], to[NET_BURST];
 	int32_t places[NET_BURST];
-	uint16_t egress[NET_BURST]; /* a port's number, or one of forward.c */
+	uint16_t egress
+		[NET_BURST]; /* a port's number, or one of forward-burst.h */
 	unsigned floods;
 	unsigned bucket_count;
 	uint8_t bucket_of[FDB_PORTS]; /* 1 more than its index; 0: none yet */

@@ -173,8 +173,12 @@ static bool serve(struct worker *worker)
 	struct lcore *lcore = from_worker(worker);
 	unsigned work = 0;
 
-	for (struct source *s = lcore->sources; s; s = s->next)
-		work += serve_source(lcore, s);
+	for (struct source *s = lcore->sources; s; s = s->next) {
+		if (s->next && s->next->ops->expect)
+			s->next->ops->expect(s->next);
+		if (!s->ops->look || s->ops->look(s))
+			work += serve_source(lcore, s);
+	}
 	if (work > 0)
 		lcore->nofd_ns = NOFD_LEAST_NS;
 	rte_rcu_qsbr_quiescent(lcore->config.rcu, lcore->config.number);

@@ -17,6 +17,10 @@ struct source_ops {
 	/* A burst of at most NET_BURST frames, lent until done. */
 	unsigned (*receive)(struct source *source,
 			    struct net_rx_frame **ret_frames);
+	/* It is asked soon: a hint. And a cheap look: may there be frames?
+	 * Both may be NULL. */
+	void (*expect)(struct source *source);
+	bool (*look)(struct source *source);
 	/* After each receive. */
 	void (*done)(struct source *source);
 	/* source->fd became readable; may be NULL. */

@@ -51,6 +51,7 @@ static int stand_in(struct trial *trial, const struct forward_port *port)
 	p->port = *port;
 	p->port.acl_in = p->port.acl_out = NULL;
 	p->port.send = take;
+	p->port.expect = NULL;
 	p->exists = true;
 	if (port->guard) {
 		p->guard = *port->guard;

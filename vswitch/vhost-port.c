@@ -3,9 +3,10 @@
  * A virtual machine's port: a virtio-net device on a vhost-user socket.
  *
  * What the guest sends is a source of the thread that its pair belongs to. What
- * it receives may come from any thread: each receive queue has a lock. The
- * queues that can take frames are listed in `receivers`; to change the list the
- * control thread empties it, waits for a turn of every thread, and fills it.
+ * it receives may come from any thread, if there are several: each receive queue
+ * has a lock. The queues that can take frames are listed in `receivers`; to change
+ * the list the control thread empties it, waits for a turn of every thread, and
+ * fills it.
  */
 #include <errno.h>
 #include <rte_spinlock.h>
@@ -106,7 +107,21 @@ static void awake(struct source *source)
 	virtq_kicks_off(netdev_queue_virtq(from_source(source)->netdev_queue));
 }
 
+static void expect(struct source *source)
+{
+	virtq_prefetch_ring(
+		netdev_queue_virtq(from_source(source)->netdev_queue));
+}
+
+static bool look(struct source *source)
+{
+	return virtq_has_avail(
+		netdev_queue_virtq(from_source(source)->netdev_queue));
+}
+
 static const struct source_ops source_ops = {
+	.expect = expect,
+	.look = look,
 	.receive = receive,
 	.done = done,
 	.sleep = sleep_on_kick,
@@ -123,12 +138,28 @@ static struct lcore *home_of(struct vhost_port *p, unsigned index)
 
 /* --- what it receives ------------------------------------------------------- */
 
+/* One thread alone sends to one queue after the other. */
+static bool is_shared(const struct vhost_port *p)
+{
+	return p->port.owner->lcore_count > 1;
+}
+
+static void put_into(struct queue *queue,
+		     const struct net_rx_frame *const *frames, unsigned count)
+{
+	netdev_tx_burst(queue->netdev_queue, frames, count);
+	look_at_ring(queue);
+}
+
 static void send_to(struct queue *queue,
 		    const struct net_rx_frame *const *frames, unsigned count)
 {
+	if (!is_shared(queue->port)) {
+		put_into(queue, frames, count);
+		return;
+	}
 	rte_spinlock_lock(&queue->lock);
-	netdev_tx_burst(queue->netdev_queue, frames, count);
-	look_at_ring(queue);
+	put_into(queue, frames, count);
 	rte_spinlock_unlock(&queue->lock);
 }
 
@@ -149,6 +180,32 @@ static void spread(struct vhost_port *p, unsigned receivers,
 		if (n > 0)
 			send_to(p->receivers[q], share, n);
 	}
+}
+
+/* Of the one queue that nobody else sends to; NULL: there are several. */
+static struct virtq *only_receiver(struct forward_port *forward)
+{
+	struct vhost_port *p = from_port(port_of(forward));
+
+	if (is_shared(p) || load_acquire(&p->receiver_count) != 1)
+		return NULL;
+	return netdev_queue_virtq(p->receivers[0]->netdev_queue);
+}
+
+static void expect_some(struct forward_port *forward)
+{
+	struct virtq *vq = only_receiver(forward);
+
+	if (vq)
+		virtq_prefetch_ring(vq);
+}
+
+static void expect_frames(struct forward_port *forward, unsigned count)
+{
+	struct virtq *vq = only_receiver(forward);
+
+	if (vq)
+		virtq_prefetch(vq, count, true);
 }
 
 static void send_frames(struct forward_port *forward,
@@ -427,6 +484,8 @@ int vhost_port_new(struct port **ret_port)
 		return -ENOMEM;
 	p->port.ops = &ops;
 	p->port.forward.send = send_frames;
+	p->port.forward.expect = expect_some;
+	p->port.forward.expect_frames = expect_frames;
 	*ret_port = &p->port;
 	return 0;
 }
