@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vhost-net: joins one virtual machine to one TAP. Opens the TAP, gives up what
- * it does not need, and runs the control loop until it is told to end.
+ * vhost-net: joins one virtual machine to one TAP, or interface. Opens that, gives
+ * up what it does not need, and runs the control loop until it is told to end.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -14,13 +14,15 @@
 #include "vhost-net/net-port.h"
 #include "vhost-net/net-tap.h"
 #include "vhost-net/net-wire-tap.h"
+#include "vhost-net/net-wire-xdp.h"
 #include "vhost/daemon.h"
 
 struct server {
 	struct daemon daemon;
 	struct net_options options;
 	struct net_tap tap;
-	struct net_wire_tap wire;
+	struct net_wire_tap tap_wire;
+	struct net_wire *wire; /* NULL: not open */
 	struct net_capture capture;
 	struct net_port *port;
 };
@@ -35,13 +37,23 @@ static void log_faults(const char *name, const char *direction,
 				 (unsigned long long)faults[i]);
 }
 
+/* By the kernel, where we are the only one to know. */
+static void log_missed(const struct net_wire *wire)
+{
+	uint64_t missed = wire->ops->missed ? wire->ops->missed(wire) : 0;
+
+	if (missed)
+		log_info("%s: received missed %llu", wire->name,
+			 (unsigned long long)missed);
+}
+
 /* One line for each direction, as the guest sees it, and each reason. */
 static void log_counters(void *arg)
 {
 	struct server *server = arg;
 	struct netdev_counters c;
 	uint64_t refused;
-	const char *name = server->tap.name;
+	const char *name = server->wire->name;
 
 	net_port_count(server->port, &c, &refused);
 	log_info("%s: received frames %llu bytes %llu", name,
@@ -50,6 +62,7 @@ static void log_counters(void *arg)
 	log_info("%s: sent frames %llu bytes %llu refused %llu", name,
 		 (unsigned long long)c.tx_frames,
 		 (unsigned long long)c.tx_bytes, (unsigned long long)refused);
+	log_missed(server->wire);
 	log_faults(name, "received", c.rx_faults);
 	log_faults(name, "sent", c.tx_faults);
 	net_capture_log(&server->capture);
@@ -76,14 +89,20 @@ static void complain(void *arg, const char *what)
 	daemon_complain(&server->daemon, what);
 }
 
-/* A descriptor of a TAP that was deleted stays dead: start again. */
+/* What was deleted stays dead: start again. */
 static void wire_gone(void *arg)
 {
 	struct server *server = arg;
 
-	log_error("%s: the TAP was deleted: make it again, and start again",
-		  server->tap.name);
+	log_error("%s: %s", server->wire->name, server->wire->gone);
 	daemon_end(&server->daemon, -ENODEV);
+}
+
+static void space_changed(void *arg)
+{
+	struct server *server = arg;
+
+	daemon_space_changed(&server->daemon);
 }
 
 static int open_tap(struct server *server)
@@ -100,22 +119,50 @@ static int open_tap(struct server *server)
 	char error[NET_TAP_ERROR_BYTES];
 	int err = net_tap_open(&config, &server->tap, error);
 
+	if (err < 0) {
+		log_error("%s", error);
+		return err;
+	}
+	net_wire_tap_init(&server->tap_wire, &server->tap);
+	server->wire = &server->tap_wire.wire;
+	return 0;
+}
+
+static int open_xdp(struct server *server)
+{
+	const struct net_options *options = &server->options;
+	const struct net_wire_xdp_config config = {
+		.name = options->xdp,
+		.count = options->pairs,
+		.mode = options->xdp_mode,
+		.mtu = options->mtu,
+	};
+	char error[NET_WIRE_XDP_ERROR_BYTES] = "no memory";
+	int err = net_wire_xdp_new(&config, &server->wire, error);
+
 	if (err < 0)
 		log_error("%s", error);
-	else
-		net_wire_tap_init(&server->wire, &server->tap);
+	return err;
+}
+
+static int open_wire(struct server *server)
+{
+	int err = server->options.xdp ? open_xdp(server) : open_tap(server);
+
+	if (err == 0)
+		log_debug("%s: %s", server->wire->name, server->wire->kind);
 	return err;
 }
 
 static int open_capture(struct server *server)
 {
 	return net_capture_open(&server->capture, &server->options.capture,
-				server->tap.name);
+				server->wire->name);
 }
 
 static int open_loop(struct server *server)
 {
-	server->daemon.name = server->tap.name;
+	server->daemon.name = server->wire->name;
 	return daemon_open_loop(&server->daemon);
 }
 
@@ -136,11 +183,12 @@ static int open_port(struct server *server)
 {
 	const struct net_port_config config = {
 		.options = &server->options,
-		.wire = &server->wire.wire,
+		.wire = server->wire,
 		.control = server->daemon.loop,
 		.capture = server->capture.capture,
 		.queue_broke = queue_broke,
 		.wire_gone = wire_gone,
+		.space_changed = space_changed,
 		.complain = complain,
 		.arg = server,
 	};
@@ -167,7 +215,7 @@ static int give_up_system_calls(struct server *server)
 static int server_open(struct server *server)
 {
 	static int (*const steps[])(struct server *) = {
-		open_tap,	    open_capture,	  open_loop,
+		open_wire,	    open_capture,	  open_loop,
 		give_up_privileges, start_capture,	  open_port,
 		open_endpoint,	    give_up_system_calls,
 	};
@@ -185,7 +233,8 @@ static void server_close(struct server *server)
 	net_port_free(server->port);
 	net_capture_close(&server->capture);
 	daemon_close(&server->daemon);
-	net_tap_close(&server->tap);
+	if (server->wire)
+		server->wire->ops->close(server->wire);
 }
 
 static int serve(struct server *server)

@@ -46,6 +46,32 @@ static int set_tap_napi(struct options_parser *parser)
 	return 0;
 }
 
+static int set_xdp(struct options_parser *parser)
+{
+	if (parser->value[0] == '\0')
+		return options_fail_value(parser, "the name of an interface");
+	net(parser)->xdp = parser->value;
+	return 0;
+}
+
+static int set_xdp_mode(struct options_parser *parser)
+{
+	static const char *const names[] = {
+		[NET_XDP_AUTO] = "auto",
+		[NET_XDP_NATIVE] = "native",
+		[NET_XDP_COPY] = "copy",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (strcmp(parser->value, names[i]) != 0)
+			continue;
+		net(parser)->xdp_mode = i;
+		net(parser)->has_xdp_mode = true;
+		return 0;
+	}
+	return options_fail_value(parser, "auto, native or copy");
+}
+
 static int set_bridge(struct options_parser *parser)
 {
 	net(parser)->bridge = parser->value;
@@ -165,10 +191,15 @@ static const struct options_row rows[] = {
 	{"tap-napi", NULL, set_tap_napi,
 	 "have what the guest sends go through the TAP's NAPI, for GRO"},
 	{"bridge", "NAME", set_bridge, "have the TAP join this bridge"},
+	{"xdp", "INTERFACE", set_xdp,
+	 "use this interface of the host by AF_XDP instead of a TAP"},
+	{"xdp-mode", "MODE", set_xdp_mode,
+	 "native (in its driver), copy (any interface), or auto (default)"},
 	{"num-queue-pairs", "N", set_pairs, "pairs of queues to offer (1)"},
 	{"threads", "N", set_threads, "threads that serve them (1)"},
 	{"mac", "ADDRESS", set_mac, "the address that the guest is told"},
-	{"mtu", "BYTES", set_mtu, "set the TAP's, and tell the guest"},
+	{"mtu", "BYTES", set_mtu,
+	 "set the TAP's, and tell the guest; of an interface: tell only"},
 	{"send-bps", "BYTES", set_send_bps,
 	 "let the guest send at most so many bytes a second"},
 	{"send-fps", "N", set_send_fps, "… so many frames"},
@@ -186,20 +217,53 @@ static const struct options_row rows[] = {
 
 void net_options_print_help(const char *program)
 {
-	printf("Usage: %s --socket-path=PATH --tap=NAME [OPTION]...\n"
-	       "Joins a virtual machine to a TAP as a vhost-user network "
-	       "device.\n\n",
+	printf("Usage: %s --socket-path=PATH --tap=NAME|--xdp=INTERFACE "
+	       "[OPTION]...\n"
+	       "Joins a virtual machine to a TAP or an interface as a "
+	       "vhost-user network device.\n\n",
 	       program);
 	options_print(rows, ARRAY_SIZE(rows));
+}
+
+/* What only a TAP has. */
+static const char *tap_option(const struct net_options *options)
+{
+	if (options->tap)
+		return "tap";
+	if (options->tap_fd_count > 0)
+		return "tap-fd";
+	if (options->tap_napi)
+		return "tap-napi";
+	return options->bridge ? "bridge" : NULL;
+}
+
+static int check_xdp(struct options_parser *parser)
+{
+	struct net_options *options = net(parser);
+	const char *other = tap_option(options);
+
+	if (other)
+		return options_fail(parser,
+				    "--xdp and --%s exclude each other: an "
+				    "interface is not a TAP",
+				    other);
+	if (options->pairs == 0)
+		options->pairs = 1;
+	return 0;
 }
 
 static int check_tap(struct options_parser *parser)
 {
 	struct net_options *options = net(parser);
 
+	if (options->xdp)
+		return check_xdp(parser);
+	if (options->has_xdp_mode)
+		return options_fail(parser, "--xdp-mode is of no use by "
+					    "itself: give --xdp too");
 	if (!options->tap && options->tap_fd_count == 0)
 		return options_fail(parser, "--tap is missing: name the TAP, "
-					    "or give --tap-fd");
+					    "or give --tap-fd or --xdp");
 	if (options->tap && options->tap_fd_count > 0)
 		return options_fail(parser, "--tap and --tap-fd exclude each "
 					    "other: give one");

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "vhost-net/net-limits.h"
+#include "vhost-net/net-wire-xdp.h"
 #include "vhost/daemon-options.h"
 
 enum {
@@ -26,16 +27,19 @@ struct net_capture_options {
 /* Strings are those of argv. */
 struct net_options {
 	struct daemon_options daemon; /* first */
-	const char *tap;	      /* NULL: by descriptors */
+	const char *tap;	      /* NULL: by descriptors, or xdp */
 	int tap_fds[NET_OPTIONS_MAX_PAIRS];
 	unsigned tap_fd_count;
 	bool tap_napi;
+	const char *xdp; /* an interface, instead of a TAP; or NULL */
+	enum net_xdp_mode xdp_mode;
+	bool has_xdp_mode;
 	const char *bridge; /* NULL: none */
 	uint16_t pairs;
 	uint16_t threads;
 	bool has_mac;
 	uint8_t mac[6];
-	uint16_t mtu; /* 0: the TAP's */
+	uint16_t mtu; /* 0: the device's */
 	struct net_rates rates;
 	struct net_capture_options capture;
 };

@@ -8,6 +8,7 @@
 
 #include "base/barrier.h"
 #include "base/bytes.h"
+#include "vhost-net/net-link-watch.h"
 #include "vhost-net/net-thread.h"
 #include "vhost/kick.h"
 
@@ -28,6 +29,7 @@ struct net_port {
 	unsigned thread_count;
 	struct slot *slots;
 	unsigned slot_count;
+	struct net_link_watch *link; /* NULL: not watched */
 	struct loop_message gone;
 	bool gone_posted;
 };
@@ -179,6 +181,31 @@ static void wire_gone(void *arg)
 		loop_post(port->config.control, &port->gone);
 }
 
+static void link_changed(void *arg)
+{
+	struct net_port *port = arg;
+	const enum net_link_state state = net_link_watch_state(port->link);
+
+	if (state == NET_LINK_GONE)
+		port->config.wire_gone(port->config.arg);
+	else if (netdev_set_link(port->netdev, state == NET_LINK_UP))
+		port->config.space_changed(port->config.arg);
+}
+
+static int watch_link(struct net_port *port)
+{
+	const int ifindex = port->config.wire->ifindex;
+	int err;
+
+	if (ifindex == 0)
+		return 0;
+	err = net_link_watch_new(port->config.control, ifindex, link_changed,
+				 port, &port->link);
+	if (err == 0)
+		link_changed(port);
+	return err;
+}
+
 static int make_threads(struct net_port *port,
 			const struct net_options *options)
 {
@@ -252,6 +279,8 @@ int net_port_new(const struct net_port_config *config,
 	if (err == 0)
 		err = make_netdev(port, config->options);
 	if (err == 0)
+		err = watch_link(port);
+	if (err == 0)
 		err = make_threads(port, config->options);
 	port->config.options = NULL;
 	if (err < 0) {
@@ -269,6 +298,7 @@ void net_port_free(struct net_port *port)
 	for (unsigned i = 0; i < port->thread_count; i++)
 		net_thread_free(port->threads[i]);
 	free(port->threads);
+	net_link_watch_free(port->link);
 	netdev_free(port->netdev);
 	free(port->slots);
 	free(port);

@@ -26,6 +26,8 @@ struct net_port_config {
 	void (*queue_broke)(void *arg, unsigned index);
 	/* The wire is no more: nothing will come or go. */
 	void (*wire_gone)(void *arg);
+	/* The configuration space has changed: tell the front-end. */
+	void (*space_changed)(void *arg);
 	/* Something that a front-end caused and a person may want to know. */
 	void (*complain)(void *arg, const char *what);
 	void *arg;

@@ -31,6 +31,8 @@ struct net_pump_ops {
 	bool (*receive)(struct net_pump *pump, struct net_tx *tx);
 	/* One frame. False: there is none, or no place for it. */
 	bool (*receive_one)(struct net_pump *pump, struct net_tx *tx);
+	/* The queue is switched off: drops what came for it. NULL: that waits. */
+	bool (*discard)(struct net_pump *pump, struct net_tx *tx);
 	/* Nothing of the receive queue is in use. */
 	bool (*is_idle)(const struct net_pump *pump);
 	/* Frames that the guest sent: lent until finish says so. */
@@ -48,6 +50,8 @@ struct net_pump {
 	uint64_t refused;
 	bool captures;			  /* now, as last looked */
 	uint64_t wait_ns[NET_DIRECTIONS]; /* by a limit; as last looked */
+	uint64_t
+		retry_ns; /* after so long look again in any case; 0: need not */
 
 	/* What the guest sends. */
 	struct netdev_queue *send;

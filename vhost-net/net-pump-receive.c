@@ -105,9 +105,14 @@ unsigned net_pump_receive_burst(struct net_pump *pump, struct net_tx *tx)
 
 bool net_pump_run_receive(struct net_pump *pump)
 {
+	struct net_tx *tx;
+
 	pump->starved = false;
 	pump->wait_ns[NET_RECEIVE] = 0;
-	if (!pump->receive || !netdev_queue_is_enabled(pump->receive))
+	if (!pump->receive)
 		return false;
-	return pump->ops->receive(pump, netdev_queue_tx(pump->receive));
+	tx = netdev_queue_tx(pump->receive);
+	if (netdev_queue_is_enabled(pump->receive))
+		return pump->ops->receive(pump, tx);
+	return pump->ops->discard && pump->ops->discard(pump, tx);
 }

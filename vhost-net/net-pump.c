@@ -99,6 +99,8 @@ uint64_t net_pump_timeout_ns(const struct net_pump *pump)
 	uint64_t timeout =
 		pump->starved && pump->has_bounced ? WAIT_NS : UINT64_MAX;
 
+	if (pump->retry_ns > 0)
+		timeout = MIN(timeout, pump->retry_ns);
 	for (unsigned i = 0; i < NET_DIRECTIONS; i++)
 		if (pump->wait_ns[i] > 0)
 			timeout = MIN(timeout, pump->wait_ns[i]);

@@ -2,7 +2,8 @@
 /*
  * Moves the frames of one pair of queues between the guest's memory and its place
  * on the host's side (vhost-net/net-wire.h), which is what kinds of pumps differ
- * in: one descriptor of a TAP (vhost-net/net-pump-tap.h).
+ * in: one descriptor of a TAP (vhost-net/net-pump-tap.h), or one AF_XDP socket
+ * (vhost-net/net-pump-xdp.h).
  *
  * The serving thread, but for free.
  */

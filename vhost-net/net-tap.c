@@ -15,6 +15,7 @@
 
 #include "base/bytes.h"
 #include "base/fd.h"
+#include "vhost-net/net-announce.h"
 #include "vhost-net/net-header.h"
 #include "vhost-net/net-link.h"
 
@@ -408,14 +409,6 @@ int net_tap_announce(struct net_tap *tap, const uint8_t mac[6],
 		{frame, sizeof(frame)},
 	};
 
-	net_frame_rarp(mac, frame);
-	/* Before the kernel has it: what answers comes behind. */
-	if (lane && capture_lane_is_on(lane))
-		capture_frame(lane, &(struct capture_frame){
-					    .direction = PCAPNG_OUTBOUND,
-					    .bytes = sizeof(frame),
-					    .head = frame,
-					    .head_bytes = sizeof(frame),
-				    });
+	net_announce_make(mac, lane, frame);
 	return writev(tap->fds[0], iov, ARRAY_SIZE(iov)) < 0 ? -errno : 0;
 }

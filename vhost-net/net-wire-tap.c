@@ -34,11 +34,17 @@ static int pump(struct net_wire *wire, unsigned pair,
 	return net_pump_tap_new(config, tap_of(wire)->fds[pair], ret_pump);
 }
 
+static void close_wire(struct net_wire *wire)
+{
+	net_tap_close(tap_of(wire));
+}
+
 static const struct net_wire_ops ops = {
 	.offload = offload,
 	.attach = attach,
 	.announce = announce,
 	.pump = pump,
+	.close = close_wire,
 };
 
 /* A kernel that knows no segments of UDP could do nothing with them. */
@@ -54,6 +60,9 @@ void net_wire_tap_init(struct net_wire_tap *wire, struct net_tap *tap)
 	*wire = (struct net_wire_tap){
 		.wire.ops = &ops,
 		.wire.name = tap->name,
+		.wire.kind = "TAP",
+		.wire.gone =
+			"the TAP was deleted: make it again, and start again",
 		.wire.mtu = tap->mtu,
 		.wire.without = features_without(tap),
 		.tap = tap,

@@ -8,7 +8,7 @@
 
 struct net_wire_tap {
 	struct net_wire wire; /* first */
-	struct net_tap *tap;  /* borrowed */
+	struct net_tap *tap;  /* borrowed, but closed by close */
 };
 
 /* @tap is open. */

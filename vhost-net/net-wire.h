@@ -17,7 +17,10 @@
 
 struct net_wire {
 	const struct net_wire_ops *ops;
-	const char *name; /* of the device; borrowed */
+	const char *name; /* of the device */
+	const char *kind; /* for a log: "AF_XDP in copy mode" */
+	const char *gone; /* what to tell whoever deleted it */
+	int ifindex;	  /* whose link the guest's follows; 0: it is up */
 	uint32_t mtu;
 	uint64_t without; /* features that it cannot carry */
 };
@@ -37,6 +40,10 @@ struct net_wire_ops {
 	int (*pump)(struct net_wire *wire, unsigned pair,
 		    const struct net_pump_config *config,
 		    struct net_pump **ret_pump);
+	/* Frames for the guest that the kernel dropped before they came here;
+	 * NULL: it counts them itself. */
+	uint64_t (*missed)(const struct net_wire *wire);
+	void (*close)(struct net_wire *wire);
 };
 
 #endif

@@ -147,6 +147,15 @@ void daemon_queue_broke(struct daemon *daemon, unsigned index)
 	daemon_complain(daemon, session_error(session));
 }
 
+void daemon_space_changed(struct daemon *daemon)
+{
+	struct session *session =
+		daemon->endpoint ? endpoint_session(daemon->endpoint) : NULL;
+
+	if (session)
+		session_config_changed(session);
+}
+
 int daemon_open_endpoint(struct daemon *daemon, struct vhost_device *device)
 {
 	struct endpoint_config config = {

@@ -91,6 +91,9 @@ void daemon_close(struct daemon *daemon);
 /* The ring of queue @index is broken: the session stops it. */
 void daemon_queue_broke(struct daemon *daemon, unsigned index);
 
+/* The device's configuration space has changed: its driver is told. */
+void daemon_space_changed(struct daemon *daemon);
+
 /* Something that a front-end caused and a person may want to know. */
 void daemon_complain(struct daemon *daemon, const char *what);
 

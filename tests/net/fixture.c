@@ -47,8 +47,14 @@ int fixture_teardown(void **state)
 
 void fixture_start(struct fixture *f, const char *const *options)
 {
+	fixture_start_on(f, "--tap=" FIXTURE_TAP, options);
+}
+
+void fixture_start_on(struct fixture *f, const char *wire,
+		      const char *const *options)
+{
 	char socket[128];
-	const char *args[PROCESS_MAX_ARGS + 1] = {socket, "--tap=" FIXTURE_TAP};
+	const char *args[PROCESS_MAX_ARGS + 1] = {socket, wire};
 	unsigned count = 2;
 
 	snprintf(socket, sizeof(socket), "--socket-path=%s", f->process.socket);

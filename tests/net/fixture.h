@@ -40,6 +40,9 @@ int fixture_teardown(void **state);
  * NULL, and waits until it takes connections.
  */
 void fixture_start(struct fixture *f, const char *const *options);
+/* The same with @wire ("--xdp=…") instead of the TAP. */
+void fixture_start_on(struct fixture *f, const char *wire,
+		      const char *const *options);
 
 struct net_driver *fixture_open(const struct fixture *f,
 				const struct net_options *options);

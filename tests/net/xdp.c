@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/net/xdp.h"
+
+#include <linux/bpf.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+
+/* Root of a user namespace has no programs. */
+static bool has_sockets_map(void)
+{
+	union bpf_attr map = {
+		.map_type = BPF_MAP_TYPE_XSKMAP,
+		.key_size = sizeof(int),
+		.value_size = sizeof(int),
+		.max_entries = 1,
+	};
+	int fd = syscall(SYS_bpf, BPF_MAP_CREATE, &map, sizeof(map));
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+void xdp_enter(void)
+{
+	namespace_enter();
+	if (!has_sockets_map())
+		process_skip_all("no AF_XDP, or no right to it");
+}
+
+void xdp_run(const char *command)
+{
+	if (system(command) != 0)
+		fail_msg("%s", command);
+}
+
+void xdp_lay_cable(unsigned mtu, unsigned queues)
+{
+	char add[256];
+
+	snprintf(add, sizeof(add),
+		 "ip link del " XDP_INTERFACE " 2>/dev/null; "
+		 "ip link add name " XDP_INTERFACE " mtu %u numtxqueues %u "
+		 "numrxqueues %u type veth peer name " FIXTURE_TAP " mtu %u "
+		 "numtxqueues %u numrxqueues %u",
+		 mtu, queues, queues, mtu, queues, queues);
+	xdp_run(add);
+	xdp_run("ip link set dev " XDP_INTERFACE " up");
+	xdp_run("ip link set dev " FIXTURE_TAP " up");
+}
+
+int xdp_setup(void **state)
+{
+	xdp_lay_cable(XDP_MAX_MTU, 1);
+	return fixture_setup(state);
+}
+
+void xdp_start(struct fixture *f, const char *const *options)
+{
+	fixture_start_on(f, XDP_WIRE, options);
+	if (f->wire_fd < 0)
+		fixture_plug(f);
+}
+
+int xdp_setup_running(void **state)
+{
+	int err = xdp_setup(state);
+
+	if (err == 0)
+		xdp_start(*state, NULL);
+	return err;
+}
