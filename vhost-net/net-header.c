@@ -25,6 +25,7 @@ static const char *const fault_names[NET_FAULTS] = {
 	[NET_FAULT_LOST_MEMORY] = "lost-memory",
 	[NET_FAULT_RECOVERED] = "recovered",
 	[NET_FAULT_DISABLED] = "disabled",
+	[NET_FAULT_DEVICE] = "device",
 };
 
 const char *net_fault_name(enum net_fault fault)

@@ -48,6 +48,7 @@ enum net_fault {
 	NET_FAULT_LOST_MEMORY,	/* guest memory went away in the middle */
 	NET_FAULT_RECOVERED,	/* a killed process may have sent it already */
 	NET_FAULT_DISABLED,	/* the queue is switched off */
+	NET_FAULT_DEVICE,	/* a device on the host lost it */
 	NET_FAULTS,
 };
 

@@ -69,14 +69,25 @@ enum net_fault ethdev_rx_describe(const struct rte_mbuf *mbuf,
 	return NET_FAULT_NONE;
 }
 
+static enum net_fault describe(const struct ethdev_rx *rx,
+			       const struct rte_mbuf *mbuf, struct iovec *iov,
+			       struct net_rx_frame *frame)
+{
+	const enum net_fault fault = ethdev_rx_describe(mbuf, iov, frame);
+
+	return fault == NET_FAULT_NONE && frame->bytes > rx->most_bytes
+		       ? NET_FAULT_OVERSIZE
+		       : fault;
+}
+
 unsigned ethdev_rx_burst(struct ethdev_rx *rx)
 {
 	unsigned count = 0;
 
 	rx->held = rte_eth_rx_burst(rx->id, rx->queue, rx->mbufs, ETHDEV_BURST);
 	for (unsigned i = 0; i < rx->held; i++) {
-		const enum net_fault fault = ethdev_rx_describe(
-			rx->mbufs[i], rx->iov + count * ETHDEV_MAX_SEGMENTS,
+		const enum net_fault fault = describe(
+			rx, rx->mbufs[i], rx->iov + count * ETHDEV_MAX_SEGMENTS,
 			&rx->frames[count]);
 
 		rx->faults[fault] += fault != NET_FAULT_NONE;

@@ -21,8 +21,9 @@ enum {
 };
 
 struct ethdev_rx {
-	uint16_t id, queue; /* DPDK's */
-	uint16_t held;	    /* mbufs that are lent now */
+	uint16_t id, queue;  /* DPDK's */
+	uint32_t most_bytes; /* of a frame: what is longer is none */
+	uint16_t held;	     /* mbufs that are lent now */
 	uint64_t frames_total, bytes_total;
 	uint64_t faults[NET_FAULTS];
 	struct rte_mbuf *mbufs[ETHDEV_BURST];

@@ -20,6 +20,7 @@ struct ethdev_tx {
 	unsigned count;		  /* mbufs that wait for the flush */
 	struct rte_mbuf *mbufs[ETHDEV_BURST];
 	uint64_t frames_total, bytes_total;
+	uint64_t unsent_total; /* that the device did not take; in NO_BUFFER */
 	/* NO_BUFFER: the device's ring or its pool; OVERSIZE: its MTU. */
 	uint64_t faults[NET_FAULTS];
 };

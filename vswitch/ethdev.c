@@ -20,6 +20,8 @@ enum {
 	/* A usual frame, and of a larger one a part. */
 	DATA_BYTES = 2048,
 	FRAME_OVERHEAD = NET_ETHERNET_BYTES + NET_MAX_TAGS * NET_TAG_BYTES,
+	/* As DPDK counts: what a frame has beside what the MTU is of. */
+	LINK_BYTES = RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN,
 	/* Of a net_ring. */
 	MAX_RINGS = 16,
 	/* Pools that still have mbufs out when their device goes. */
@@ -27,57 +29,6 @@ enum {
 };
 
 #define HASHED (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP)
-
-/* --- devargs ----------------------------------------------------------------- */
-
-/* Those that were tried. A TAP of DPDK's would be one more way round. */
-static const char *const drivers[] = {
-	"net_af_packet", "net_af_xdp", "net_null", "net_pcap", "net_ring",
-};
-
-void ethdev_name(const char *devargs, char ret_name[static ETHDEV_NAME_BYTES])
-{
-	snprintf(ret_name, ETHDEV_NAME_BYTES, "%.*s",
-		 (int)strcspn(devargs, ","), devargs);
-}
-
-bool ethdev_is_pci(const char *devargs)
-{
-	unsigned domain, bus, device, function;
-	char name[ETHDEV_NAME_BYTES];
-	char end;
-
-	ethdev_name(devargs, name);
-	return strlen(name) == strlen("0000:00:00.0") &&
-	       sscanf(name, "%4x:%2x:%2x.%1x%c", &domain, &bus, &device,
-		      &function, &end) == 4;
-}
-
-/* "net_null7": a driver's, and a number. */
-static bool is_of(const char *name, const char *driver)
-{
-	const size_t length = strlen(driver);
-
-	return strncmp(name, driver, length) == 0 && name[length] != '\0' &&
-	       strspn(name + length, "0123456789") == strlen(name + length);
-}
-
-const char *ethdev_check(const char *devargs)
-{
-	char name[ETHDEV_NAME_BYTES];
-
-	if (strcspn(devargs, ",") >= ETHDEV_NAME_BYTES)
-		return "the name of the device is too long";
-	if (ethdev_is_pci(devargs))
-		return NULL;
-	ethdev_name(devargs, name);
-	for (unsigned i = 0; i < ARRAY_SIZE(drivers); i++)
-		if (is_of(name, drivers[i]))
-			return NULL;
-	return "give a PCI address, as in 0000:01:00.0, or net_af_packet, "
-	       "net_af_xdp, net_null, net_pcap or net_ring with a number, as "
-	       "in net_af_packet0,iface=eth1";
-}
 
 /* --- buffers ----------------------------------------------------------------- */
 
@@ -181,6 +132,8 @@ static int check(const struct ethdev_config *config,
 	/* A socket that nobody reads from keeps its share of frames. */
 	const unsigned least =
 		strcmp(info->driver_name, "net_af_packet") == 0 ? most : 1;
+	const uint32_t most_mtu =
+		MIN((uint32_t)info->max_mtu, info->max_rx_pktlen - LINK_BYTES);
 
 	if (config->queues > most || config->queues < least) {
 		snprintf(ret_error, ETHDEV_ERROR_BYTES,
@@ -189,10 +142,10 @@ static int check(const struct ethdev_config *config,
 		return -EINVAL;
 	}
 	if (config->mtu &&
-	    (config->mtu < info->min_mtu || config->mtu > info->max_mtu)) {
+	    (config->mtu < info->min_mtu || config->mtu > most_mtu)) {
 		snprintf(ret_error, ETHDEV_ERROR_BYTES,
 			 "mtu: %u: the device takes %u to %u", config->mtu,
-			 info->min_mtu, info->max_mtu);
+			 info->min_mtu, most_mtu);
 		return -EINVAL;
 	}
 	return 0;
@@ -280,7 +233,7 @@ static int prepare(const struct ethdev_config *config, const char *name,
 int ethdev_open(const struct ethdev_config *config, struct ethdev *ret_dev,
 		char ret_error[static ETHDEV_ERROR_BYTES])
 {
-	struct ethdev dev = {0};
+	struct ethdev dev = {.traits = ethdev_traits(config->devargs)};
 	char name[ETHDEV_NAME_BYTES];
 	int err;
 
@@ -332,14 +285,26 @@ static void free_rings(const char *name)
 	}
 }
 
+/* Some drivers release a queue only when they are told to have fewer. None of
+ * both directions is not to be had. */
+static void release_queues(uint16_t id)
+{
+	const struct rte_eth_conf none = {0};
+
+	rte_eth_dev_configure(id, 0, 1, &none);
+	rte_eth_dev_configure(id, 1, 0, &none);
+}
+
 static void remove_device(struct ethdev *dev)
 {
 	char name[RTE_ETH_NAME_MAX_LEN] = "";
 
+	if (dev->traits.keeps_queues)
+		release_queues(dev->id);
 	rte_eth_dev_get_name_by_port(dev->id, name);
 	rte_eth_dev_close(dev->id);
 	rte_dev_remove(dev->device);
-	if (is_of(name, "net_ring"))
+	if (dev->traits.keeps_rings)
 		free_rings(name);
 }
 

@@ -25,7 +25,18 @@ struct ethdev_config {
 	uint16_t mtu;	     /* 0: the device's own */
 };
 
+/* What is peculiar to a driver. */
+struct ethdev_traits {
+	/* A frame that comes in with as many bytes, or more, may lack its end,
+	 * of which the device says nothing. */
+	uint32_t cut_bytes;
+	/* Its errors of sending are also what it did not take. */
+	bool counts_unsent;
+	bool keeps_queues, keeps_rings; /* when it goes */
+};
+
 struct ethdev {
+	struct ethdev_traits traits;
 	uint16_t id; /* DPDK's */
 	bool is_found, is_started;
 	struct rte_device *device;
@@ -40,6 +51,9 @@ const char *ethdev_check(const char *devargs);
 bool ethdev_is_pci(const char *devargs);
 /* The device's name in them. */
 void ethdev_name(const char *devargs, char ret_name[static ETHDEV_NAME_BYTES]);
+
+/* Of those that passed ethdev_check. */
+struct ethdev_traits ethdev_traits(const char *devargs);
 
 /* Frames may come and go. A negative errno with a sentence; then there is
  * nothing to be closed. */

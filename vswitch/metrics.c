@@ -243,11 +243,28 @@ static bool count_all(struct vswitch *vswitch, struct counted *counted)
 	return true;
 }
 
+static void print_links(FILE *page, struct vswitch *vswitch)
+{
+	fputs("# TYPE vswitch_port_up gauge\n"
+	      "# HELP vswitch_port_up Whether somebody is behind the port, or "
+	      "its device has a link.\n",
+	      page);
+	for (unsigned i = 0; i < CONFIG_MAX_PORTS; i++) {
+		const struct port *port = vswitch_port(vswitch, i);
+
+		if (port)
+			print_sample(page, "vswitch_port_up",
+				     port->config->name, NULL, NULL,
+				     port->ops->is_up(port));
+	}
+}
+
 static void print_page(FILE *page, struct vswitch *vswitch,
 		       const struct counted *counted)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(families); i++)
 		print_family(page, vswitch, &families[i], counted);
+	print_links(page, vswitch);
 	print_queues(page, vswitch, counted);
 	metrics_print_lcores(page, vswitch);
 	fputs("# EOF\n", page);

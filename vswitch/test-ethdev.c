@@ -31,16 +31,22 @@ static struct ethdev_tx tx;
 static uint8_t sent[MAX_BYTES], got[MAX_BYTES];
 static char error[ETHDEV_ERROR_BYTES];
 
-static int open_ring(unsigned number, uint16_t queues)
+static int open_device(const char *devargs, uint16_t queues)
 {
-	char devargs[32];
 	const struct ethdev_config config = {
 		.devargs = devargs,
 		.queues = queues,
 	};
 
-	snprintf(devargs, sizeof(devargs), "net_ring%u", number);
 	return ethdev_open(&config, &dev, error);
+}
+
+static int open_ring(unsigned number, uint16_t queues)
+{
+	char devargs[32];
+
+	snprintf(devargs, sizeof(devargs), "net_ring%u", number);
+	return open_device(devargs, queues);
 }
 
 static int setup(void **state)
@@ -51,7 +57,8 @@ static int setup(void **state)
 	put_be16(sent + 12, 0x88b5);
 	if (open_ring(0, 1) < 0)
 		return -1;
-	rx = (struct ethdev_rx){.id = dev.id};
+	rx = (struct ethdev_rx){.id = dev.id,
+				.most_bytes = NET_MAX_FRAME_BYTES};
 	tx = (struct ethdev_tx){
 		.id = dev.id,
 		.pool = dev.pool,
@@ -332,6 +339,7 @@ static void short_frames_are_filled_up_with_zeros(void **state)
 
 static void what_finds_no_place_is_counted(void **state)
 {
+	struct rte_eth_stats stats;
 	struct iovec rest;
 	unsigned count = 0;
 
@@ -346,6 +354,11 @@ static void what_finds_no_place_is_counted(void **state)
 	assert_int_equal(tx.frames_total, count - 1);
 	assert_int_equal(tx.bytes_total,
 			 (uint64_t)(count - 1) * dev.max_frame_bytes);
+	/* Which is no error of the device's: it would be counted again. */
+	assert_int_equal(tx.unsent_total, 1);
+	assert_int_equal(rte_eth_stats_get(dev.id, &stats), 0);
+	assert_int_equal(stats.oerrors,
+			 dev.traits.counts_unsent ? tx.unsent_total : 0);
 	/* They are in the ring as it goes. */
 }
 
@@ -388,6 +401,23 @@ static void nothing_is_left_of_devices_that_go(void **state)
 	assert_int_equal(allocations(), before);
 }
 
+/* Whose driver forgets its queues; and which has always one frame more. */
+static void nothing_is_left_of_null_devices(void **state)
+{
+	const unsigned before = allocations();
+
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		struct rte_mbuf *mbuf;
+
+		assert_int_equal(open_device("net_null0", 1 + i % 3), 0);
+		mbuf = rte_pktmbuf_alloc(dev.pool);
+		assert_non_null(mbuf);
+		put(mbuf);
+		ethdev_close(&dev);
+	}
+	assert_int_equal(allocations(), before);
+}
+
 /* What a device keeps for itself holds its pool, and no longer. */
 static void a_pool_goes_when_its_last_mbuf_is_back(void **state)
 {
@@ -419,6 +449,7 @@ int main(void)
 		RING_TEST(short_frames_are_filled_up_with_zeros),
 		RING_TEST(what_finds_no_place_is_counted),
 		cmocka_unit_test(nothing_is_left_of_devices_that_go),
+		cmocka_unit_test(nothing_is_left_of_null_devices),
 		cmocka_unit_test(a_pool_goes_when_its_last_mbuf_is_back),
 	};
 

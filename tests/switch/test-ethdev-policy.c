@@ -299,6 +299,57 @@ static void vlans_and_groups_keep_apart(void **state)
 	fixture_expect_nothing(f, 0, 1);
 }
 
+/* --- what a device does to frames ------------------------------------------- */
+
+static void frames_without_their_end_are_none(void **state)
+{
+	struct fixture *f = *state;
+
+	set_out(f);
+	introduce(f);
+	assert_int_equal(system("ip link set rle0 mtu 9000 && "
+				"ip link set rle1 mtu 9000"),
+			 0);
+	fixture_frame(frame, 0, HOST, 4000, ++seed);
+	assert_int_equal(send(wire, frame, 4000, 0), 4000);
+	wait_counted(f, "w: sent dropped: oversize ", 1);
+	enters(f, 0);
+	fixture_ctl_says(f, "port del w", "");
+	assert_int_not_equal(fixture_ctl(f,
+					 "port add name=w kind=dpdk mtu=9000 "
+					 "devargs=net_af_packet0,iface=rle0"),
+			     0);
+	assert_non_null(strstr(f->said, "mtu: 9000: the device takes 46 to "
+					"1500"));
+}
+
+static void what_a_device_loses_is_counted(void **state)
+{
+	struct fixture *f = *state;
+
+	set_out(f);
+	introduce(f);
+	fixture_ctl_says(f, "metrics", "\nvswitch_port_up{port=\"w\"} 1\n");
+	assert_int_equal(system("ip link set rle0 down"), 0);
+	fixture_frame(frame, HOST, 0, BYTES, ++seed);
+	fixture_send(f, 0, frame, BYTES);
+	wait_counted(f, "w: received dropped: device ", 1);
+	fixture_ctl_says(f, "metrics",
+			 "\nvswitch_received_dropped_total{port=\"w\","
+			 "reason=\"device\"} 1\n");
+	assert_int_equal(system("ip link set rle0 up"), 0);
+	/* One more may fail; and the kernel sends late what it has. */
+	fixture_frame(frame, HOST, 0, BYTES, ++seed);
+	fixture_send(f, 0, frame, BYTES);
+	fixture_frame(frame, HOST, 0, BYTES, ++seed);
+	fixture_send(f, 0, frame, BYTES);
+	do
+		assert_int_equal(fixture_receive_wire(wire, got), BYTES);
+	while (memcmp(got, frame, BYTES) != 0);
+}
+
+/* --- what is said of it ------------------------------------------------------- */
+
 static void trace_says_what_becomes_of_its_frames(void **state)
 {
 	struct fixture *f = *state;
@@ -402,6 +453,8 @@ int main(void)
 		WIRE_TEST(a_wire_is_listened_to),
 		WIRE_TEST(a_wire_listens),
 		WIRE_TEST(vlans_and_groups_keep_apart),
+		WIRE_TEST(frames_without_their_end_are_none),
+		WIRE_TEST(what_a_device_loses_is_counted),
 		WIRE_TEST(trace_says_what_becomes_of_its_frames),
 		WIRE_TEST(what_passes_it_is_captured),
 	};

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Devargs: which devices are taken, and what is peculiar to a driver. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "vswitch/ethdev.h"
+
+enum {
+	/* Of net_af_packet: a frame's place in the kernel's ring, and what else
+	 * is there; packet_mmap, TPACKET_V2. */
+	PLACE_BYTES = 2048,
+	PLACE_HEAD_BYTES = 66,
+};
+
+static uint32_t af_packet_cut(const char *devargs)
+{
+	const char *key = strstr(devargs, ",framesz=");
+	unsigned long bytes = key ? strtoul(key + strlen(",framesz="), NULL, 10)
+				  : PLACE_BYTES;
+
+	bytes = MIN(bytes, (unsigned long)UINT16_MAX);
+	return bytes > PLACE_HEAD_BYTES ? bytes - PLACE_HEAD_BYTES : 1;
+}
+
+/* Those that were tried. A TAP of DPDK's would be one more way round. */
+static const struct {
+	const char *name;
+	uint32_t (*cut)(const char *devargs);
+	bool counts_unsent, keeps_queues, keeps_rings;
+} drivers[] = {
+	{.name = "net_af_packet", .cut = af_packet_cut},
+	{.name = "net_af_xdp", .counts_unsent = true},
+	{.name = "net_null", .keeps_queues = true},
+	{.name = "net_pcap"},
+	{.name = "net_ring", .keeps_rings = true},
+};
+
+void ethdev_name(const char *devargs, char ret_name[static ETHDEV_NAME_BYTES])
+{
+	snprintf(ret_name, ETHDEV_NAME_BYTES, "%.*s",
+		 (int)strcspn(devargs, ","), devargs);
+}
+
+bool ethdev_is_pci(const char *devargs)
+{
+	unsigned domain, bus, device, function;
+	char name[ETHDEV_NAME_BYTES];
+	char end;
+
+	ethdev_name(devargs, name);
+	return strlen(name) == strlen("0000:00:00.0") &&
+	       sscanf(name, "%4x:%2x:%2x.%1x%c", &domain, &bus, &device,
+		      &function, &end) == 4;
+}
+
+/* "net_null7": a driver's, and a number. */
+static bool is_of(const char *name, const char *driver)
+{
+	const size_t length = strlen(driver);
+
+	return strncmp(name, driver, length) == 0 && name[length] != '\0' &&
+	       strspn(name + length, "0123456789") == strlen(name + length);
+}
+
+/* Its place among the drivers, or their number. */
+static unsigned find_driver(const char *devargs)
+{
+	char name[ETHDEV_NAME_BYTES];
+	unsigned i = 0;
+
+	ethdev_name(devargs, name);
+	while (i < ARRAY_SIZE(drivers) && !is_of(name, drivers[i].name))
+		i++;
+	return i;
+}
+
+const char *ethdev_check(const char *devargs)
+{
+	if (strcspn(devargs, ",") >= ETHDEV_NAME_BYTES)
+		return "the name of the device is too long";
+	if (ethdev_is_pci(devargs) ||
+	    find_driver(devargs) < ARRAY_SIZE(drivers))
+		return NULL;
+	return "give a PCI address, as in 0000:01:00.0, or net_af_packet, "
+	       "net_af_xdp, net_null, net_pcap or net_ring with a number, as "
+	       "in net_af_packet0,iface=eth1";
+}
+
+struct ethdev_traits ethdev_traits(const char *devargs)
+{
+	struct ethdev_traits traits = {.cut_bytes = UINT32_MAX};
+	unsigned i = find_driver(devargs);
+
+	if (i == ARRAY_SIZE(drivers))
+		return traits;
+	if (drivers[i].cut)
+		traits.cut_bytes = drivers[i].cut(devargs);
+	traits.counts_unsent = drivers[i].counts_unsent;
+	traits.keeps_queues = drivers[i].keeps_queues;
+	traits.keeps_rings = drivers[i].keeps_rings;
+	return traits;
+}
