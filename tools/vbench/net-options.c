@@ -47,6 +47,12 @@ static int set_wire(struct options_parser *parser)
 	return 0;
 }
 
+static int set_listen(struct options_parser *parser)
+{
+	bench(parser)->listens = true;
+	return 0;
+}
+
 static int set_rate(struct options_parser *parser)
 {
 	if (options_size(parser->value, &bench(parser)->rate) < 0 ||
@@ -180,6 +186,8 @@ static const struct options_row rows[] = {
 	 "the far end is the guest of this back-end, …"},
 	{"wire", "INTERFACE", set_wire,
 	 "… or an interface of the host: to know what arrives, and when"},
+	{"listen", NULL, set_listen,
+	 "the back-ends connect to SOCKET and PEER, where we listen"},
 	{"rate", "N", set_rate,
 	 "frames a second to send, arrived or not (as iodepth allows)"},
 	{"stations", "N", set_stations,

@@ -30,6 +30,7 @@ struct net_bench_options {
 	 * and nobody knows what arrives there. */
 	const char *peer_path;
 	const char *wire;
+	bool listens; /* back-ends connect to us */
 	enum net_direction direction;
 	uint16_t frame_bytes;
 	uint16_t depth;
