@@ -87,6 +87,11 @@ static int connect_guest(struct net_end *end, const char *socket_path)
 		wanted.without |= UINT64_C(1) << VIRTIO_F_RING_PACKED;
 	if (o->plain)
 		wanted.without |= UINT64_C(1) << VIRTIO_NET_F_MRG_RXBUF;
+	if (o->any_order)
+		wanted.without |= UINT64_C(1) << VIRTIO_F_IN_ORDER;
+	if (!o->inflight)
+		wanted.protocol_without |=
+			VHOST_USER_BIT(VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD);
 	err = o->listens ? await_backend(socket_path, &wanted, &end->driver)
 			 : net_driver_open(socket_path, &wanted, &end->driver);
 	if (err < 0)

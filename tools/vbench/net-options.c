@@ -112,6 +112,18 @@ static int set_plain(struct options_parser *parser)
 	return 0;
 }
 
+static int set_any_order(struct options_parser *parser)
+{
+	bench(parser)->any_order = true;
+	return 0;
+}
+
+static int set_inflight(struct options_parser *parser)
+{
+	bench(parser)->inflight = true;
+	return 0;
+}
+
 static int parse_seconds(struct options_parser *parser, uint64_t *ret_ns)
 {
 	char *end;
@@ -199,6 +211,10 @@ static const struct options_row rows[] = {
 	 "frames are TCP to be cut into 1448 bytes of payload"},
 	{"packed", NULL, set_packed, "packed rings; split ones by default"},
 	{"no-merge", NULL, set_plain, "receive buffers are not merged"},
+	{"no-in-order", NULL, set_any_order,
+	 "do not ask that buffers come back in order"},
+	{"inflight", NULL, set_inflight,
+	 "have the back-end note what is in flight"},
 	{"time", "SECONDS", set_time, "how long to measure (5)"},
 	{"ramp", "SECONDS", set_ramp, "how long to run before that (0)"},
 	{"cpu", "N", set_cpu, "run on this CPU"},

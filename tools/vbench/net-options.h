@@ -38,6 +38,8 @@ struct net_bench_options {
 	bool tso;
 	bool packed;
 	bool plain;	   /* receive buffers are not merged */
+	bool any_order;	   /* IN_ORDER is not taken */
+	bool inflight;	   /* the back-end is to note what is in flight */
 	uint32_t stations; /* behind each end */
 	uint64_t rate; /* frames a second and direction; 0: as iodepth has it */
 	uint64_t time_ns;
