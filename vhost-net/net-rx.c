@@ -12,7 +12,7 @@ void net_rx_start(struct net_rx *rx, struct virtq *vq, uint64_t features,
 	rx->vq = vq;
 	rx->features = features;
 	rx->header_bytes = header_bytes;
-	rx->count = 0;
+	rx->held = 0;
 }
 
 /* The header and the head may lie in pieces. */
@@ -68,55 +68,65 @@ static enum net_fault take_frame(const struct net_rx *rx,
 				rx->features);
 }
 
-/* Refused: the driver gets the chain back, and nobody the frame. */
-static void drop(struct net_rx *rx, const struct virtq_chain *chain,
-		 enum net_fault fault)
+/* Chain @i is a frame, the burst's @count-th, or a fault; 1 or 0 more frames. */
+static inline unsigned add_frame(struct net_rx *rx, unsigned i, unsigned count)
 {
-	rx->faults[fault]++;
-	virtq_put(rx->vq, chain, 0);
+	struct net_rx_frame *frame = &rx->frames[count];
+	enum net_fault fault = take_frame(rx, &rx->chains[i], frame);
+
+	if (fault) {
+		rx->faults[fault]++;
+		return 0;
+	}
+	rx->bytes_total += frame->bytes;
+	return 1;
 }
 
-unsigned net_rx_burst(struct net_rx *rx, unsigned max)
+/* Chains of more than one buffer, and what comes again after a crash. */
+static __attribute__((noinline)) unsigned take_any(struct net_rx *rx,
+						   unsigned max, unsigned count)
 {
-	unsigned count = 0, segments = 0, looked_at = 0;
+	unsigned segments = rx->held;
 
-	virtq_prefetch(rx->vq, max, false);
-	/* Dropped ones count: a burst ends, whatever is in the ring. */
-	while (looked_at++ < max &&
+	virtq_prefetch(rx->vq, max - rx->held, false);
+	while (rx->held < max &&
 	       segments + NET_MAX_SEGMENTS <= NET_BURST_SEGMENTS) {
-		struct virtq_chain *chain = &rx->chains[count];
-		struct net_rx_frame *frame = &rx->frames[count];
-		enum net_fault fault;
+		struct virtq_chain *chain = &rx->chains[rx->held];
 		int err;
 
 		chain->iov = rx->iov + segments;
 		chain->iov_max = NET_MAX_SEGMENTS;
 		err = virtq_get(rx->vq, chain);
-		if (err == VIRTQ_E_TOO_LONG) {
-			drop(rx, chain, NET_FAULT_LAYOUT);
-			continue;
-		}
-		if (err)
+		if (err && err != VIRTQ_E_TOO_LONG)
 			break;
-		fault = take_frame(rx, chain, frame);
-		if (fault) {
-			drop(rx, chain, fault);
-			continue;
-		}
-		segments += chain->out_count;
-		rx->bytes_total += frame->bytes;
-		count++;
+		if (err)
+			rx->faults[NET_FAULT_LAYOUT]++;
+		else
+			count += add_frame(rx, rx->held, count);
+		segments += chain->out_count + chain->in_count;
+		rx->held++;
 	}
-	rx->count = count;
+	return count;
+}
+
+/* Faulty ones are held, too: a burst ends, whatever is in the ring. */
+unsigned net_rx_burst(struct net_rx *rx, unsigned max)
+{
+	unsigned count = 0;
+
+	rx->held = virtq_get_singles(rx->vq, rx->chains, rx->iov, max);
+	for (unsigned i = 0; i < rx->held; i++)
+		count += add_frame(rx, i, count);
+	if (rx->held < max)
+		count = take_any(rx, max, count);
 	rx->frames_total += count;
 	return count;
 }
 
 void net_rx_done(struct net_rx *rx)
 {
-	for (unsigned i = 0; i < rx->count; i++)
-		virtq_put(rx->vq, &rx->chains[i], 0);
-	rx->count = 0;
+	virtq_put_unwritten(rx->vq, rx->chains, rx->held);
+	rx->held = 0;
 	virtq_flush(rx->vq);
 }
 
@@ -132,9 +142,9 @@ void net_rx_discard(struct net_rx *rx, unsigned max)
 		err = virtq_get(rx->vq, chain);
 		if (err && err != VIRTQ_E_TOO_LONG)
 			break;
-		drop(rx, chain,
-		     chain->recovered ? NET_FAULT_RECOVERED
-				      : NET_FAULT_DISABLED);
+		rx->faults[chain->recovered ? NET_FAULT_RECOVERED
+					    : NET_FAULT_DISABLED]++;
+		virtq_put(rx->vq, chain, 0);
 	}
 	virtq_flush(rx->vq);
 }

@@ -6,8 +6,8 @@
  * A burst lends frames that lie in guest memory. Of each, the virtio-net header
  * and the first NET_COPY_BYTES are copied out, once, and judged; the rest is
  * named by segments and read by whoever copies the frame to where it goes. The
- * chains are given back together, when the burst is done. Frames that do not
- * pass are counted and given back at once.
+ * chains are given back together, when the burst is done, those of frames that
+ * do not pass, which are counted, with them.
  *
  * No allocation, no lock, no call into the system. The thread that serves the
  * queue.
@@ -40,7 +40,7 @@ struct net_rx {
 	struct virtq *vq;  /* borrowed */
 	uint64_t features; /* negotiated */
 	uint16_t header_bytes;
-	unsigned count; /* frames lent now */
+	unsigned held; /* chains taken and not given back */
 	uint64_t frames_total, bytes_total;
 	uint64_t faults[NET_FAULTS];
 	struct virtq_chain chains[NET_BURST];
@@ -63,7 +63,10 @@ void net_rx_start(struct net_rx *rx, struct virtq *vq, uint64_t features,
  */
 unsigned net_rx_burst(struct net_rx *rx, unsigned max);
 
-/* Gives all chains of the burst back and publishes them. Notify afterwards. */
+/*
+ * Gives all chains of the burst back and publishes them. Notify afterwards. To be
+ * called after a burst of no frames, too.
+ */
 void net_rx_done(struct net_rx *rx);
 
 /*

@@ -26,6 +26,8 @@ void net_tx_start(struct net_tx *tx, struct virtq *vq, uint64_t features,
 	tx->vq = vq;
 	tx->features = features;
 	tx->header_bytes = header_bytes;
+	tx->single_bytes = 0;
+	tx->single_run = NET_BURST;
 	tx->room = (struct net_tx_room){0};
 }
 
@@ -40,7 +42,7 @@ static void pass_over_readable(struct virtq_chain *chain)
 }
 
 /* Takes one chain whose writable segments join those gathered. */
-static int gather_chain(struct net_tx *tx, struct gathered *all)
+static inline int gather_chain(struct net_tx *tx, struct gathered *all)
 {
 	struct virtq_chain *chain = &tx->chains[all->chains];
 	int err;
@@ -51,6 +53,7 @@ static int gather_chain(struct net_tx *tx, struct gathered *all)
 	if (err)
 		return err;
 	pass_over_readable(chain);
+	tx->single_bytes = chain->in_bytes;
 	all->chains++;
 	all->segments += chain->in_count;
 	all->bytes += chain->in_bytes;
@@ -62,17 +65,10 @@ static unsigned most_chains(const struct net_tx *tx)
 	return tx->features & NET_FEATURE(MRG_RXBUF) ? NET_MAX_MERGED : 1;
 }
 
-/*
- * Chains for @wanted bytes, or none. A chain of too many segments is given
- * back unused: no frame will ever go into it.
- */
-static enum net_fault gather(struct net_tx *tx, uint64_t wanted,
-			     struct gathered *all)
+/* More chains, after what taking the first one said. */
+static __attribute__((noinline)) enum net_fault
+gather_more(struct net_tx *tx, uint64_t wanted, int err, struct gathered *all)
 {
-	int err = 0;
-
-	all->chains = all->segments = 0;
-	all->bytes = 0;
 	while (all->bytes < wanted && all->chains < most_chains(tx) && !err)
 		err = gather_chain(tx, all);
 	if (all->bytes >= wanted)
@@ -87,6 +83,22 @@ static enum net_fault gather(struct net_tx *tx, uint64_t wanted,
 	return err == VIRTQ_E_EMPTY || err == VIRTQ_E_BROKEN
 		       ? NET_FAULT_NO_BUFFER
 		       : NET_FAULT_SMALL_BUFFER;
+}
+
+/*
+ * Chains for @wanted bytes, or none. A chain of too many segments is given
+ * back unused: no frame will ever go into it.
+ */
+static inline enum net_fault gather(struct net_tx *tx, uint64_t wanted,
+				    struct gathered *all)
+{
+	int err;
+
+	*all = (struct gathered){0};
+	err = gather_chain(tx, all);
+	if (err == 0 && all->bytes >= wanted)
+		return NET_FAULT_NONE;
+	return gather_more(tx, wanted, err, all);
 }
 
 static void write_header(const struct net_tx *tx, struct iov_cursor *to,
@@ -114,23 +126,24 @@ static void fill(struct net_tx *tx, const struct net_delivery *delivery,
  * The usual frame, which nothing is to be done to, into buffers whose first
  * segment holds the header and what was copied. False: it does not.
  */
-static bool fill_whole(struct net_tx *tx, const struct net_rx_frame *frame,
-		       const struct gathered *all)
+static inline bool fill_whole(const struct net_tx *tx, const struct iovec *iov,
+			      unsigned segments, unsigned chains,
+			      const struct net_rx_frame *frame)
 {
 	const unsigned begun = tx->header_bytes + frame->head_bytes;
-	struct virtio_net_hdr_v1 *header = tx->iov[0].iov_base;
+	struct virtio_net_hdr_v1 *header = iov->iov_base;
 	struct iov_cursor to, from;
 
-	if (tx->iov[0].iov_len < begun || tx->header_bytes != sizeof(*header))
+	if (iov->iov_len < begun || tx->header_bytes != sizeof(*header))
 		return false;
 	memcpy(header, &frame->header,
 	       offsetof(struct virtio_net_hdr_v1, num_buffers));
-	header->num_buffers = htole16(all->chains);
+	header->num_buffers = htole16(chains);
 	net_copy_head((uint8_t *)(header + 1), frame->head, frame->head_bytes);
 	if (frame->bytes == frame->head_bytes)
 		return true;
-	to.iov = tx->iov;
-	to.count = all->segments;
+	to.iov = iov;
+	to.count = segments;
 	to.skip = begun;
 	from.iov = frame->rest.iov;
 	from.count = frame->rest.count;
@@ -199,7 +212,7 @@ static enum net_fault put_whole(struct net_tx *tx,
 
 	if (fault)
 		return fault;
-	if (!fill_whole(tx, frame, &all))
+	if (!fill_whole(tx, tx->iov, all.segments, all.chains, frame))
 		net_deliver(frame, NET_WORK_NONE, fill_gathered,
 			    &(struct filling){tx, &all});
 	end_frame(tx, &all, frame->bytes);
@@ -217,6 +230,78 @@ enum net_fault net_tx_put(struct net_tx *tx, const struct net_rx_frame *frame)
 
 	tx->faults[fault] += fault != NET_FAULT_NONE;
 	return fault;
+}
+
+/* --- frames that each take one buffer --------------------------------------- */
+
+static inline bool is_easy(const struct net_tx *tx,
+			   const struct net_rx_frame *frame)
+{
+	return (uint64_t)tx->header_bytes + frame->bytes <= tx->single_bytes &&
+	       net_header_work(&frame->header, &frame->layout, tx->features) ==
+		       NET_WORK_NONE;
+}
+
+/* False, and nothing is done, if the buffer is not what it was expected to be. */
+static inline bool put_easy(struct net_tx *tx, const struct virtq_chain *chain,
+			    const struct net_rx_frame *frame)
+{
+	const uint64_t bytes = (uint64_t)tx->header_bytes + frame->bytes;
+
+	if (chain->in_bytes < bytes || !fill_whole(tx, chain->iov, 1, 1, frame))
+		return false;
+	virtq_put(tx->vq, chain, bytes);
+	tx->bytes_total += frame->bytes;
+	return true;
+}
+
+/*
+ * Of frames that all are easy, how many have been put. After buffers that were not
+ * as expected fewer are taken on trial, so that a driver whose buffers differ costs
+ * little.
+ */
+static unsigned put_easy_ones(struct net_tx *tx,
+			      const struct net_rx_frame *const *frames,
+			      unsigned count)
+{
+	unsigned taken = virtq_get_singles(tx->vq, tx->chains, tx->iov,
+					   MIN(count, tx->single_run));
+	unsigned i = 0;
+
+	while (i < taken && put_easy(tx, &tx->chains[i], frames[i]))
+		i++;
+	tx->single_run =
+		i == taken ? MIN(2 * tx->single_run, (unsigned)NET_BURST) : 1;
+	virtq_unget(tx->vq, tx->chains + i, taken - i);
+	tx->frames_total += i;
+	return i;
+}
+
+unsigned net_tx_put_burst(struct net_tx *tx,
+			  const struct net_rx_frame *const *frames,
+			  unsigned count)
+{
+	unsigned arrived = 0, at = 0;
+	bool all_easy = true;
+
+	while (at < count) {
+		unsigned easy = 0, put = 0;
+
+		while (at + easy < count && is_easy(tx, frames[at + easy]))
+			easy++;
+		if (easy > 0)
+			put = put_easy_ones(tx, frames + at, easy);
+		arrived += put;
+		at += put;
+		if (put > 0)
+			continue;
+		/* One that is not, or has no such buffer. */
+		if (all_easy)
+			virtq_prefetch(tx->vq, count - at, true);
+		all_easy = false;
+		arrived += net_tx_put(tx, frames[at++]) == NET_FAULT_NONE;
+	}
+	return arrived;
 }
 
 /* Moves what is held to the front of both arrays. */

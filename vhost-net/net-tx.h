@@ -39,6 +39,8 @@ struct net_tx {
 	uint16_t header_bytes;
 	uint64_t frames_total, bytes_total; /* as the driver sees them */
 	uint64_t faults[NET_FAULTS];
+	uint64_t single_bytes; /* of the buffer that came last */
+	unsigned single_run;   /* how many like it are expected */
 	struct net_tx_room room;
 	struct virtq_chain chains[NET_MAX_MERGED];
 	struct iovec iov[NET_TX_SEGMENTS];
@@ -57,6 +59,15 @@ void net_tx_start(struct net_tx *tx, struct virtq *vq, uint64_t features,
  * @frame is not changed, and may be sent to several queues.
  */
 enum net_fault net_tx_put(struct net_tx *tx, const struct net_rx_frame *frame);
+
+/*
+ * The same for @count frames, at most NET_BURST, in turn; how many arrived. Those
+ * that need nothing done, and have room in a buffer of the size that the driver
+ * offered last, are put with little ado.
+ */
+unsigned net_tx_put_burst(struct net_tx *tx,
+			  const struct net_rx_frame *const *frames,
+			  unsigned count);
 
 /*
  * Room for a frame of up to @frame_bytes that the caller has somebody write

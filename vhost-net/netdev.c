@@ -330,15 +330,13 @@ unsigned netdev_tx_burst(struct netdev_queue *queue,
 			 const struct net_rx_frame *const *frames,
 			 unsigned count)
 {
-	unsigned arrived = 0;
+	unsigned arrived;
 
 	if (!netdev_queue_is_enabled(queue)) {
 		queue->tx->faults[NET_FAULT_DISABLED] += count;
 		return 0;
 	}
-	virtq_prefetch(queue->vq, count, true);
-	for (unsigned i = 0; i < count; i++)
-		arrived += net_tx_put(queue->tx, frames[i]) == NET_FAULT_NONE;
+	arrived = net_tx_put_burst(queue->tx, frames, count);
 	net_tx_done(queue->tx);
 	virtq_notify(queue->vq);
 	return arrived;

@@ -162,6 +162,25 @@ static void do_get(struct world *w)
 	assert(virtq_in_flight(w->vq) <= virtq_size(w->vq));
 }
 
+static void do_get_singles(struct world *w, uint8_t most)
+{
+	struct virtq_chain chains[8];
+	struct iovec iov[8];
+	unsigned room = ARRAY_SIZE(w->held) - w->held_count;
+	unsigned count =
+		virtq_get_singles(w->vq, chains, iov, MIN(room, most % 9u));
+
+	for (unsigned i = 0; i < count; i++) {
+		struct held_chain *held = &w->held[w->held_count++];
+
+		held->chain = chains[i];
+		held->iov[0] = iov[i];
+		held->chain.iov = held->iov;
+		check_chain(w, &held->chain);
+	}
+	assert(virtq_in_flight(w->vq) <= virtq_size(w->vq));
+}
+
 /* In-order rings bring chains of any age back; the others too. */
 static void do_put(struct world *w, uint8_t which)
 {
@@ -220,6 +239,7 @@ static void run_script(struct world *w, const uint8_t *script, size_t size)
 			break;
 		case 7:
 			virtq_has_avail(w->vq);
+			do_get_singles(w, script[i + 1]);
 			break;
 		}
 	}

@@ -228,53 +228,93 @@ int driver_add_raw(struct driver *driver, uint64_t gpa, uint32_t len,
 	return driver_add_descs(driver, &desc, 1);
 }
 
-static int split_used(struct driver *driver, uint32_t *ret_len)
+/* What the next element says: an id, or -1. */
+static int split_peek(const struct driver *driver, uint32_t *ret_len)
 {
-	struct vring_used_elem elem;
-	uint16_t at;
+	const struct vring_used_elem *elem =
+		&driver->used->ring[driver->used_next % driver->size];
 
 	if (load_acquire(&driver->used->idx) == driver->used_next)
 		return -1;
-	elem = driver->used->ring[driver->used_next++ % driver->size];
-	assert_true(elem.id < driver->size);
-	assert_true(driver->length[elem.id] > 0);
-	at = (uint16_t)elem.id;
-	for (unsigned i = 0; i < driver->length[elem.id]; i++) {
-		driver->free[driver->free_count++] = at;
-		at = driver->next[at];
-	}
-	driver->length[elem.id] = 0;
-	*ret_len = elem.len;
-	return (int)elem.id;
+	*ret_len = elem->len;
+	return (int)elem->id;
 }
 
-static int packed_used(struct driver *driver, uint32_t *ret_len)
+static int packed_peek(const struct driver *driver, uint32_t *ret_len)
 {
-	struct vring_packed_desc *desc = &driver->ring[driver->used_next];
+	const struct vring_packed_desc *desc = &driver->ring[driver->used_next];
 	uint16_t flags = load_acquire(&desc->flags);
-	uint16_t id = desc->id;
 
 	if (!!(flags & DESC_USED) != driver->used_wrap ||
 	    !!(flags & DESC_AVAIL) != driver->used_wrap)
 		return -1;
-	assert_true(id < driver->size);
-	assert_true(driver->length[id] > 0);
+	*ret_len = desc->len;
+	return desc->id;
+}
+
+static void split_take_back(struct driver *driver, unsigned id)
+{
+	uint16_t at = (uint16_t)id;
+
+	driver->used_next++;
+	for (unsigned i = 0; i < driver->length[id]; i++) {
+		driver->free[driver->free_count++] = at;
+		at = driver->next[at];
+	}
+}
+
+static void packed_take_back(struct driver *driver, unsigned id)
+{
 	driver->used_next += driver->length[id];
 	if (driver->used_next >= driver->size) {
 		driver->used_next -= driver->size;
 		driver->used_wrap = !driver->used_wrap;
 	}
 	driver->free_count += driver->length[id];
-	driver->free[driver->free_ids++] = id;
-	driver->length[id] = 0;
-	*ret_len = desc->len;
+	driver->free[driver->free_ids++] = (uint16_t)id;
+}
+
+static int peek(const struct driver *driver, uint32_t *ret_len)
+{
+	int id = driver->packed ? packed_peek(driver, ret_len)
+				: split_peek(driver, ret_len);
+
+	assert_true(id < driver->size);
 	return id;
+}
+
+static void take_back(struct driver *driver, unsigned id)
+{
+	assert_true(driver->length[id] > 0);
+	if (driver->packed)
+		packed_take_back(driver, id);
+	else
+		split_take_back(driver, id);
+	driver->length[id] = 0;
 }
 
 int driver_used(struct driver *driver, uint32_t *ret_len)
 {
-	return driver->packed ? packed_used(driver, ret_len)
-			      : split_used(driver, ret_len);
+	int id = peek(driver, ret_len);
+
+	if (id >= 0)
+		take_back(driver, (unsigned)id);
+	return id;
+}
+
+unsigned driver_used_in_order(struct driver *driver, const int *ids,
+			      unsigned count, uint32_t *ret_len)
+{
+	int last = peek(driver, ret_len);
+	unsigned done = 0;
+
+	if (last < 0)
+		return 0;
+	do {
+		assert_true(done < count);
+		take_back(driver, (unsigned)ids[done]);
+	} while (ids[done++] != last);
+	return done;
 }
 
 const struct buffer blk_request[3] = {

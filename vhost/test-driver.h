@@ -82,6 +82,12 @@ int driver_add_raw(struct driver *driver, uint64_t gpa, uint32_t len,
 
 /* Takes back a used chain: its id, or -1 if there is none. */
 int driver_used(struct driver *driver, uint32_t *ret_len);
+/*
+ * In order: takes back those of the @count oldest chains, whose ids are @ids, that
+ * the next element stands for; how many they are, 0 if there is no element.
+ */
+unsigned driver_used_in_order(struct driver *driver, const int *ids,
+			      unsigned count, uint32_t *ret_len);
 
 /* A guest, a driver, and the device on its ring. */
 struct ring_test {

@@ -40,7 +40,9 @@ struct crash_test {
 	uint8_t *region; /* as the front-end maps it */
 	void *windows[WINDOWS];
 	size_t window_bytes[WINDOWS];
+	bool in_order;
 	int tags[VIRTQ_MAX_SIZE]; /* by id: the order of driver_add */
+	int ids[CHAINS];	  /* by tag */
 	struct moment moments[MAX_MOMENTS];
 	unsigned moment_count;
 };
@@ -107,6 +109,7 @@ static int device_start(struct crash_test *t, struct virtq *vq)
 {
 	struct virtq_config config = driver_config(&t->ring.driver);
 
+	config.in_order = t->in_order;
 	return virtq_start(vq, &config, t->ring.guest.memory, NULL,
 			   inflight_queue(t->inflight, 0));
 }
@@ -157,6 +160,13 @@ static int add_tagged(struct crash_test *t, int tag)
 	return id;
 }
 
+/* Of one or two descriptors, none of which can be written. */
+static void add_readable(struct crash_test *t, int tag)
+{
+	t->ids[tag] = driver_add(&t->ring.driver, blk_request, 1 + tag % 2);
+	assert_true(t->ids[tag] >= 0);
+}
+
 /*
  * A few chains through the ring first, so that what follows crosses its end,
  * in the lap before or after, by @laps. Then CHAINS chains made available.
@@ -175,8 +185,12 @@ static void crash_prepare(struct crash_test *t, unsigned laps)
 		virtq_flush(f->vq);
 		assert_true(driver_used(&f->driver, &len) >= 0);
 	}
-	for (int tag = 0; tag < CHAINS; tag++)
-		add_tagged(t, tag);
+	for (int tag = 0; tag < CHAINS; tag++) {
+		if (t->in_order)
+			add_readable(t, tag);
+		else
+			add_tagged(t, tag);
+	}
 }
 
 /* Takes, gives back out of order, in batches of one and more. */
@@ -290,6 +304,103 @@ static bool ptrace_works(void)
 		_exit(ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0);
 	return child > 0 && waitpid(child, &status, 0) == child &&
 	       WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* In order: batches for which one element stands, and chains that wait. */
+static void device_works_in_order(struct crash_test *t)
+{
+	struct ring_test *f = &t->ring;
+	struct virtq_chain held[CHAINS];
+
+	for (unsigned i = 0; i < CHAINS; i++)
+		if (ring_get(f, &held[i]) != 0)
+			_exit(1);
+	virtq_put(f->vq, &held[2], 0);
+	virtq_put(f->vq, &held[0], 0);
+	virtq_put(f->vq, &held[1], 0);
+	virtq_flush(f->vq);
+	virtq_put(f->vq, &held[4], 0);
+	virtq_flush(f->vq);
+	virtq_put(f->vq, &held[3], 0);
+	virtq_flush(f->vq);
+}
+
+/* How many chains the driver has seen used, when it was @seen of them before. */
+static unsigned collect_in_order(const struct crash_test *t,
+				 struct driver *driver, unsigned seen)
+{
+	uint32_t len;
+	unsigned n;
+
+	do {
+		n = driver_used_in_order(driver, t->ids + seen, CHAINS - seen,
+					 &len);
+		seen += n;
+	} while (n > 0);
+	return seen;
+}
+
+static void check_moment_in_order(struct crash_test *t,
+				  const struct moment *moment)
+{
+	struct ring_test *f = &t->ring;
+	struct driver *driver = malloc(sizeof(*driver));
+	struct virtq_chain held[CHAINS];
+	struct virtq_chain none;
+	unsigned seen;
+
+	*driver = f->driver;
+	moment_restore(t, moment);
+	seen = collect_in_order(t, driver, 0);
+	assert_int_equal(device_start(t, f->vq), 0);
+	for (unsigned i = seen; i < CHAINS; i++) {
+		assert_int_equal(ring_get(f, &held[i]), 0);
+		assert_int_equal(held[i].id, t->ids[i]);
+	}
+	assert_int_equal(ring_get(f, &none), VIRTQ_E_EMPTY);
+	/* Nothing shows before the oldest is put, and all with it. */
+	for (unsigned i = CHAINS; i-- > seen;) {
+		assert_int_equal(collect_in_order(t, driver, seen), seen);
+		virtq_put(f->vq, &held[i], 0);
+		virtq_flush(f->vq);
+	}
+	assert_int_equal(collect_in_order(t, driver, seen), CHAINS);
+	virtq_stop(f->vq);
+	free(driver);
+}
+
+static void crash_at_any_instruction_in_order(bool packed)
+{
+	/* So that the ring's end is met at different steps. */
+	static const unsigned laps[] = {3, 13};
+
+	if (!ptrace_works())
+		skip();
+	for (unsigned i = 0; i < ARRAY_SIZE(laps); i++) {
+		struct crash_test *t = calloc(1, sizeof(*t));
+
+		t->in_order = true;
+		crash_init(t, packed);
+		crash_prepare(t, laps[i]);
+		crash_trace(t, device_works_in_order);
+		assert_true(t->moment_count > 2 * CHAINS);
+		virtq_stop(t->ring.vq);
+		for (unsigned j = 0; j < t->moment_count; j++)
+			check_moment_in_order(t, &t->moments[j]);
+		crash_deinit(t);
+	}
+}
+
+static void
+split_ring_in_order_survives_a_crash_at_any_instruction(void **state)
+{
+	crash_at_any_instruction_in_order(false);
+}
+
+static void
+packed_ring_in_order_survives_a_crash_at_any_instruction(void **state)
+{
+	crash_at_any_instruction_in_order(true);
 }
 
 static void crash_at_any_instruction(bool packed)
@@ -644,6 +755,10 @@ int main(void)
 			split_ring_survives_a_crash_at_any_instruction),
 		cmocka_unit_test(
 			packed_ring_survives_a_crash_at_any_instruction),
+		cmocka_unit_test(
+			split_ring_in_order_survives_a_crash_at_any_instruction),
+		cmocka_unit_test(
+			packed_ring_in_order_survives_a_crash_at_any_instruction),
 		cmocka_unit_test(split_region_that_lies_is_refused),
 		cmocka_unit_test(packed_region_that_lies_is_refused),
 		cmocka_unit_test(region_of_another_shape_is_refused),

@@ -45,6 +45,7 @@ struct virtq_done {
 	uint16_t id;
 	uint16_t descs;
 	uint16_t slot;
+	bool writable;
 	bool done;
 };
 
@@ -59,6 +60,9 @@ struct split_ring {
 	uint16_t used_published; /* as the driver sees it */
 	uint16_t used_signalled; /* at the last virtq_notify */
 	uint16_t avail_event;	 /* as published */
+	/* In order: chains put last whose one element is, until now, this one. */
+	bool run;
+	uint16_t run_first;
 };
 
 struct packed_ring {
@@ -71,7 +75,9 @@ struct packed_ring {
 	bool avail_wrap;
 	bool used_wrap;
 	uint16_t descs_taken; /* ring entries not yet given back */
-	uint16_t batch_count; /* chains put, and not yet published */
+	uint16_t batch_count; /* chains put, and not yet published, … */
+	uint16_t batch_descs; /* … their ring entries, … */
+	bool batch_writable;  /* … and whether one of them has room */
 	struct virtq_done *batch;
 	uint32_t descs_unsignalled; /* published since virtq_notify looked */
 };
@@ -132,6 +138,7 @@ struct virtq {
 	struct virtq_done *done;
 	uint32_t done_mask;
 	uint32_t done_next;
+	uint32_t done_waiting; /* how many */
 
 	struct virtq_track track;
 	uint64_t log_gpa;
@@ -224,34 +231,46 @@ static inline struct virtq_walk walk_begin(const struct virtq_chain *chain)
 	return (struct virtq_walk){.iov = chain->iov, .max = chain->iov_max};
 }
 
-/*
- * The region that @addr lies in: the one of the buffer before, or one of the first
- * few. A guest with memory below and above a hole has its buffers in both, in turn.
- * NULL: not there.
- */
-static inline const struct memory_region *walk_find(const struct virtq *vq,
-						    uint64_t addr)
+/* One of the first few regions, which is where all buffers of most guests lie. */
+static __attribute__((noinline, unused)) const struct memory_region *
+walk_find_other(struct virtq *vq, uint64_t addr)
 {
 	enum {
 		FEW = 8
 	};
 	const struct guest_memory *memory = vq->memory;
-	const struct memory_region *region = &memory->regions[vq->hint];
-	unsigned count = memory->count < FEW ? memory->count : FEW;
+	const unsigned count = memory->count < FEW ? memory->count : FEW;
 
-	if (vq->hint < memory->count && addr - region->gpa < region->size_bytes)
-		return region;
 	for (unsigned i = 0; i < count; i++) {
-		region = &memory->regions[i];
-		if (addr - region->gpa < region->size_bytes)
-			return region;
+		const struct memory_region *region = &memory->regions[i];
+
+		if (addr - region->gpa >= region->size_bytes)
+			continue;
+		vq->hint = i;
+		return region;
 	}
 	return NULL;
 }
 
+/*
+ * The region that @addr lies in: the one of the buffer before, or one of the first
+ * few. A guest with memory below and above a hole has its buffers in both, in turn.
+ * NULL: not there.
+ */
+static inline const struct memory_region *walk_find(struct virtq *vq,
+						    uint64_t addr)
+{
+	const struct guest_memory *memory = vq->memory;
+	const struct memory_region *region = &memory->regions[vq->hint];
+
+	if (likely(vq->hint < memory->count &&
+		   addr - region->gpa < region->size_bytes))
+		return region;
+	return walk_find_other(vq, addr);
+}
+
 /* The same as a copy, for a chain that begins at @addr; an empty one if none. */
-static inline struct memory_region walk_region(const struct virtq *vq,
-					       uint64_t addr)
+static inline struct memory_region walk_region(struct virtq *vq, uint64_t addr)
 {
 	const struct memory_region *region = walk_find(vq, addr);
 
@@ -262,15 +281,8 @@ static inline struct memory_region walk_region(const struct virtq *vq,
  * What lies at @addr is wanted soon: the line there, and the next one. Whatever the
  * driver says, nothing is touched.
  */
-static inline void walk_prefetch(const struct virtq *vq, uint64_t addr,
-				 bool writes)
+static inline void lines_prefetch(const uint8_t *host, bool writes)
 {
-	const struct memory_region *region = walk_find(vq, addr);
-	const uint8_t *host;
-
-	if (unlikely(!region))
-		return;
-	host = region->host + (addr - region->gpa);
 	if (writes) {
 		prefetch_write(host);
 		prefetch_write(host + PREFETCH_LINE);
@@ -278,6 +290,14 @@ static inline void walk_prefetch(const struct virtq *vq, uint64_t addr,
 		prefetch_read(host);
 		prefetch_read(host + PREFETCH_LINE);
 	}
+}
+
+static inline void walk_prefetch(struct virtq *vq, uint64_t addr, bool writes)
+{
+	const struct memory_region *region = walk_find(vq, addr);
+
+	if (likely(region))
+		lines_prefetch(region->host + (addr - region->gpa), writes);
 }
 
 static inline void walk_see_write(struct virtq_walk *walk)
@@ -314,6 +334,40 @@ walk_hit(struct virtq_walk *walk, const struct memory_region *region,
 }
 
 /*
+ * The most common chain of all, one buffer in one region, without a walk. False,
+ * and nothing is done, for any other. @region is a copy of the one that the buffer
+ * before lay in.
+ */
+static inline __attribute__((always_inline)) bool
+walk_single(struct virtq *vq, struct memory_region *region,
+	    struct virtq_desc desc, struct virtq_chain *chain)
+{
+	const bool writes = desc.flags & VRING_DESC_F_WRITE;
+	uint64_t offset = desc.addr - region->gpa;
+
+	if (unlikely(desc.flags & (VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT) ||
+		     chain->iov_max == 0))
+		return false;
+	if (unlikely(offset >= region->size_bytes)) {
+		*region = walk_region(vq, desc.addr);
+		offset = desc.addr - region->gpa;
+	}
+	if (unlikely(offset >= region->size_bytes))
+		return false;
+	/* A length of 0 becomes the largest of all. */
+	if (unlikely((uint64_t)desc.len - 1 >= region->size_bytes - offset))
+		return false;
+	chain->iov->iov_base = region->host + offset;
+	chain->iov->iov_len = desc.len;
+	chain->writable = writes;
+	chain->out_count = !writes;
+	chain->in_count = writes;
+	chain->out_bytes = writes ? 0 : desc.len;
+	chain->in_bytes = writes ? desc.len : 0;
+	return true;
+}
+
+/*
  * Adds any descriptor, an indirect one with its table. @before: descriptors
  * that the chain has already. virtio 1.2, 2.7.4.2: what the device reads comes
  * before what it writes.
@@ -327,6 +381,7 @@ walk_end(struct virtq *vq, struct virtq_walk *walk, struct virtq_chain *chain)
 {
 	if (unlikely(walk->bytes > UINT32_MAX))
 		return virtq_fail(vq, "a chain is longer than 32 bits can say");
+	chain->writable = walk->saw_write;
 	if (unlikely(walk->too_long)) {
 		chain->out_count = 0;
 		chain->in_count = 0;
@@ -366,6 +421,8 @@ int split_start(struct virtq *vq, const struct virtq_config *config);
 uint32_t split_base(const struct virtq *vq);
 int split_get(struct virtq *vq, struct virtq_chain *chain);
 void split_prefetch_ring(const struct virtq *vq);
+unsigned split_get_singles(struct virtq *vq, struct virtq_chain *chains,
+			   struct iovec *iov, unsigned count);
 void split_prefetch(struct virtq *vq, unsigned count, bool writes);
 void split_unget(struct virtq *vq, const struct virtq_chain *chain);
 void split_flush(struct virtq *vq);
@@ -381,6 +438,8 @@ void packed_scrub(struct virtq *vq);
 uint32_t packed_base(const struct virtq *vq);
 int packed_get(struct virtq *vq, struct virtq_chain *chain);
 void packed_prefetch_ring(const struct virtq *vq);
+unsigned packed_get_singles(struct virtq *vq, struct virtq_chain *chains,
+			    struct iovec *iov, unsigned count);
 void packed_prefetch(struct virtq *vq, unsigned count, bool writes);
 void packed_unget(struct virtq *vq, const struct virtq_chain *chain);
 void packed_flush(struct virtq *vq);
@@ -406,13 +465,27 @@ static inline bool packed_is_avail(uint16_t flags, bool wrap)
 	return (flags & (DESC_AVAIL | DESC_USED)) == packed_avail_bits(wrap);
 }
 
-/* Writes a used element, which is seen when the index is published. */
-static inline void split_use(struct virtq *vq, uint16_t head, uint32_t len)
+/*
+ * Writes a used element, which is seen when the index is published. In order, one
+ * that names the last of several chains, at the place of the first one, stands for
+ * all of them; what could be written in those before counts as full then, so that
+ * there must be nothing (virtio 1.2, 2.7.9).
+ */
+static inline void split_use(struct virtq *vq, uint16_t head, uint32_t len,
+			     bool writable)
 {
 	struct split_ring *ring = &vq->split;
-	struct vring_used_elem *elem =
-		&ring->used->ring[ring->used_next & ring->mask];
+	struct vring_used_elem *elem;
 
+	if (!vq->in_order || writable) {
+		ring->run = false;
+	} else if (!ring->run) {
+		ring->run = true;
+		ring->run_first = ring->used_next;
+	}
+	elem = &ring->used
+			->ring[(ring->run ? ring->run_first : ring->used_next) &
+			       ring->mask];
 	elem->id = htole32(head);
 	elem->len = htole32(len);
 	ring->used_next++;
@@ -423,7 +496,11 @@ static inline void split_use(struct virtq *vq, uint16_t head, uint32_t len)
 /* Keeps a used element until packed_flush. */
 static inline void packed_use(struct virtq *vq, const struct virtq_done *done)
 {
-	vq->packed.batch[vq->packed.batch_count++] = *done;
+	struct packed_ring *ring = &vq->packed;
+
+	ring->batch_descs += done->descs;
+	ring->batch_writable |= done->writable;
+	ring->batch[ring->batch_count++] = *done;
 }
 
 /*
@@ -434,13 +511,16 @@ static inline void packed_use(struct virtq *vq, const struct virtq_done *done)
 static inline void packed_put(struct virtq *vq, const struct virtq_chain *chain,
 			      uint32_t written)
 {
-	struct virtq_done *done = &vq->packed.batch[vq->packed.batch_count++];
+	struct packed_ring *ring = &vq->packed;
+	struct virtq_done *done = &ring->batch[ring->batch_count++];
+	const uint16_t descs = load_once(&chain->descs);
 
+	ring->batch_descs += descs;
+	ring->batch_writable |= load_once(&chain->writable);
 	done->len = written;
 	done->id = load_once(&chain->id);
-	done->descs = load_once(&chain->descs);
+	done->descs = descs;
 	done->slot = load_once(&chain->slot);
-	done->done = true;
 }
 
 /*

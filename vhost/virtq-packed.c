@@ -270,34 +270,109 @@ void packed_prefetch(struct virtq *vq, unsigned count, bool writes)
 	}
 }
 
-int packed_get(struct virtq *vq, struct virtq_chain *chain)
+/* The chain, whose first descriptor is @desc, is the driver's no more: it ends
+ * before @slot. */
+static inline __attribute__((always_inline)) void
+packed_take(struct virtq *vq, struct virtq_chain *chain, uint16_t slot,
+	    bool wrap)
 {
 	struct packed_ring *ring = &vq->packed;
-	struct virtq_desc desc;
-	struct packed_at end;
-	int err;
 
-	if (unlikely(vq->track.again_at != vq->track.again_count))
-		return packed_get_again(vq, chain);
-	desc = slot_read(ring, ring->avail_next);
-	if (!packed_is_avail(desc.flags, ring->avail_wrap))
-		return virtq_check_memory(vq) ? VIRTQ_E_BROKEN : VIRTQ_E_EMPTY;
-	err = packed_walk(vq, &end, desc, chain);
+	ring->avail_next = slot;
+	ring->avail_wrap = wrap;
+	ring->descs_taken += chain->descs;
+	chain->recovered = false;
+	chain->order = vq->order++;
+	vq->taken++;
+}
+
+/* Any chain but one that walk_single knows. */
+static __attribute__((noinline)) int packed_get_walk(struct virtq *vq,
+						     struct virtq_desc desc,
+						     struct virtq_chain *chain)
+{
+	struct packed_at end;
+	int err = packed_walk(vq, &end, desc, chain);
+
 	if (unlikely(err == VIRTQ_E_BROKEN))
 		return err;
-	__builtin_prefetch(&ring->desc[end.slot]);
 	/* 2.8.6: the id is the last descriptor's. */
 	chain->id = end.desc.link;
 	chain->descs = (uint16_t)end.descs;
 	if (unlikely(vq->track.packed))
 		packed_track_take(vq, end.entry, chain);
-	ring->avail_next = end.slot;
-	ring->avail_wrap = end.wrap;
-	ring->descs_taken += chain->descs;
-	chain->recovered = false;
-	chain->order = vq->order++;
-	vq->taken++;
+	packed_take(vq, chain, end.slot, end.wrap);
 	return err;
+}
+
+static __attribute__((noinline)) void
+packed_track_single(struct virtq *vq, struct virtq_desc desc,
+		    struct virtq_chain *chain)
+{
+	packed_track_take(vq, packed_track_desc(vq, 0, &desc, true), chain);
+}
+
+int packed_get(struct virtq *vq, struct virtq_chain *chain)
+{
+	const struct packed_ring *ring = &vq->packed;
+	uint16_t slot = ring->avail_next;
+	bool wrap = ring->avail_wrap;
+	struct memory_region region;
+	struct virtq_desc desc;
+
+	if (unlikely(vq->track.again_at != vq->track.again_count))
+		return packed_get_again(vq, chain);
+	desc = slot_read(ring, slot);
+	if (!packed_is_avail(desc.flags, wrap))
+		return virtq_check_memory(vq) ? VIRTQ_E_BROKEN : VIRTQ_E_EMPTY;
+	if (unlikely(ring->descs_taken >= vq->size))
+		return no_room(vq);
+	region = walk_region(vq, desc.addr);
+	if (unlikely(!walk_single(vq, &region, desc, chain)))
+		return packed_get_walk(vq, desc, chain);
+	chain->id = desc.link;
+	chain->descs = 1;
+	if (unlikely(vq->track.packed))
+		packed_track_single(vq, desc, chain);
+	packed_advance(vq, &slot, &wrap, 1);
+	packed_take(vq, chain, slot, wrap);
+	return 0;
+}
+
+unsigned packed_get_singles(struct virtq *vq, struct virtq_chain *chains,
+			    struct iovec *iov, unsigned count)
+{
+	struct packed_ring *ring = &vq->packed;
+	uint16_t slot = ring->avail_next;
+	bool wrap = ring->avail_wrap;
+	struct memory_region region = {0};
+	unsigned i;
+
+	count = MIN(count, (unsigned)vq->size - ring->descs_taken);
+	for (i = 0; i < count; i++) {
+		const struct virtq_desc desc = slot_read(ring, slot);
+		struct virtq_chain *chain = &chains[i];
+
+		chain->iov = &iov[i];
+		chain->iov_max = 1;
+		if (!packed_is_avail(desc.flags, wrap) ||
+		    !walk_single(vq, &region, desc, chain))
+			break;
+		lines_prefetch(iov[i].iov_base, chain->writable);
+		chain->id = desc.link;
+		chain->descs = 1;
+		if (unlikely(vq->track.packed))
+			packed_track_single(vq, desc, chain);
+		chain->recovered = false;
+		chain->order = vq->order + i;
+		packed_advance(vq, &slot, &wrap, 1);
+	}
+	ring->avail_next = slot;
+	ring->avail_wrap = wrap;
+	ring->descs_taken += i;
+	vq->order += i;
+	vq->taken += i;
+	return i;
 }
 
 void packed_unget(struct virtq *vq, const struct virtq_chain *chain)
@@ -350,7 +425,6 @@ void packed_scrub(struct virtq *vq)
 struct packed_use {
 	uint16_t slot;
 	bool wrap;
-	unsigned descs;
 };
 
 static inline uint16_t element_flags(const struct packed_use *at, uint32_t len)
@@ -373,7 +447,6 @@ static uint16_t element_open(struct virtq *vq, struct packed_use *at,
 	desc->len = htole32(done->len);
 	desc->id = htole16(done->id);
 	packed_advance(vq, &at->slot, &at->wrap, done->descs);
-	at->descs += done->descs;
 	return flags;
 }
 
@@ -391,7 +464,32 @@ static inline void element_write(struct virtq *vq, struct packed_use *at,
 	store_once(word, htole64(len | id << 32 | flags << 48));
 	log_slot(vq, at->slot);
 	packed_advance(vq, &at->slot, &at->wrap, descs);
-	at->descs += descs;
+}
+
+/*
+ * In order, and nothing could be written: one element, which names the last chain,
+ * stands for all (2.8, in-order use). The lines of the others stay as the driver left them.
+ */
+static uint16_t element_for_all(struct virtq *vq, struct packed_use *at)
+{
+	const struct packed_ring *ring = &vq->packed;
+	struct virtq_done all = ring->batch[ring->batch_count - 1];
+
+	all.descs = ring->batch_descs;
+	return element_open(vq, at, &all);
+}
+
+static uint16_t elements_write(struct virtq *vq, struct packed_use *at)
+{
+	const struct packed_ring *ring = &vq->packed;
+	uint16_t first_flags;
+
+	if (vq->in_order && !ring->batch_writable)
+		return element_for_all(vq, at);
+	first_flags = element_open(vq, at, &ring->batch[0]);
+	for (unsigned i = 1; i < ring->batch_count; i++)
+		element_write(vq, at, &ring->batch[i]);
+	return first_flags;
 }
 
 void packed_flush(struct virtq *vq)
@@ -404,13 +502,11 @@ void packed_flush(struct virtq *vq)
 
 	if (ring->batch_count == 0)
 		return;
-	first_flags = element_open(vq, &at, &ring->batch[0]);
-	for (unsigned i = 1; i < ring->batch_count; i++)
-		element_write(vq, &at, &ring->batch[i]);
+	first_flags = elements_write(vq, &at);
 	ring->used_next = at.slot;
 	ring->used_wrap = at.wrap;
-	ring->descs_taken -= at.descs;
-	ring->descs_unsignalled += at.descs;
+	ring->descs_taken -= ring->batch_descs;
+	ring->descs_unsignalled += ring->batch_descs;
 	if (vq->track.packed)
 		packed_track_before(vq, first, first_wrap);
 	/* Pairs with the driver's acquire of the flags (2.8.22). */
@@ -421,6 +517,8 @@ void packed_flush(struct virtq *vq)
 	vq->taken -= ring->batch_count;
 	vq->unsignalled += ring->batch_count;
 	ring->batch_count = 0;
+	ring->batch_descs = 0;
+	ring->batch_writable = false;
 }
 
 /* Both halves of an event structure at once: offset and wrap, flags. */

@@ -134,18 +134,20 @@ static __attribute__((noinline)) int split_walk_rest(struct virtq *vq,
 	return walk_end(vq, &walk, chain);
 }
 
-static inline __attribute__((always_inline)) int
-split_walk(struct virtq *vq, uint16_t head, struct virtq_chain *chain)
+/* Any chain, whose first descriptor is @desc. */
+static __attribute__((noinline)) int split_walk_many(struct virtq *vq,
+						     uint16_t head,
+						     struct virtq_desc desc,
+						     struct virtq_chain *chain)
 {
+	const struct memory_region region = walk_region(vq, desc.addr);
 	struct virtq_walk walk = walk_begin(chain);
 	struct split_at here = {
 		.head = head,
 		.at = head,
-		.desc = split_desc_read(&vq->split.desc[head]),
+		.desc = desc,
 	};
-	const struct memory_region region = walk_region(vq, here.desc.addr);
 
-	chain->id = head;
 	for (;;) {
 		if (unlikely(!walk_hit(&walk, &region, here.desc.addr,
 				       here.desc.len, here.desc.flags)))
@@ -158,6 +160,19 @@ split_walk(struct virtq *vq, uint16_t head, struct virtq_chain *chain)
 	}
 	chain->descs = (uint16_t)here.descs;
 	return walk_end(vq, &walk, chain);
+}
+
+static inline __attribute__((always_inline)) int
+split_walk(struct virtq *vq, uint16_t head, struct virtq_chain *chain)
+{
+	const struct virtq_desc desc = split_desc_read(&vq->split.desc[head]);
+	struct memory_region region = walk_region(vq, desc.addr);
+
+	chain->id = head;
+	if (unlikely(!walk_single(vq, &region, desc, chain)))
+		return split_walk_many(vq, head, desc, chain);
+	chain->descs = 1;
+	return 0;
 }
 
 /* The next entry's descriptor will be wanted soon. */
@@ -267,6 +282,47 @@ int split_get(struct virtq *vq, struct virtq_chain *chain)
 	return err;
 }
 
+/* A head that is none, or is taken already, is virtq_get's to complain of. */
+unsigned split_get_singles(struct virtq *vq, struct virtq_chain *chains,
+			   struct iovec *iov, unsigned count)
+{
+	struct split_ring *ring = &vq->split;
+	struct memory_region region = {0};
+	unsigned i;
+
+	if (ring->avail_next == ring->avail_seen && avail_refresh(vq))
+		return 0;
+	count = MIN(count,
+		    (unsigned)(uint16_t)(ring->avail_seen - ring->avail_next));
+	count = MIN(count, vq->size - vq->taken);
+	prefetch_used(ring, count);
+	for (i = 0; i < count; i++) {
+		const uint16_t at = (ring->avail_next + i) & ring->mask;
+		const uint16_t head =
+			le16toh(load_once(&ring->avail->ring[at]));
+		struct virtq_chain *chain = &chains[i];
+
+		chain->iov = &iov[i];
+		chain->iov_max = 1;
+		if (unlikely(head >= vq->size ||
+			     !walk_single(vq, &region,
+					  split_desc_read(&ring->desc[head]),
+					  chain)))
+			break;
+		if (unlikely(vq->track.split && split_track_take(vq, head)))
+			break;
+		lines_prefetch(iov[i].iov_base, chain->writable);
+		chain->id = head;
+		chain->descs = 1;
+		chain->recovered = false;
+		chain->order = vq->order + i;
+	}
+	ring->avail_next += i;
+	vq->order += i;
+	vq->taken += i;
+	return i;
+}
+
 void split_unget(struct virtq *vq, const struct virtq_chain *chain)
 {
 	if (chain->recovered) {
@@ -309,6 +365,7 @@ void split_flush(struct virtq *vq)
 	if (unlikely(vq->log))
 		log_batch(vq, ring->used_published, count);
 	ring->used_published = ring->used_next;
+	ring->run = false;
 	vq->taken -= count;
 	vq->unsignalled += count;
 }

@@ -196,6 +196,16 @@ int virtq_get(struct virtq *vq, struct virtq_chain *chain)
 	return vq->is_packed ? packed_get(vq, chain) : split_get(vq, chain);
 }
 
+unsigned virtq_get_singles(struct virtq *vq, struct virtq_chain *chains,
+			   struct iovec *iov, unsigned count)
+{
+	if (unlikely(vq->is_broken ||
+		     vq->track.again_at != vq->track.again_count))
+		return 0;
+	return vq->is_packed ? packed_get_singles(vq, chains, iov, count)
+			     : split_get_singles(vq, chains, iov, count);
+}
+
 void virtq_prefetch(struct virtq *vq, unsigned count, bool writes)
 {
 	if (unlikely(vq->is_broken))
@@ -228,8 +238,8 @@ void virtq_unget(struct virtq *vq, const struct virtq_chain *chains,
 }
 
 /* Marks the first @written bytes of the device-writable segments. */
-static void log_written(struct virtq *vq, const struct virtq_chain *chain,
-			uint64_t written)
+static __attribute__((noinline)) void
+log_written(struct virtq *vq, const struct virtq_chain *chain, uint64_t written)
 {
 	const struct iovec *in = chain->iov + chain->out_count;
 
@@ -248,7 +258,7 @@ static inline void virtq_use(struct virtq *vq, const struct virtq_done *done)
 	if (vq->is_packed)
 		packed_use(vq, done);
 	else
-		split_use(vq, done->id, done->len);
+		split_use(vq, done->id, done->len, done->writable);
 }
 
 /*
@@ -261,8 +271,10 @@ static void put_in_order(struct virtq *vq, uint32_t order,
 	struct virtq_done *next = &vq->done[vq->done_next & vq->done_mask];
 
 	vq->done[order & vq->done_mask] = *done;
+	vq->done_waiting++;
 	while (next->done) {
 		next->done = false;
+		vq->done_waiting--;
 		virtq_use(vq, next);
 		vq->done_next++;
 		next = &vq->done[vq->done_next & vq->done_mask];
@@ -279,21 +291,22 @@ put_out_of_turn(struct virtq *vq, const struct virtq_chain *chain,
 		.id = chain->id,
 		.descs = chain->descs,
 		.slot = chain->slot,
+		.writable = chain->writable,
 		.done = true,
 	};
 
 	put_in_order(vq, chain->order, &done);
 }
 
-/* In order: it is its turn, and nobody waits for the place after it. */
-static inline bool is_in_turn(struct virtq *vq, const struct virtq_chain *chain)
+/* In order: it is its turn, and nobody waits for it. */
+static inline bool is_in_turn(const struct virtq *vq,
+			      const struct virtq_chain *chain)
 {
-	return chain->order == vq->done_next &&
-	       !vq->done[(vq->done_next + 1) & vq->done_mask].done;
+	return chain->order == vq->done_next && vq->done_waiting == 0;
 }
 
-void virtq_put(struct virtq *vq, const struct virtq_chain *chain,
-	       uint32_t written)
+static inline __attribute__((always_inline)) void
+put(struct virtq *vq, const struct virtq_chain *chain, uint32_t written)
 {
 	if (unlikely(vq->log))
 		log_written(vq, chain, written);
@@ -307,7 +320,20 @@ void virtq_put(struct virtq *vq, const struct virtq_chain *chain,
 	if (vq->is_packed)
 		packed_put(vq, chain, written);
 	else
-		split_use(vq, chain->id, written);
+		split_use(vq, chain->id, written, chain->writable);
+}
+
+void virtq_put(struct virtq *vq, const struct virtq_chain *chain,
+	       uint32_t written)
+{
+	put(vq, chain, written);
+}
+
+void virtq_put_unwritten(struct virtq *vq, const struct virtq_chain *chains,
+			 unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		put(vq, &chains[i], 0);
 }
 
 void virtq_flush(struct virtq *vq)

@@ -90,6 +90,7 @@ struct virtq_chain {
 	uint16_t descs; /* ring entries that the chain takes */
 	uint16_t slot;	/* packed: the entry of the in-flight region */
 	bool recovered; /* taken up from the in-flight region */
+	bool writable;	/* it has segments that the device may write */
 	uint32_t order; /* position in the order of virtq_get */
 };
 
@@ -128,6 +129,16 @@ uint16_t virtq_size(const struct virtq *vq);
 int virtq_get(struct virtq *vq, struct virtq_chain *chain);
 
 /*
+ * Takes up to @count chains that have one buffer each, as most of a network device's
+ * do: chains[0 … n-1], whose segments are iov[0 … n-1], n returned. Their first bytes
+ * are on their way into the cache, to be read, or to be written if they may. Ends
+ * before the first chain that is anything else; virtq_get takes that one, or says
+ * why there is none.
+ */
+unsigned virtq_get_singles(struct virtq *vq, struct virtq_chain *chains,
+			   struct iovec *iov, unsigned count);
+
+/*
  * The first bytes of the next @count chains' buffers, as far as such chains are
  * there, are on their way into the cache: to be read, or written. A hint: nothing
  * is taken, checked or remembered.
@@ -154,6 +165,10 @@ void virtq_unget(struct virtq *vq, const struct virtq_chain *chains,
  */
 void virtq_put(struct virtq *vq, const struct virtq_chain *chain,
 	       uint32_t written);
+
+/* The same for @count chains in a row, with nothing written to any. */
+void virtq_put_unwritten(struct virtq *vq, const struct virtq_chain *chains,
+			 unsigned count);
 
 /* Publishes all that was put. Cheap when there is nothing. */
 void virtq_flush(struct virtq *vq);
