@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vhost-net/net-options.h"
 
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -27,17 +29,44 @@ static int set_tap(struct options_parser *parser)
 	return 0;
 }
 
-static int set_tap_fd(struct options_parser *parser)
+/* One of a list, which begins at *@at; *@at is then what is behind it. */
+static int add_tap_fd(struct options_parser *parser, const char **at)
 {
 	struct net_options *options = net(parser);
+	unsigned long long fd;
+	char *end;
 
+	fd = strtoull(*at, &end, 10);
+	if (**at < '0' || **at > '9' || (*end != ',' && *end != '\0') ||
+	    fd > INT_MAX)
+		return options_fail_value(parser,
+					  "numbers of inherited descriptors, "
+					  "with commas between them");
 	if (options->tap_fd_count == NET_OPTIONS_MAX_PAIRS)
-		return options_fail(parser, "--%s=%s: %u are given already",
+		return options_fail(parser, "--%s=%s: more than %u descriptors",
 				    parser->name, parser->value,
-				    options->tap_fd_count);
-	return daemon_options_read_fd(
-		parser, "the number of an inherited descriptor",
-		&options->tap_fds[options->tap_fd_count++]);
+				    NET_OPTIONS_MAX_PAIRS);
+	for (unsigned i = 0; i < options->tap_fd_count; i++)
+		if (options->tap_fds[i] == (int)fd)
+			return options_fail(parser,
+					    "--%s=%s: descriptor %llu comes "
+					    "twice: each pair of queues has "
+					    "its own",
+					    parser->name, parser->value, fd);
+	options->tap_fds[options->tap_fd_count++] = fd;
+	*at = end;
+	return 0;
+}
+
+static int set_tap_fd(struct options_parser *parser)
+{
+	const char *at = parser->value;
+	int err;
+
+	do
+		err = add_tap_fd(parser, &at);
+	while (err == 0 && *at++ == ',');
+	return err;
 }
 
 static int set_tap_napi(struct options_parser *parser)
@@ -186,8 +215,8 @@ static const struct options_row rows[] = {
 	DAEMON_SOCKET_ROWS,
 	{"tap", "NAME", set_tap,
 	 "the TAP to use, which is made if there is none"},
-	{"tap-fd", "N", set_tap_fd,
-	 "use this inherited TAP instead; one for each pair of queues"},
+	{"tap-fd", "N[,N]…", set_tap_fd,
+	 "use this inherited TAP instead; a descriptor for each pair of queues"},
 	{"tap-napi", NULL, set_tap_napi,
 	 "have what the guest sends go through the TAP's NAPI, for GRO"},
 	{"bridge", "NAME", set_bridge, "have the TAP join this bridge"},

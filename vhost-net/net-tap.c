@@ -191,10 +191,29 @@ static int open_by_name(struct opening *o)
 	return err < 0 && !o->error[0] ? why_not(o, err) : err;
 }
 
+/* Of several each is a queue of the same device. */
+static int check_queue(struct opening *o, int fd, const struct ifreq *request)
+{
+	if (o->config->count == 1)
+		return 0;
+	if (!(request->ifr_flags & IFF_MULTI_QUEUE))
+		return fail(o, -EINVAL,
+			    "descriptor %d was opened without IFF_MULTI_QUEUE, "
+			    "and is all that its device has: give it alone",
+			    fd);
+	if (o->tap->name[0] &&
+	    strncmp(o->tap->name, request->ifr_name, sizeof(o->tap->name)) != 0)
+		return fail(o, -EINVAL,
+			    "descriptor %d is a queue of %.*s: give those of "
+			    "one device",
+			    fd, IFNAMSIZ, request->ifr_name);
+	return 0;
+}
+
 static int take_fd(struct opening *o, int fd)
 {
 	struct ifreq request = {0};
-	int flags = fcntl(fd, F_GETFL);
+	int flags = fcntl(fd, F_GETFL), err;
 
 	if (flags < 0 || ioctl(fd, TUNGETIFF, &request) < 0)
 		return fail(o, -EBADF, "descriptor %d is no TAP", fd);
@@ -205,6 +224,9 @@ static int take_fd(struct opening *o, int fd)
 			    "descriptor %d: it was not opened with IFF_TAP, "
 			    "IFF_VNET_HDR and IFF_NO_PI",
 			    fd);
+	err = check_queue(o, fd, &request);
+	if (err < 0)
+		return err;
 	if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
 	    fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
 		return fail(o, -errno, "descriptor %d: %s", fd,

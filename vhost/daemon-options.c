@@ -12,21 +12,15 @@ int daemon_options_socket_path(struct options_parser *parser)
 	return 0;
 }
 
-int daemon_options_read_fd(struct options_parser *parser, const char *what,
-			   int *ret_fd)
+int daemon_options_fd(struct options_parser *parser)
 {
 	uint64_t fd;
 
 	if (options_size(parser->value, &fd) < 0 || fd > INT32_MAX)
-		return options_fail_value(parser, what);
-	*ret_fd = fd;
+		return options_fail_value(parser,
+					  "the number of an inherited socket");
+	of(parser)->fd = fd;
 	return 0;
-}
-
-int daemon_options_fd(struct options_parser *parser)
-{
-	return daemon_options_read_fd(
-		parser, "the number of an inherited socket", &of(parser)->fd);
 }
 
 int daemon_options_connect(struct options_parser *parser)

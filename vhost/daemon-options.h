@@ -66,10 +66,6 @@ int daemon_options_capabilities(struct options_parser *parser);
 int daemon_options_help(struct options_parser *parser);
 int daemon_options_version(struct options_parser *parser);
 
-/* The value, read as the number of an inherited descriptor: give @what. */
-int daemon_options_read_fd(struct options_parser *parser, const char *what,
-			   int *ret_fd);
-
 /*
  * What excludes each other. Whether the socket may be left out (socket
  * activation) is not judged here. 0 or -EINVAL.

@@ -64,6 +64,16 @@ void fixture_start_on(struct fixture *f, const char *wire,
 	process_wait_socket(&f->process);
 }
 
+void fixture_refused(struct fixture *f, const char *const *options,
+		     const char *words)
+{
+	pid_t pid = process_spawn(&f->process, options);
+
+	assert_int_equal(process_wait_exit(pid), 1);
+	process_wait_log(&f->process, words);
+	assert_int_equal(truncate(f->process.log, 0), 0);
+}
+
 struct net_driver *fixture_open(const struct fixture *f,
 				const struct net_options *options)
 {

@@ -44,6 +44,10 @@ void fixture_start(struct fixture *f, const char *const *options);
 void fixture_start_on(struct fixture *f, const char *wire,
 		      const char *const *options);
 
+/* With exactly these options the daemon does not start, and says @words. */
+void fixture_refused(struct fixture *f, const char *const *options,
+		     const char *words);
+
 struct net_driver *fixture_open(const struct fixture *f,
 				const struct net_options *options);
 
