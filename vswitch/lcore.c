@@ -16,9 +16,11 @@
 
 enum {
 	LOOP_ENTRIES = 256,
-	/* How soon a source without a descriptor is looked at again, and how
-	 * late, when there was nothing for long. */
-	NOFD_LEAST_NS = 250 * 1000,
+	/* How soon a source without a descriptor is looked at again: after this
+	 * part of the time since there was work, but not at once, and not much
+	 * later, when there was nothing for long. */
+	NOFD_PART = 8,
+	NOFD_LEAST_NS = 125 * 1000,
 	NOFD_MOST_NS = 8000 * 1000,
 };
 
@@ -28,7 +30,8 @@ struct lcore {
 	struct source *sources;
 	struct forward forward;
 	struct lcore_counters counters;
-	uint64_t nofd_ns;
+	bool has_worked; /* since it slept */
+	uint64_t worked_ns;
 };
 
 /* Something that the control thread has done here, and awaits. */
@@ -179,8 +182,7 @@ static bool serve(struct worker *worker)
 		if (!s->ops->look || s->ops->look(s))
 			work += serve_source(lcore, s);
 	}
-	if (work > 0)
-		lcore->nofd_ns = NOFD_LEAST_NS;
+	lcore->has_worked |= work > 0;
 	rte_rcu_qsbr_quiescent(lcore->config.rcu, lcore->config.number);
 	loop_submit(worker->loop);
 	work += loop_reap(worker->loop);
@@ -190,6 +192,21 @@ static bool serve(struct worker *worker)
 static bool may_spin(struct worker *worker)
 {
 	return from_worker(worker)->sources;
+}
+
+/* When to look at what cannot wake us: frames that come at some pace wait for a
+ * small part of the time between two. */
+static uint64_t next_look_ns(struct lcore *lcore)
+{
+	const uint64_t now_ns = clock_ns();
+	uint64_t part_ns;
+
+	if (lcore->has_worked)
+		lcore->worked_ns = now_ns;
+	lcore->has_worked = false;
+	part_ns = (now_ns - lcore->worked_ns) / NOFD_PART;
+	part_ns = MAX(part_ns, (uint64_t)NOFD_LEAST_NS);
+	return MIN(part_ns, (uint64_t)NOFD_MOST_NS);
 }
 
 static bool prepare_sleep(struct worker *worker, uint64_t *timeout_ns)
@@ -203,9 +220,9 @@ static bool prepare_sleep(struct worker *worker, uint64_t *timeout_ns)
 		looks |= !s->watch;
 	}
 	if (looks) {
-		*timeout_ns = MIN(*timeout_ns, lcore->nofd_ns);
-		lcore->nofd_ns =
-			MIN(2 * lcore->nofd_ns, (uint64_t)NOFD_MOST_NS);
+		const uint64_t look_ns = next_look_ns(lcore);
+
+		*timeout_ns = MIN(*timeout_ns, look_ns);
 	}
 	rte_rcu_qsbr_thread_offline(lcore->config.rcu, lcore->config.number);
 	return again;
@@ -269,7 +286,6 @@ int lcore_new(const struct lcore_config *config, struct lcore **ret_lcore)
 	if (!lcore)
 		return -ENOMEM;
 	lcore->config = *config;
-	lcore->nofd_ns = NOFD_LEAST_NS;
 	forward_init(&lcore->forward, config->fdb, config->table);
 	lcore->forward.thread = config->number;
 	err = worker_start(&lcore->worker, &worker);

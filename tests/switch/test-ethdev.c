@@ -8,12 +8,15 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "tests/frame.h"
 #include "tests/namespace.h"
 #include "tests/switch/fixture.h"
 
 enum {
 	TSO_PAYLOAD = 20000,
+	PACED = 60,
+	PACE_US = 5000,
 	PCAP_HEAD = 24,
 	PCAP_FRAME_HEAD = 16,
 };
@@ -161,6 +164,36 @@ static void tags_are_put_in_and_taken_off(void **state)
 	fixture_end_wire(wire);
 }
 
+static int compare(const void *a, const void *b)
+{
+	const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* A thread that sleeps is not woken by a device. A quarter of the frames tells: of
+ * others a busy machine may be in the way. */
+static void frames_that_keep_a_pace_do_not_wait_as_long(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t waited_ns[PACED];
+	int wire = set_out(f, WIRED("\""), "");
+
+	for (unsigned i = 0; i < PACED; i++) {
+		uint64_t began;
+
+		usleep(PACE_US);
+		fixture_frame(frame, 0, 1, 200, ++seed);
+		began = clock_ns();
+		send_wire(wire, 200);
+		fixture_expect(f, 0, frame, 200);
+		waited_ns[i] = clock_ns() - began;
+	}
+	qsort(waited_ns, PACED, sizeof(*waited_ns), compare);
+	assert_in_range(waited_ns[PACED / 4], 0, PACE_US * 1000 / 3);
+	fixture_end_wire(wire);
+}
+
 /* --- files --------------------------------------------------------------------- */
 
 static void write_pcap(const char *path, unsigned count, size_t bytes)
@@ -278,6 +311,7 @@ int main(void)
 		SWITCH_TEST(a_guest_reaches_a_network_by_an_interface),
 		SWITCH_TEST(flows_go_by_several_queues),
 		SWITCH_TEST(tags_are_put_in_and_taken_off),
+		SWITCH_TEST(frames_that_keep_a_pace_do_not_wait_as_long),
 		SWITCH_TEST(files_are_sent_and_written),
 		SWITCH_TEST(devices_that_cannot_be_are_named),
 	};
