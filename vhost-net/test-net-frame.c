@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -166,6 +167,58 @@ static void headers_that_contradict_themselves_are_not_believed(void **state)
 	assert_int_equal(frame.l4, NET_L4_NONE);
 }
 
+static void expect_same_but_for_a_tag(const struct net_frame *plain,
+				      const struct net_frame *tagged)
+{
+	assert_int_equal(tagged->l3, plain->l3);
+	assert_int_equal(tagged->l4, plain->l4);
+	assert_int_equal(tagged->protocol, plain->protocol);
+	assert_int_equal(tagged->is_fragment, plain->is_fragment);
+	assert_int_equal(tagged->is_later_fragment, plain->is_later_fragment);
+	assert_int_equal(tagged->ethertype, plain->ethertype);
+	assert_int_equal(tagged->l3_offset, plain->l3_offset + NET_TAG_BYTES);
+	if (plain->l3 != NET_L3_NONE)
+		assert_int_equal(tagged->l4_offset,
+				 plain->l4_offset + NET_TAG_BYTES);
+	if (plain->l4 != NET_L4_NONE)
+		assert_int_equal(tagged->payload_offset,
+				 plain->payload_offset + NET_TAG_BYTES);
+}
+
+/* The usual frame is read by a way of its own; with a tag it takes that of all. */
+static void a_tag_changes_nothing_but_places(void **state)
+{
+	static const uint8_t places[] = {12, 13, 14, 20, 21, 23, 46};
+	uint8_t tagged[NET_COPY_BYTES + NET_TAG_BYTES];
+	struct net_frame with;
+
+	srand(1);
+	for (unsigned i = 0; i < 200000; i++) {
+		const size_t bytes = 14 + rand() % (NET_COPY_BYTES - 13);
+		const uint8_t place = places[rand() % sizeof(places)];
+
+		packet_make(&packet,
+			    &(struct packet_shape){
+				    .l3 = NET_L3_IPV4,
+				    .l4 = i & 1 ? NET_L4_TCP : NET_L4_UDP,
+				    .payload_bytes = 100,
+			    });
+		if (rand() % 4)
+			packet.data[place] = rand();
+		memcpy(tagged, packet.data, 12);
+		put_be16(tagged + 12, 0x8100);
+		put_be16(tagged + 14, 7);
+		memcpy(tagged + 16, packet.data + 12, bytes - 12);
+		net_frame_parse(packet.data, bytes, &frame);
+		/* A type that is a tag's has another meaning there. */
+		if (frame.tags > 0)
+			continue;
+		net_frame_parse(tagged, bytes + NET_TAG_BYTES, &with);
+		assert_int_equal(with.tags, 1);
+		expect_same_but_for_a_tag(&frame, &with);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -179,6 +232,7 @@ int main(void)
 		cmocka_unit_test(a_long_row_of_extension_headers_ends),
 		cmocka_unit_test(
 			headers_that_contradict_themselves_are_not_believed),
+		cmocka_unit_test(a_tag_changes_nothing_but_places),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
