@@ -24,7 +24,8 @@ enum {
 
 struct net_pump_ops {
 	void (*free)(struct net_pump *pump);
-	/* The receive queue is there: what to expect of a wire with @mtu. */
+	/* The receive queue is there: what to expect of a wire with @mtu. NULL:
+	 * that is of no matter. */
 	void (*expect)(struct net_pump *pump, uint32_t mtu);
 	/* Moves a burst to the guest, or begins to: whether there was one. By
 	 * net_pump_receive_burst, mostly, which calls receive_one. */
@@ -38,6 +39,8 @@ struct net_pump_ops {
 	/* Frames that the guest sent: lent until finish says so. */
 	void (*send)(struct net_pump *pump, struct net_rx_frame *frames,
 		     unsigned count);
+	/* Frames that were lent and wait for room are dropped; NULL: none do. */
+	void (*stop_sending)(struct net_pump *pump);
 	/* What loop_submit has brought. True: what was lent can go back. */
 	bool (*finish)(struct net_pump *pump);
 };

@@ -16,7 +16,8 @@ void net_pump_set_receive(struct net_pump *pump, struct netdev_queue *queue,
 	if (!queue)
 		return;
 	virtq_kicks_off(netdev_queue_virtq(queue));
-	pump->ops->expect(pump, mtu);
+	if (pump->ops->expect)
+		pump->ops->expect(pump, mtu);
 	pump->readable = true;
 }
 

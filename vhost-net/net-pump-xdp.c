@@ -19,8 +19,8 @@
 #include "vhost-net/net-pump-internal.h"
 
 enum {
-	/* How often room is looked for. */
-	RETRY_NS = 200 * 1000,
+	/* How often room is looked for, while two thousand frames leave. */
+	RETRY_NS = 500 * 1000,
 };
 
 struct xdp_pump {
@@ -142,6 +142,12 @@ static void send_frames(struct net_pump *pump, struct net_rx_frame *frames,
 		go_on(xdp);
 }
 
+/* Room may never come, if whoever has the frames before does not let go. */
+static void stop_sending(struct net_pump *pump)
+{
+	drop_rest(to_xdp(pump));
+}
+
 static bool finish(struct net_pump *pump)
 {
 	struct xdp_pump *xdp = to_xdp(pump);
@@ -152,10 +158,6 @@ static bool finish(struct net_pump *pump)
 }
 
 /* --- to the guest ----------------------------------------------------------- */
-
-static void expect(struct net_pump *pump, uint32_t mtu)
-{
-}
 
 /* Where it lies the frame is as the network made it: with nothing to be done. */
 static bool copy_frame(struct xdp_pump *xdp, struct net_tx *tx,
@@ -262,12 +264,12 @@ static void xdp_pump_free(struct net_pump *pump)
 
 static const struct net_pump_ops ops = {
 	.free = xdp_pump_free,
-	.expect = expect,
 	.receive = receive,
 	.receive_one = receive_one,
 	.discard = discard,
 	.is_idle = is_idle,
 	.send = send_frames,
+	.stop_sending = stop_sending,
 	.finish = finish,
 };
 

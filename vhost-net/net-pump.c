@@ -31,6 +31,12 @@ void net_pump_set_send(struct net_pump *pump, struct netdev_queue *queue)
 		virtq_kicks_off(netdev_queue_virtq(queue));
 }
 
+void net_pump_stop(struct net_pump *pump, bool sends)
+{
+	if (sends && pump->lent && pump->ops->stop_sending)
+		pump->ops->stop_sending(pump);
+}
+
 bool net_pump_is_idle(const struct net_pump *pump, bool sends)
 {
 	return sends ? !pump->lent : pump->ops->is_idle(pump);

@@ -35,6 +35,9 @@ void net_pump_set_send(struct net_pump *pump, struct netdev_queue *queue);
 void net_pump_set_receive(struct net_pump *pump, struct netdev_queue *queue,
 			  uint32_t mtu);
 
+/* The queue is to be let go: what waits for others than the kernel's own work
+ * waits no longer. */
+void net_pump_stop(struct net_pump *pump, bool sends);
 /* Nothing of the guest's transmit, or receive, queue is under way. */
 bool net_pump_is_idle(const struct net_pump *pump, bool sends);
 

@@ -199,8 +199,10 @@ static void run_detach(struct loop_call *posted)
 	struct call *call = from_loop(posted);
 	unsigned index = netdev_queue_index(call->queue);
 	struct pair *pair = *find(call->thread, netdev_index_pair(index));
+	const bool sends = netdev_index_sends(index);
 
-	pair->ends[netdev_index_sends(index)].detach = call;
+	pair->ends[sends].detach = call;
+	net_pump_stop(pair->pump, sends);
 }
 
 static void run_function(struct loop_call *posted)

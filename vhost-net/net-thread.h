@@ -47,7 +47,8 @@ void net_thread_free(struct net_thread *thread);
 int net_thread_attach(struct net_thread *thread, struct netdev_queue *queue,
 		      int kick_fd);
 
-/* Takes nothing more, waits for what the kernel still reads, lets go. */
+/* Takes nothing more, waits for what the kernel still reads, lets go. What waits
+ * for room at the wire is dropped. */
 void net_thread_detach(struct net_thread *thread, struct netdev_queue *queue);
 
 /* VRING_ENABLE has changed: look again. */

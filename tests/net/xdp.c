@@ -38,6 +38,17 @@ void xdp_run(const char *command)
 		fail_msg("%s", command);
 }
 
+void xdp_wait_carrier(void)
+{
+	unsigned polls = 1000;
+
+	while (system("ip link show dev " FIXTURE_TAP
+		      " | grep -q 'state UP'") != 0) {
+		assert_true(--polls > 0);
+		usleep(10000);
+	}
+}
+
 void xdp_lay_cable(unsigned mtu, unsigned queues)
 {
 	char add[256];
@@ -51,6 +62,7 @@ void xdp_lay_cable(unsigned mtu, unsigned queues)
 	xdp_run(add);
 	xdp_run("ip link set dev " XDP_INTERFACE " up");
 	xdp_run("ip link set dev " FIXTURE_TAP " up");
+	xdp_wait_carrier();
 }
 
 int xdp_setup(void **state)

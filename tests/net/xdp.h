@@ -32,6 +32,9 @@ void xdp_start(struct fixture *f, const char *const *options);
 
 void xdp_run(const char *command);
 
+/* Until the far end has its carrier, and lets frames through. */
+void xdp_wait_carrier(void);
+
 #define XDP_TEST(name) \
 	cmocka_unit_test_setup_teardown(name, xdp_setup, fixture_teardown)
 #define XDP_DAEMON_TEST(name)                                    \
