@@ -127,7 +127,7 @@ static void try_guest(const struct fixture *f, uint64_t without, bool log_rings)
 	const struct blk_options options = {
 		.queues = QUEUES,
 		.queue_size = RING,
-		.ram_bytes = 32 << 20,
+		.ram_bytes = 8 << 20,
 		.without = without,
 		.poll = true,
 		.pages_apart = true,

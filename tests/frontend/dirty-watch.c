@@ -189,9 +189,9 @@ static uint64_t missing_in(const struct dirty_watch *watch, unsigned i)
 	for (uint64_t at = 0; at < region->size_bytes; at += PAGE_BYTES) {
 		uint64_t gpa = region->gpa + at;
 
-		if (memcmp(watch->before[i] + at, ram_at(watch->fe->ram, gpa),
-			   PAGE_BYTES) != 0 &&
-		    !frontend_log_test(watch->fe, gpa))
+		if (!frontend_log_test(watch->fe, gpa) &&
+		    memcmp(watch->before[i] + at, ram_at(watch->fe->ram, gpa),
+			   PAGE_BYTES) != 0)
 			return gpa;
 	}
 	return RAM_NONE;
