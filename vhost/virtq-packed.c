@@ -244,7 +244,6 @@ static __attribute__((noinline)) int packed_get_again(struct virtq *vq,
 	return err;
 }
 
-/* Descriptors of the same chain count like those of others. */
 void packed_prefetch_ring(const struct virtq *vq)
 {
 	const struct packed_ring *ring = &vq->packed;
@@ -254,6 +253,7 @@ void packed_prefetch_ring(const struct virtq *vq)
 	prefetch_read(ring->driver_event);
 }
 
+/* Descriptors of the same chain count like those of others. */
 void packed_prefetch(struct virtq *vq, unsigned count, bool writes)
 {
 	const struct packed_ring *ring = &vq->packed;
