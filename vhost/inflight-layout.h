@@ -72,6 +72,9 @@ struct inflight_packed {
 static_assert(sizeof(struct inflight_packed_desc) == 32, "wire");
 static_assert(offsetof(struct inflight_packed_desc, counter) == 8, "wire");
 static_assert(offsetof(struct inflight_packed_desc, addr) == 24, "wire");
+static_assert(offsetof(struct inflight_packed, version) ==
+		      offsetof(struct inflight_split, version),
+	      "inflight_forget");
 static_assert(offsetof(struct inflight_packed, free_head) == 12, "wire");
 static_assert(offsetof(struct inflight_packed, used_wrap_counter) == 20,
 	      "wire");

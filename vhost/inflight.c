@@ -127,6 +127,16 @@ struct inflight_queue inflight_queue(struct inflight *inflight, uint16_t index)
 	};
 }
 
+void inflight_forget(struct inflight *inflight, uint16_t index)
+{
+	struct inflight_queue queue = inflight_queue(inflight, index);
+	/* Of a split ring's part it is in the same place. */
+	struct inflight_packed *region = queue.base;
+
+	if (region)
+		store_release(&region->version, INFLIGHT_VERSION_FRESH);
+}
+
 void *inflight_area(struct inflight *inflight, size_t *ret_bytes)
 {
 	*ret_bytes = inflight->area_bytes;

@@ -54,6 +54,13 @@ void inflight_free(struct inflight *inflight);
 struct inflight_queue inflight_queue(struct inflight *inflight, uint16_t index);
 
 /*
+ * Queue @index stopped with nothing in flight, and the front-end is told where: its
+ * part is as good as new, so that the next start is where the front-end wants it (a
+ * driver that was reset begins anew). While no ring uses it.
+ */
+void inflight_forget(struct inflight *inflight, uint16_t index);
+
+/*
  * The device's area: all that lies behind the queues' parts, *@ret_bytes. NULL
  * if there is none, as in a region that another back-end made.
  */

@@ -148,6 +148,9 @@ int session_set_inflight_fd(struct session *session,
 
 void session_drop_inflight(struct session *session)
 {
+	/* Another region tells of other times. */
+	for (unsigned i = 0; i < session->device->num_queues; i++)
+		session->rings[i].settled = false;
 	if (!session->inflight)
 		return;
 	if (session->has_area)

@@ -96,6 +96,8 @@ int session_get_vring_base(struct session *session,
 	if (!ring)
 		return SESSION_E_CLOSE;
 	session_disarm_ring(session, index);
+	if (ring->settled)
+		inflight_forget(session->inflight, index);
 	message_begin_reply(ret_reply, request->header.request,
 			    sizeof(ret_reply->payload.state));
 	ret_reply->payload.state.index = index;

@@ -187,6 +187,7 @@ int session_start_ring(struct session *session, unsigned index)
 				   "the device cannot serve it");
 	}
 	ring->running = true;
+	ring->settled = false;
 	session_tell_config_change(session);
 	return 0;
 }
@@ -201,6 +202,7 @@ void session_stop_ring(struct session *session, unsigned index)
 	/* Its report may still be on the way: do not start it again. */
 	if (virtq_error(ring->vq))
 		ring->broken = true;
+	ring->settled = virtq_is_settled(ring->vq);
 	ring->config.base = virtq_stop(ring->vq);
 	ring->running = false;
 }

@@ -32,6 +32,7 @@ struct session_ring {
 	bool kicked;
 	bool enabled;
 	bool running;
+	bool settled; /* when it last stopped, nothing was in flight */
 	bool broken; /* until the front-end configures it anew */
 };
 

@@ -652,6 +652,43 @@ static void head_that_is_in_flight_is_not_taken_again(void **state)
 	crash_deinit(t);
 }
 
+/* A driver that was reset, with the region of before. */
+static void settled_ring_begins_where_it_is_told(bool packed)
+{
+	struct crash_test *t = region_in_use(packed);
+	struct ring_test *f = &t->ring;
+	struct virtq_chain chain;
+
+	assert_int_equal(device_start(t, f->vq), 0);
+	while (ring_get(f, &chain) == 0) {
+		assert_false(virtq_is_settled(f->vq));
+		virtq_put(f->vq, &chain, 0);
+		assert_false(virtq_is_settled(f->vq));
+		virtq_flush(f->vq);
+	}
+	assert_true(virtq_is_settled(f->vq));
+	virtq_stop(f->vq);
+	inflight_forget(t->inflight, 0);
+	driver_init(&f->driver, &f->guest, packed, SIZE);
+	assert_int_equal(device_start(t, f->vq), 0);
+	assert_int_equal(ring_get(f, &chain), VIRTQ_E_EMPTY);
+	add_tagged(t, 0);
+	assert_int_equal(ring_get(f, &chain), 0);
+	/* What is in flight now is remembered. */
+	virtq_stop(f->vq);
+	assert_int_equal(device_start(t, f->vq), 0);
+	assert_false(virtq_is_settled(f->vq));
+	assert_int_equal(ring_get(f, &chain), 0);
+	assert_true(chain.recovered);
+	crash_deinit(t);
+}
+
+static void settled_rings_begin_where_they_are_told(void **state)
+{
+	settled_ring_begins_where_it_is_told(false);
+	settled_ring_begins_where_it_is_told(true);
+}
+
 static void recovered_chain_that_is_ungot_comes_again(void **state)
 {
 	for (unsigned packed = 0; packed < 2; packed++) {
@@ -763,6 +800,7 @@ int main(void)
 		cmocka_unit_test(packed_region_that_lies_is_refused),
 		cmocka_unit_test(region_of_another_shape_is_refused),
 		cmocka_unit_test(head_that_is_in_flight_is_not_taken_again),
+		cmocka_unit_test(settled_rings_begin_where_they_are_told),
 		cmocka_unit_test(recovered_chain_that_is_ungot_comes_again),
 		cmocka_unit_test(region_is_checked_against_its_file),
 		cmocka_unit_test(device_gets_the_pages_behind_the_queues),

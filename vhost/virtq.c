@@ -179,6 +179,12 @@ uint32_t virtq_stop(struct virtq *vq)
 	return base;
 }
 
+bool virtq_is_settled(const struct virtq *vq)
+{
+	return !vq->is_broken && vq->taken == 0 &&
+	       vq->track.again_at == vq->track.again_count;
+}
+
 bool virtq_is_started(const struct virtq *vq)
 {
 	return vq->is_started;

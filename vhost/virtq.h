@@ -117,6 +117,9 @@ int virtq_start(struct virtq *vq, const struct virtq_config *config,
  */
 uint32_t virtq_stop(struct virtq *vq);
 
+/* Nothing is in flight, nor to be handed out again; and the ring is whole. */
+bool virtq_is_settled(const struct virtq *vq);
+
 bool virtq_is_started(const struct virtq *vq);
 
 /* The kind of ring and its size, for callers that size their pools. */

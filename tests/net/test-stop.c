@@ -172,8 +172,7 @@ static void reset_and_begin_anew(struct stopping *s)
 	take_frames(s, 0);
 }
 
-static void try_rings(struct fixture *f, void (*stop)(struct stopping *s),
-		      uint64_t protocol_without)
+static void try_rings(struct fixture *f, void (*stop)(struct stopping *s))
 {
 	static const uint64_t without[] = {
 		0, BIT(VIRTIO_F_RING_PACKED), BIT(IN_ORDER),
@@ -182,7 +181,6 @@ static void try_rings(struct fixture *f, void (*stop)(struct stopping *s),
 	for (unsigned i = 0; i < ARRAY_SIZE(without); i++) {
 		const struct net_options o = {
 			.without = without[i],
-			.protocol_without = protocol_without,
 			.poll = true,
 		};
 		struct stopping s = {.f = f, .random = i + 1};
@@ -202,19 +200,17 @@ static void try_rings(struct fixture *f, void (*stop)(struct stopping *s),
 
 static void stopped_queue_is_left_alone_and_loses_nothing(void **state)
 {
-	try_rings(*state, stop_and_go_on, 0);
+	try_rings(*state, stop_and_go_on);
 }
 
 static void queue_that_is_switched_off_is_left_alone(void **state)
 {
-	try_rings(*state, switch_off_and_on, 0);
+	try_rings(*state, switch_off_and_on);
 }
 
 static void queue_that_is_reset_begins_anew_and_loses_nothing(void **state)
 {
-	/* Its region says where a ring is: a reset one is somewhere else. */
-	try_rings(*state, reset_and_begin_anew,
-		  BIT(VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD));
+	try_rings(*state, reset_and_begin_anew);
 }
 
 int main(void)
