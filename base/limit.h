@@ -34,6 +34,12 @@ struct limit {
  */
 int limit_set(struct limit *limit, uint64_t rate, uint64_t burst);
 
+/* False: all passes, and nobody needs to ask. Any thread. */
+static inline bool limit_is_set(const struct limit *limit)
+{
+	return __atomic_load_n(&limit->cost, __ATOMIC_RELAXED) != 0;
+}
+
 /*
  * Whether @units pass at @now_ns (any clock that does not go back by much).
  * All or none. What is larger than the burst passes when nothing else did for

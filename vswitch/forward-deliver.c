@@ -43,8 +43,11 @@ static struct forward_bucket *bucket_for(struct forward *f,
 	return &f->buckets[*of - 1];
 }
 
-/* For one port: its head is changed where it is. */
-static void sort_one(struct burst *b, unsigned i)
+/*
+ * For one port: its head is changed where it is. Where it went, if it did and was
+ * not changed; else NULL.
+ */
+static struct forward_bucket *sort_one(struct burst *b, unsigned i)
 {
 	struct forward_port *out =
 		load_acquire(&b->f->table->ports[b->f->egress[i]]);
@@ -58,20 +61,39 @@ static void sort_one(struct burst *b, unsigned i)
 		why = FORWARD_OVERSIZE;
 	if (why) {
 		b->drops[why]++;
-		return;
+		return NULL;
 	}
 	bucket = bucket_for(b->f, out);
 	bucket->frames[bucket->count++] = &b->frames[i];
+	return edit.what == VLAN_KEEP ? bucket : NULL;
+}
+
+/* What is decided of the one holds for the other. */
+static bool go_the_same_way(const struct forward *f, unsigned i, unsigned other)
+{
+	const struct vlan_frame *a = &f->vlans[i], *b = &f->vlans[other];
+
+	return f->egress[i] == f->egress[other] && a->vlan == b->vlan &&
+	       a->tagged == b->tagged && a->tpid == b->tpid &&
+	       a->tci == b->tci && a->content == b->content;
 }
 
 static void sort_all(struct burst *b)
 {
 	struct forward *f = b->f;
+	struct forward_bucket *bucket = NULL;
+	unsigned last = 0;
 
 	f->bucket_count = 0;
-	for (unsigned i = 0; i < f->count; i++)
-		if (is_going(f, i) && f->egress[i] != EVERYWHERE)
-			sort_one(b, i);
+	for (unsigned i = 0; i < f->count; i++) {
+		if (!is_going(f, i) || f->egress[i] == EVERYWHERE)
+			continue;
+		if (bucket && go_the_same_way(f, i, last))
+			bucket->frames[bucket->count++] = &b->frames[i];
+		else
+			bucket = sort_one(b, i);
+		last = i;
+	}
 }
 
 /* Which frame of the burst it is, or is a copy of. */

@@ -34,8 +34,10 @@ static bool is_reserved(const uint8_t *mac)
 static bool is_within_limits(struct forward_port *in, uint32_t bytes,
 			     uint64_t now_ns)
 {
-	return limit_take(&in->frames, 1, now_ns) &&
-	       limit_take(&in->bytes, bytes, now_ns);
+	return (!limit_is_set(&in->frames) ||
+		limit_take(&in->frames, 1, now_ns)) &&
+	       (!limit_is_set(&in->bytes) ||
+		limit_take(&in->bytes, bytes, now_ns));
 }
 
 static enum forward_drop enter(struct burst *b, unsigned i)
