@@ -33,7 +33,7 @@ struct session_ring {
 	bool enabled;
 	bool running;
 	bool settled; /* when it last stopped, nothing was in flight */
-	bool broken; /* until the front-end configures it anew */
+	bool broken;  /* until the front-end configures it anew */
 };
 
 struct session {
