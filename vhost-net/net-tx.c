@@ -131,15 +131,16 @@ static inline bool fill_whole(const struct net_tx *tx, const struct iovec *iov,
 			      const struct net_rx_frame *frame)
 {
 	const unsigned begun = tx->header_bytes + frame->head_bytes;
-	struct virtio_net_hdr_v1 header = frame->header;
+	const size_t count_at = offsetof(struct virtio_net_hdr_v1, num_buffers);
 	struct iov_cursor to, from;
 	uint8_t *at = iov->iov_base; /* wherever the driver likes */
 
-	if (iov->iov_len < begun || tx->header_bytes != sizeof(header))
+	if (iov->iov_len < begun ||
+	    tx->header_bytes != sizeof(struct virtio_net_hdr_v1))
 		return false;
-	header.num_buffers = htole16(chains);
-	memcpy(at, &header, sizeof(header));
-	net_copy_head(at + sizeof(header), frame->head, frame->head_bytes);
+	memcpy(at, &frame->header, count_at);
+	put_le16(at + count_at, chains);
+	net_copy_head(at + tx->header_bytes, frame->head, frame->head_bytes);
 	if (frame->bytes == frame->head_bytes)
 		return true;
 	to.iov = iov;
