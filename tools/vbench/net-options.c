@@ -1,19 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tools/vbench/net-options.h"
 
-#include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "tools/vbench/bench-options.h"
 
 enum {
 	DEFAULT_SECONDS = 5,
 	DEFAULT_DEPTH = 64,
 	DEFAULT_RING = 256,
 	MAX_RING = 32768,
-	MAX_SECONDS = 3600,
 };
 
 static struct net_bench_options *bench(struct options_parser *parser)
@@ -124,48 +122,24 @@ static int set_inflight(struct options_parser *parser)
 	return 0;
 }
 
-static int parse_seconds(struct options_parser *parser, uint64_t *ret_ns)
-{
-	char *end;
-	double seconds = strtod(parser->value, &end);
-
-	/* So that a NaN is refused, too. */
-	if (end == parser->value || *end ||
-	    !(seconds >= 0 && seconds <= MAX_SECONDS))
-		return options_fail_value(parser, "seconds, at most an hour");
-	*ret_ns = seconds * NS_PER_SECOND;
-	return 0;
-}
-
 static int set_time(struct options_parser *parser)
 {
-	return parse_seconds(parser, &bench(parser)->time_ns);
+	return bench_seconds(parser, &bench(parser)->time_ns);
 }
 
 static int set_ramp(struct options_parser *parser)
 {
-	return parse_seconds(parser, &bench(parser)->ramp_ns);
+	return bench_seconds(parser, &bench(parser)->ramp_ns);
 }
 
 static int set_cpu(struct options_parser *parser)
 {
-	uint64_t cpu;
-
-	if (options_size(parser->value, &cpu) < 0 || cpu >= CPU_SETSIZE)
-		return options_fail_value(parser, "the number of a CPU");
-	bench(parser)->cpu = cpu;
-	return 0;
+	return bench_cpu(parser, &bench(parser)->cpu);
 }
 
 static int set_backend_pid(struct options_parser *parser)
 {
-	uint64_t pid;
-
-	if (options_size(parser->value, &pid) < 0 || pid == 0 ||
-	    pid > INT32_MAX)
-		return options_fail_value(parser, "the number of a process");
-	bench(parser)->backend_pid = pid;
-	return 0;
+	return bench_pid(parser, &bench(parser)->backend_pid);
 }
 
 static int set_json(struct options_parser *parser)
