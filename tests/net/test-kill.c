@@ -60,10 +60,11 @@ static void kill_in_mid_traffic(struct fixture *f, bool packed)
 		.without = packed ? 0 : BIT(VIRTIO_F_RING_PACKED)};
 	struct net_driver *d = fixture_open(f, &o);
 	struct flow flow = {0};
+	unsigned late = 0;
 	uint32_t seed = 0;
 
 	for (unsigned kill = 0; kill < KILLS; kill++) {
-		uint64_t began;
+		uint64_t began, took_ns;
 
 		for (unsigned i = 0; i < FLOW_FRAMES; i++) {
 			frame_make(frame, 64 + i % 1000, ++seed);
@@ -84,9 +85,13 @@ static void kill_in_mid_traffic(struct fixture *f, bool packed)
 		assert_int_equal(net_send(d, 0, NULL, frame, 100, NULL), 0);
 		while (flow.last != seed)
 			assert_true(take(f, &flow, PATIENCE_MS));
+		took_ns = clock_ns() - began;
+		late += took_ns > NS_PER_SECOND;
 		print_message("# goes on after %u ms\n",
-			      (unsigned)((clock_ns() - began) / 1000000));
+			      (unsigned)(took_ns / 1000000));
 	}
+	/* One of them the machine may hold up. */
+	assert_true(late <= 1);
 	/* Lost are at most what was under way, and what the wire had no room
 	 * for: the socket is new at each start. */
 	assert_true(flow.arrived >= KILLS * (FLOW_FRAMES - 2 * NET_SEND_SLOTS));
