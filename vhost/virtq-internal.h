@@ -232,25 +232,7 @@ static inline struct virtq_walk walk_begin(const struct virtq_chain *chain)
 }
 
 /* One of the first few regions, which is where all buffers of most guests lie. */
-static __attribute__((noinline, unused)) const struct memory_region *
-walk_find_other(struct virtq *vq, uint64_t addr)
-{
-	enum {
-		FEW = 8
-	};
-	const struct guest_memory *memory = vq->memory;
-	const unsigned count = memory->count < FEW ? memory->count : FEW;
-
-	for (unsigned i = 0; i < count; i++) {
-		const struct memory_region *region = &memory->regions[i];
-
-		if (addr - region->gpa >= region->size_bytes)
-			continue;
-		vq->hint = i;
-		return region;
-	}
-	return NULL;
-}
+const struct memory_region *walk_find_other(struct virtq *vq, uint64_t addr);
 
 /*
  * The region that @addr lies in: the one of the buffer before, or one of the first
@@ -336,7 +318,7 @@ walk_hit(struct virtq_walk *walk, const struct memory_region *region,
 /*
  * The most common chain of all, one buffer in one region, without a walk. False,
  * and nothing is done, for any other. @region is a copy of the one that the buffer
- * before lay in.
+ * before lay in, or empty.
  */
 static inline __attribute__((always_inline)) bool
 walk_single(struct virtq *vq, struct memory_region *region,

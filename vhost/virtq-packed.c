@@ -317,7 +317,7 @@ int packed_get(struct virtq *vq, struct virtq_chain *chain)
 	const struct packed_ring *ring = &vq->packed;
 	uint16_t slot = ring->avail_next;
 	bool wrap = ring->avail_wrap;
-	struct memory_region region;
+	struct memory_region region = {0};
 	struct virtq_desc desc;
 
 	if (unlikely(vq->track.again_at != vq->track.again_count))
@@ -327,7 +327,6 @@ int packed_get(struct virtq *vq, struct virtq_chain *chain)
 		return virtq_check_memory(vq) ? VIRTQ_E_BROKEN : VIRTQ_E_EMPTY;
 	if (unlikely(ring->descs_taken >= vq->size))
 		return no_room(vq);
-	region = walk_region(vq, desc.addr);
 	if (unlikely(!walk_single(vq, &region, desc, chain)))
 		return packed_get_walk(vq, desc, chain);
 	chain->id = desc.link;

@@ -166,7 +166,7 @@ static inline __attribute__((always_inline)) int
 split_walk(struct virtq *vq, uint16_t head, struct virtq_chain *chain)
 {
 	const struct virtq_desc desc = split_desc_read(&vq->split.desc[head]);
-	struct memory_region region = walk_region(vq, desc.addr);
+	struct memory_region region = {0};
 
 	chain->id = head;
 	if (unlikely(!walk_single(vq, &region, desc, chain)))

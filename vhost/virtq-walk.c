@@ -12,6 +12,25 @@
 #include "base/bytes.h"
 #include "vhost/virtq-internal.h"
 
+const struct memory_region *walk_find_other(struct virtq *vq, uint64_t addr)
+{
+	enum {
+		FEW = 8
+	};
+	const struct guest_memory *memory = vq->memory;
+	const unsigned count = MIN(memory->count, (unsigned)FEW);
+
+	for (unsigned i = 0; i < count; i++) {
+		const struct memory_region *region = &memory->regions[i];
+
+		if (addr - region->gpa >= region->size_bytes)
+			continue;
+		vq->hint = i;
+		return region;
+	}
+	return NULL;
+}
+
 static int add_buffer(struct virtq *vq, struct virtq_walk *walk, uint64_t addr,
 		      uint32_t len)
 {
