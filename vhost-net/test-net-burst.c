@@ -37,23 +37,17 @@ static struct offered offers[RING];
 static unsigned offered, taken;
 
 struct burst_test {
-	struct ring_test *from, *to;
+	struct ring_pair rings;
 	uint64_t next_gpa;
 };
 
 static int set_up(void **state)
 {
 	struct burst_test *t = calloc(1, sizeof(*t));
-	void *from = *state, *to = *state;
 
 	assert_non_null(t);
-	ring_setup(&from);
-	ring_setup(&to);
-	t->from = from;
-	t->to = to;
-	ring_start(t->from, RING);
-	ring_start(t->to, RING);
-	net_rx_start(&rx, t->from->vq, 0, HEADER_BYTES);
+	ring_pair_setup(&t->rings, *state, RING);
+	net_rx_start(&rx, t->rings.from->vq, 0, HEADER_BYTES);
 	offered = taken = 0;
 	srand(1);
 	*state = t;
@@ -63,19 +57,17 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	struct burst_test *t = *state;
-	void *from = t->from, *to = t->to;
 
-	ring_teardown(&from);
-	ring_teardown(&to);
+	ring_pair_teardown(&t->rings);
 	free(t);
 	return 0;
 }
 
-/* One frame of random bytes in one to three descriptors. */
+/* One frame of random bytes in one descriptor or two. */
 static void send_one(struct burst_test *t, unsigned i)
 {
 	const uint64_t gpa = GUEST_DATA_GPA + i * PLACE_BYTES;
-	uint8_t *at = guest_at(&t->from->guest, gpa);
+	uint8_t *at = guest_at(&t->rings.from->guest, gpa);
 	const uint32_t bytes = 60 + rand() % (MAX_BYTES - 60);
 	const uint32_t whole = HEADER_BYTES + bytes;
 	const uint32_t cut = 1 + rand() % (whole - 2);
@@ -89,9 +81,9 @@ static void send_one(struct burst_test *t, unsigned i)
 	memset(at, 0, HEADER_BYTES);
 	memcpy(at + HEADER_BYTES, sent[i], bytes);
 	if (rand() % 4)
-		driver_add(&t->from->driver, one, 1);
+		driver_add(&t->rings.from->driver, one, 1);
 	else
-		driver_add(&t->from->driver, two, 2);
+		driver_add(&t->rings.from->driver, two, 2);
 }
 
 /* Buffers of @bytes each, in one descriptor or two. */
@@ -104,9 +96,9 @@ static void offer(struct burst_test *t, unsigned count, uint32_t bytes,
 			{gpa, bytes / pieces, true},
 			{gpa + bytes / pieces, bytes - bytes / pieces, true}};
 
-		if (driver_add(&t->to->driver, two, pieces) < 0)
+		if (driver_add(&t->rings.to->driver, two, pieces) < 0)
 			return;
-		memset(guest_at(&t->to->guest, gpa), CANARY, bytes);
+		memset(guest_at(&t->rings.to->guest, gpa), CANARY, bytes);
 		offers[offered++ % RING] = (struct offered){gpa, bytes};
 		t->next_gpa += bytes;
 		if (t->next_gpa > GUEST_SEAM_GPA - 4096)
@@ -126,10 +118,10 @@ static void offer_some(struct burst_test *t, uint32_t least_bytes)
 static uint32_t take_buffer(struct burst_test *t, uint8_t *at)
 {
 	const struct offered *o = &offers[taken++ % RING];
-	const uint8_t *data = guest_at(&t->to->guest, o->gpa);
+	const uint8_t *data = guest_at(&t->rings.to->guest, o->gpa);
 	uint32_t length;
 
-	assert_true(driver_used(&t->to->driver, &length) >= 0);
+	assert_true(driver_used(&t->rings.to->driver, &length) >= 0);
 	assert_true(length <= o->bytes);
 	memcpy(at, data, length);
 	for (uint32_t i = length; i < o->bytes; i++)
@@ -171,9 +163,9 @@ static void send_burst(struct burst_test *t, unsigned count)
 	net_tx_done(&tx);
 	net_rx_done(&rx);
 	for (unsigned i = 0; i < count; i++)
-		assert_true(driver_used(&t->from->driver, &length) >= 0);
-	assert_int_equal(virtq_in_flight(t->from->vq), 0);
-	assert_int_equal(virtq_in_flight(t->to->vq), 0);
+		assert_true(driver_used(&t->rings.from->driver, &length) >= 0);
+	assert_int_equal(virtq_in_flight(t->rings.from->vq), 0);
+	assert_int_equal(virtq_in_flight(t->rings.to->vq), 0);
 }
 
 static void check_bursts(struct burst_test *t, uint64_t features,
@@ -181,7 +173,7 @@ static void check_bursts(struct burst_test *t, uint64_t features,
 {
 	uint64_t total = 0;
 
-	net_tx_start(&tx, t->to->vq, features, HEADER_BYTES);
+	net_tx_start(&tx, t->rings.to->vq, features, HEADER_BYTES);
 	tx.frames_total = tx.bytes_total = 0;
 	t->next_gpa = GUEST_DATA_GPA;
 	for (unsigned lap = 0; lap < LAPS; lap++) {
@@ -212,7 +204,8 @@ static void a_burst_that_is_too_large_arrives_in_part(void **state)
 	struct burst_test *t = *state;
 	const struct net_rx_frame *frames[NET_BURST];
 
-	net_tx_start(&tx, t->to->vq, NET_FEATURE(MRG_RXBUF), HEADER_BYTES);
+	net_tx_start(&tx, t->rings.to->vq, NET_FEATURE(MRG_RXBUF),
+		     HEADER_BYTES);
 	t->next_gpa = GUEST_DATA_GPA;
 	for (unsigned lap = 0; lap < 3; lap++) {
 		const uint64_t before = tx.faults[NET_FAULT_NO_BUFFER];
@@ -233,20 +226,13 @@ static void a_burst_that_is_too_large_arrives_in_part(void **state)
 		for (unsigned i = 0; i < NET_BURST; i++) {
 			uint32_t length;
 
-			assert_true(driver_used(&t->from->driver, &length) >=
-				    0);
+			assert_true(driver_used(&t->rings.from->driver,
+						&length) >= 0);
 		}
 	}
 }
 
-#define ON_WIRE(test, kind, state)                                \
-	{                                                         \
-		.name = #test " (" kind ")", .test_func = test,   \
-		.setup_func = set_up, .teardown_func = tear_down, \
-		.initial_state = (void *)state,                   \
-	}
-#define ON_BOTH_WIRES(test) \
-	ON_WIRE(test, "split", NULL), ON_WIRE(test, "packed", "packed")
+#define ON_BOTH_WIRES(test) ON_BOTH_WITH(test, set_up, tear_down)
 
 int main(void)
 {

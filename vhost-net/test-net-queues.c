@@ -29,7 +29,7 @@ static const uint64_t all_guest =
 	NET_FEATURE(GUEST_USO6);
 
 struct wire {
-	struct ring_test *from, *to;
+	struct ring_pair rings;
 	struct net_rx rx;
 	struct net_tx tx;
 	/* The driver's receive buffers, in the order in which they were added. */
@@ -46,16 +46,10 @@ static uint8_t received[NET_MAX_FRAME_BYTES + HEADER_BYTES];
 static int set_up(void **state)
 {
 	struct wire *wire = calloc(1, sizeof(*wire));
-	void *from = *state, *to = *state;
 
 	assert_non_null(wire);
-	ring_setup(&from);
-	ring_setup(&to);
-	wire->from = from;
-	wire->to = to;
-	ring_start(from, RING);
-	ring_start(to, RING);
-	net_rx_start(&wire->rx, wire->from->vq, all_host, HEADER_BYTES);
+	ring_pair_setup(&wire->rings, *state, RING);
+	net_rx_start(&wire->rx, wire->rings.from->vq, all_host, HEADER_BYTES);
 	*state = wire;
 	return 0;
 }
@@ -63,17 +57,15 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	struct wire *wire = *state;
-	void *from = wire->from, *to = wire->to;
 
-	ring_teardown(&from);
-	ring_teardown(&to);
+	ring_pair_teardown(&wire->rings);
 	free(wire);
 	return 0;
 }
 
 static void receive_with(struct wire *wire, uint64_t features)
 {
-	net_tx_start(&wire->tx, wire->to->vq, features, HEADER_BYTES);
+	net_tx_start(&wire->tx, wire->rings.to->vq, features, HEADER_BYTES);
 	wire->next_gpa = GUEST_DATA_GPA;
 }
 
@@ -117,11 +109,12 @@ static void offer(struct wire *wire, unsigned count, uint32_t bytes)
 
 		assert_true(range_fits(wire->next_gpa - GUEST_GPA, bytes,
 				       2 * GUEST_REGION_BYTES));
-		to_guest(&wire->to->guest, buffer.gpa, canaries, bytes);
+		to_guest(&wire->rings.to->guest, buffer.gpa, canaries, bytes);
 		wire->buffer_gpa[slot] = buffer.gpa;
 		wire->buffer_bytes[slot] = bytes;
 		wire->next_gpa += bytes;
-		assert_true(driver_add(&wire->to->driver, &buffer, 1) >= 0);
+		assert_true(driver_add(&wire->rings.to->driver, &buffer, 1) >=
+			    0);
 	}
 }
 
@@ -132,10 +125,10 @@ static size_t take_buffer(struct wire *wire, size_t at)
 	unsigned slot = wire->taken++ % RING;
 	uint32_t length;
 
-	from_guest(&wire->to->guest, wire->buffer_gpa[slot], data,
+	from_guest(&wire->rings.to->guest, wire->buffer_gpa[slot], data,
 		   wire->buffer_bytes[slot]);
 
-	assert_true(driver_used(&wire->to->driver, &length) >= 0);
+	assert_true(driver_used(&wire->rings.to->driver, &length) >= 0);
 	assert_true(length <= wire->buffer_bytes[slot]);
 	assert_true(at + length <= sizeof(received));
 	memcpy(received + at, data, length);
@@ -172,8 +165,8 @@ static void send_pieces(struct wire *wire, size_t first, size_t piece)
 		GUEST_SEAM_GPA - MIN(bytes / 2, (size_t)GUEST_REGION_BYTES / 2);
 	unsigned count = 0;
 
-	to_guest(&wire->from->guest, gpa, &header, HEADER_BYTES);
-	to_guest(&wire->from->guest, gpa + HEADER_BYTES, packet.data,
+	to_guest(&wire->rings.from->guest, gpa, &header, HEADER_BYTES);
+	to_guest(&wire->rings.from->guest, gpa + HEADER_BYTES, packet.data,
 		 packet.bytes);
 	for (size_t at = 0; at < bytes; count++) {
 		size_t now = MIN(count ? piece : first, bytes - at);
@@ -181,7 +174,7 @@ static void send_pieces(struct wire *wire, size_t first, size_t piece)
 		buffers[count] = (struct buffer){gpa + at, now, false};
 		at += now;
 	}
-	assert_true(driver_add(&wire->from->driver, buffers, count) >= 0);
+	assert_true(driver_add(&wire->rings.from->driver, buffers, count) >= 0);
 }
 
 /* Moves what was sent: the fault of the last frame. */
@@ -195,7 +188,7 @@ static enum net_fault forward(struct wire *wire)
 		fault = net_tx_put(&wire->tx, &wire->rx.frames[i]);
 	net_rx_done(&wire->rx);
 	net_tx_done(&wire->tx);
-	while (driver_used(&wire->from->driver, &length) >= 0)
+	while (driver_used(&wire->rings.from->driver, &length) >= 0)
 		assert_int_equal(length, 0);
 	assert_int_equal(virtq_in_flight(wire->rx.vq), 0);
 	assert_int_equal(virtq_in_flight(wire->tx.vq), 0);
@@ -407,16 +400,16 @@ static void malformed_frames_are_counted_and_not_forwarded(void **state)
 
 	receive_with(wire, 0);
 	offer(wire, 4, PLAIN_BYTES);
-	memset(guest_at(&wire->from->guest, GUEST_DATA_GPA), 0, 100);
-	driver_add(&wire->from->driver, both, 2);
+	memset(guest_at(&wire->rings.from->guest, GUEST_DATA_GPA), 0, 100);
+	driver_add(&wire->rings.from->driver, both, 2);
 	expect_fault(wire, NET_FAULT_LAYOUT);
-	driver_add(&wire->from->driver, writable, 1);
+	driver_add(&wire->rings.from->driver, writable, 1);
 	expect_fault(wire, NET_FAULT_LAYOUT);
 	for (uint32_t bytes = 1; bytes < HEADER_BYTES + 14; bytes++) {
 		struct buffer buffer = of_length[0];
 
 		buffer.len = bytes;
-		driver_add(&wire->from->driver, &buffer, 1);
+		driver_add(&wire->rings.from->driver, &buffer, 1);
 		expect_fault(wire, bytes < HEADER_BYTES ? NET_FAULT_LAYOUT
 							: NET_FAULT_RUNT);
 	}
@@ -473,16 +466,16 @@ static void what_a_receiver_offers_to_read_is_not_written(void **state)
 		{GUEST_DATA_GPA + 64, 32, true},
 		{GUEST_DATA_GPA + 200, 2000, true},
 	};
-	uint8_t *data = guest_at(&wire->to->guest, GUEST_DATA_GPA);
+	uint8_t *data = guest_at(&wire->rings.to->guest, GUEST_DATA_GPA);
 	uint32_t length;
 
 	receive_with(wire, 0);
 	memset(data, CANARY, 4096);
-	driver_add(&wire->to->driver, buffers, 3);
+	driver_add(&wire->rings.to->driver, buffers, 3);
 	make_plain(500);
 	send_pieces(wire, 100, 100);
 	assert_int_equal(forward(wire), NET_FAULT_NONE);
-	assert_true(driver_used(&wire->to->driver, &length) >= 0);
+	assert_true(driver_used(&wire->rings.to->driver, &length) >= 0);
 	assert_int_equal(length, HEADER_BYTES + 500);
 	for (unsigned i = 0; i < 64; i++)
 		assert_int_equal(data[i], CANARY);
@@ -517,7 +510,7 @@ static void a_burst_ends_though_all_frames_are_bad(void **state)
 
 	receive_with(wire, 0);
 	for (unsigned i = 0; i < 3 * NET_BURST; i++)
-		driver_add(&wire->from->driver, bad, 1);
+		driver_add(&wire->rings.from->driver, bad, 1);
 	for (unsigned i = 1; i <= 3; i++) {
 		assert_int_equal(net_rx_burst(&wire->rx, NET_BURST), 0);
 		net_rx_done(&wire->rx);
@@ -526,14 +519,7 @@ static void a_burst_ends_though_all_frames_are_bad(void **state)
 	}
 }
 
-#define ON_WIRE(test, kind, state)                                \
-	{                                                         \
-		.name = #test " (" kind ")", .test_func = test,   \
-		.setup_func = set_up, .teardown_func = tear_down, \
-		.initial_state = (void *)state,                   \
-	}
-#define ON_BOTH_WIRES(test) \
-	ON_WIRE(test, "split", NULL), ON_WIRE(test, "packed", "packed")
+#define ON_BOTH_WIRES(test) ON_BOTH_WITH(test, set_up, tear_down)
 
 int main(void)
 {

@@ -344,6 +344,25 @@ int ring_teardown(void **state)
 	return 0;
 }
 
+void ring_pair_setup(struct ring_pair *pair, void *kind, uint16_t size)
+{
+	void *from = kind, *to = kind;
+
+	ring_setup(&from);
+	ring_setup(&to);
+	*pair = (struct ring_pair){from, to};
+	ring_start(pair->from, size);
+	ring_start(pair->to, size);
+}
+
+void ring_pair_teardown(struct ring_pair *pair)
+{
+	void *from = pair->from, *to = pair->to;
+
+	ring_teardown(&from);
+	ring_teardown(&to);
+}
+
 void ring_start_with(struct ring_test *f, const struct virtq_config *config)
 {
 	assert_int_equal(virtq_start(f->vq, config, f->guest.memory, NULL,

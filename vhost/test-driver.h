@@ -107,18 +107,33 @@ void ring_start(struct ring_test *f, uint16_t size);
 void ring_start_with(struct ring_test *f, const struct virtq_config *config);
 int ring_get(struct ring_test *f, struct virtq_chain *chain);
 
+/* Two guests, for what goes from one to the other; *@state of a fixture says the
+ * kind of their rings, as for ring_setup. */
+struct ring_pair {
+	struct ring_test *from, *to;
+};
+
+void ring_pair_setup(struct ring_pair *pair, void *kind, uint16_t size);
+void ring_pair_teardown(struct ring_pair *pair);
+
 /* The next virtq_get finds the ring broken, for a reason with @word in it. */
 void expect_broken(struct ring_test *f, const char *word);
 
 /* Header, data, status. */
 extern const struct buffer blk_request[3];
 
-#define ON_RING(test, kind, state)                                        \
-	{                                                                 \
-		.name = #test " (" kind ")", .test_func = test,           \
-		.setup_func = ring_setup, .teardown_func = ring_teardown, \
-		.initial_state = (void *)state,                           \
+#define ON_RING_WITH(test, kind, state, setup, teardown)        \
+	{                                                       \
+		.name = #test " (" kind ")", .test_func = test, \
+		.setup_func = setup, .teardown_func = teardown, \
+		.initial_state = (void *)state,                 \
 	}
+#define ON_BOTH_WITH(test, setup, teardown)                 \
+	ON_RING_WITH(test, "split", NULL, setup, teardown), \
+		ON_RING_WITH(test, "packed", "packed", setup, teardown)
+
+#define ON_RING(test, kind, state) \
+	ON_RING_WITH(test, kind, state, ring_setup, ring_teardown)
 #define ON_SPLIT(test)	ON_RING(test, "split", NULL)
 #define ON_PACKED(test) ON_RING(test, "packed", "packed")
 #define ON_BOTH(test)	ON_SPLIT(test), ON_PACKED(test)
