@@ -340,14 +340,7 @@ static void kernel_that_cannot_read_without_waiting_is_asked_once(void **state)
 	close(fd);
 }
 
-#define ON_TAP(test, kind, state)                                 \
-	{                                                         \
-		.name = #test " (" kind ")", .test_func = test,   \
-		.setup_func = set_up, .teardown_func = tear_down, \
-		.initial_state = (void *)state,                   \
-	}
-#define ON_BOTH_RINGS(test) \
-	ON_TAP(test, "split", NULL), ON_TAP(test, "packed", "packed")
+#define ON_BOTH_RINGS(test) ON_BOTH_WITH(test, set_up, tear_down)
 
 int main(void)
 {

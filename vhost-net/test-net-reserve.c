@@ -284,14 +284,7 @@ static void room_lasts_for_any_number_of_frames(void **state)
 	}
 }
 
-#define ON_ROOM(test, kind, state)                                \
-	{                                                         \
-		.name = #test " (" kind ")", .test_func = test,   \
-		.setup_func = set_up, .teardown_func = tear_down, \
-		.initial_state = (void *)state,                   \
-	}
-#define ON_BOTH_RINGS(test) \
-	ON_ROOM(test, "split", NULL), ON_ROOM(test, "packed", "packed")
+#define ON_BOTH_RINGS(test) ON_BOTH_WITH(test, set_up, tear_down)
 
 int main(void)
 {
