@@ -70,6 +70,8 @@ int eal_start(uint32_t stations, bool hugepages, bool pci)
 		/* A list of what may be taken keeps all else where it is. */
 		pci ? "--allow=" NO_DEVICE : "--no-pci",
 		"--no-shconf",
+		/* Whoever shares it (net_virtio_user) gets few pieces. */
+		"--single-file-segments",
 		"--no-telemetry",
 		"--log-level=error",
 		"-m",

@@ -24,9 +24,22 @@ static uint32_t af_packet_cut(const char *devargs)
 	return bytes > PLACE_HEAD_BYTES ? bytes - PLACE_HEAD_BYTES : 1;
 }
 
+/* Who listens would be waited for at the start, and whoever comes later have
+ * the rings made anew under the threads that use them. */
+static const char *virtio_user_check(const char *devargs)
+{
+	const char *key = strstr(devargs, ",server=");
+
+	if (key && strtoul(key + strlen(",server="), NULL, 0) != 0)
+		return "net_virtio_user connects, and does not listen: leave "
+		       "out server=1, and have the other side listen";
+	return NULL;
+}
+
 /* Those that were tried. A TAP of DPDK's would be one more way round. */
 static const struct {
 	const char *name;
+	const char *(*check)(const char *devargs); /* may be NULL */
 	uint32_t (*cut)(const char *devargs);
 	bool counts_unsent, keeps_queues, keeps_rings;
 } drivers[] = {
@@ -35,6 +48,7 @@ static const struct {
 	{.name = "net_null", .keeps_queues = true},
 	{.name = "net_pcap"},
 	{.name = "net_ring", .keeps_rings = true},
+	{.name = "net_virtio_user", .check = virtio_user_check},
 };
 
 void ethdev_name(const char *devargs, char ret_name[static ETHDEV_NAME_BYTES])
@@ -78,14 +92,17 @@ static unsigned find_driver(const char *devargs)
 
 const char *ethdev_check(const char *devargs)
 {
+	const unsigned i = find_driver(devargs);
+
 	if (strcspn(devargs, ",") >= ETHDEV_NAME_BYTES)
 		return "the name of the device is too long";
-	if (ethdev_is_pci(devargs) ||
-	    find_driver(devargs) < ARRAY_SIZE(drivers))
+	if (i < ARRAY_SIZE(drivers))
+		return drivers[i].check ? drivers[i].check(devargs) : NULL;
+	if (ethdev_is_pci(devargs))
 		return NULL;
 	return "give a PCI address, as in 0000:01:00.0, or net_af_packet, "
-	       "net_af_xdp, net_null, net_pcap or net_ring with a number, as "
-	       "in net_af_packet0,iface=eth1";
+	       "net_af_xdp, net_null, net_pcap, net_ring or net_virtio_user with "
+	       "a number, as in net_af_packet0,iface=eth1";
 }
 
 struct ethdev_traits ethdev_traits(const char *devargs)

@@ -45,7 +45,12 @@ struct server {
 
 /* Beside what serving a socket takes: sockets of ports that come later. */
 static const char *const system_calls[] = {
-	"epoll_wait", /* EAL's own thread */
+	/* EAL's own thread, which ends the process where it may not; it waits
+	 * anew whenever a device comes, goes or is hung up on. */
+	"epoll_wait",
+	"epoll_create",
+	"epoll_create1",
+	"epoll_ctl",
 	"bind",
 	"listen",
 	"lstat",
