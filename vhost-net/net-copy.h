@@ -31,7 +31,8 @@ static inline void net_copy_head(uint8_t *to, const uint8_t *from,
 				 unsigned bytes)
 {
 	enum {
-		HALF = NET_COPY_BYTES / 2
+		HALF = NET_COPY_BYTES / 2,
+		QUARTER = NET_COPY_BYTES / 4,
 	};
 
 	if (bytes == NET_COPY_BYTES) {
@@ -39,6 +40,9 @@ static inline void net_copy_head(uint8_t *to, const uint8_t *from,
 	} else if (bytes >= HALF && bytes < NET_COPY_BYTES) {
 		memcpy(to, from, HALF);
 		memcpy(to + bytes - HALF, from + bytes - HALF, HALF);
+	} else if (bytes >= QUARTER && bytes < HALF) {
+		memcpy(to, from, QUARTER);
+		memcpy(to + bytes - QUARTER, from + bytes - QUARTER, QUARTER);
 	} else {
 		/* Small, or with a tag that a switch put in. */
 		memcpy(to, from, bytes);

@@ -55,6 +55,13 @@ enum net_fault {
 /* As metrics call it: "runt", "gso-size". */
 const char *net_fault_name(enum net_fault fault);
 
+/* It asks for nothing, judged or not; its other fields have no meaning then. */
+static inline bool net_header_is_plain(const struct virtio_net_hdr_v1 *header)
+{
+	return !(header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) &&
+	       header->gso_type == VIRTIO_NET_HDR_GSO_NONE;
+}
+
 /*
  * Judges the header that a driver sent with a frame of @frame_bytes, parsed as
  * @frame, under the negotiated @features (bits as in the header's name

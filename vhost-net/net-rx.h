@@ -40,9 +40,11 @@ struct net_rx {
 	struct virtq *vq;  /* borrowed */
 	uint64_t features; /* negotiated */
 	uint16_t header_bytes;
-	unsigned held; /* chains taken and not given back */
+	/* Taken and not given back; the single ones are the older. */
+	unsigned single_count, chain_count;
 	uint64_t frames_total, bytes_total;
 	uint64_t faults[NET_FAULTS];
+	struct virtq_single singles[NET_BURST];
 	struct virtq_chain chains[NET_BURST];
 	struct net_rx_frame frames[NET_BURST];
 	struct iovec iov[NET_BURST_SEGMENTS];

@@ -239,21 +239,23 @@ static inline bool is_easy(const struct net_tx *tx,
 			   const struct net_rx_frame *frame)
 {
 	return (uint64_t)tx->header_bytes + frame->bytes <= tx->single_bytes &&
-	       net_header_work(&frame->header, &frame->layout, tx->features) ==
-		       NET_WORK_NONE;
+	       (net_header_is_plain(&frame->header) ||
+		net_header_work(&frame->header, &frame->layout, tx->features) ==
+			NET_WORK_NONE);
 }
 
-/* False, and nothing is done, if the buffer is not what it was expected to be. */
-static inline bool put_easy(struct net_tx *tx, const struct virtq_chain *chain,
-			    const struct net_rx_frame *frame)
+/* How many bytes it has now; 0, and nothing is done, if the buffer is not what it was
+ * expected to be. */
+static inline uint32_t put_easy(const struct net_tx *tx,
+				const struct virtq_single *single,
+				const struct net_rx_frame *frame)
 {
-	const uint64_t bytes = (uint64_t)tx->header_bytes + frame->bytes;
+	const struct iovec iov = {single->host, single->len};
+	const uint32_t bytes = tx->header_bytes + frame->bytes;
 
-	if (chain->in_bytes < bytes || !fill_whole(tx, chain->iov, 1, 1, frame))
-		return false;
-	virtq_put(tx->vq, chain, bytes);
-	tx->bytes_total += frame->bytes;
-	return true;
+	if (single->len < bytes || !fill_whole(tx, &iov, 1, 1, frame))
+		return 0;
+	return bytes;
 }
 
 /*
@@ -265,15 +267,21 @@ static unsigned put_easy_ones(struct net_tx *tx,
 			      const struct net_rx_frame *const *frames,
 			      unsigned count)
 {
-	unsigned taken = virtq_get_singles(tx->vq, tx->chains, tx->iov,
-					   MIN(count, tx->single_run));
-	unsigned i = 0;
+	unsigned taken = virtq_get_singles(tx->vq, tx->singles,
+					   MIN(count, tx->single_run), true);
+	uint32_t written[NET_BURST];
+	unsigned i;
 
-	while (i < taken && put_easy(tx, &tx->chains[i], frames[i]))
-		i++;
+	for (i = 0; i < taken; i++) {
+		written[i] = put_easy(tx, &tx->singles[i], frames[i]);
+		if (!written[i])
+			break;
+		tx->bytes_total += frames[i]->bytes;
+	}
 	tx->single_run =
 		i == taken ? MIN(2 * tx->single_run, (unsigned)NET_BURST) : 1;
-	virtq_unget(tx->vq, tx->chains + i, taken - i);
+	virtq_put_singles(tx->vq, tx->singles, written, i);
+	virtq_unget_singles(tx->vq, tx->singles + i, taken - i);
 	tx->frames_total += i;
 	return i;
 }

@@ -42,6 +42,7 @@ struct net_tx {
 	uint64_t single_bytes; /* of the buffer that came last */
 	unsigned single_run;   /* how many like it are expected */
 	struct net_tx_room room;
+	struct virtq_single singles[NET_BURST];
 	struct virtq_chain chains[NET_MAX_MERGED];
 	struct iovec iov[NET_TX_SEGMENTS];
 };

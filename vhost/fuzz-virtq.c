@@ -162,23 +162,37 @@ static void do_get(struct world *w)
 	assert(virtq_in_flight(w->vq) <= virtq_size(w->vq));
 }
 
-static void do_get_singles(struct world *w, uint8_t most)
+/* The oldest that are out, as they must be; the last ones are left in the ring. */
+static void do_singles(struct world *w, uint8_t most, uint8_t left)
 {
-	struct virtq_chain chains[8];
-	struct iovec iov[8];
-	unsigned room = ARRAY_SIZE(w->held) - w->held_count;
-	unsigned count =
-		virtq_get_singles(w->vq, chains, iov, MIN(room, most % 9u));
+	const bool writable = most & 128;
+	struct virtq_single singles[8];
+	uint32_t written[8];
+	unsigned count;
 
-	for (unsigned i = 0; i < count; i++) {
-		struct held_chain *held = &w->held[w->held_count++];
-
-		held->chain = chains[i];
-		held->iov[0] = iov[i];
-		held->chain.iov = held->iov;
-		check_chain(w, &held->chain);
-	}
+	if (w->held_count > 0)
+		return;
+	count = virtq_get_singles(w->vq, singles, most % 9u, writable);
+	assert(count <= most % 9u);
 	assert(virtq_in_flight(w->vq) <= virtq_size(w->vq));
+	for (unsigned i = 0; i < count; i++) {
+		struct iovec iov = {singles[i].host, singles[i].len};
+		const struct virtq_chain chain = {
+			.iov = &iov,
+			.iov_max = 1,
+			.out_count = !writable,
+			.in_count = writable,
+			.out_bytes = writable ? 0 : iov.iov_len,
+			.in_bytes = writable ? iov.iov_len : 0,
+		};
+
+		check_chain(w, &chain);
+		written[i] = singles[i].len;
+	}
+	left = MIN(left, count);
+	virtq_put_singles(w->vq, singles, writable ? written : NULL,
+			  count - left);
+	virtq_unget_singles(w->vq, singles + count - left, left);
 }
 
 /* In-order rings bring chains of any age back; the others too. */
@@ -239,7 +253,7 @@ static void run_script(struct world *w, const uint8_t *script, size_t size)
 			break;
 		case 7:
 			virtq_has_avail(w->vq);
-			do_get_singles(w, script[i + 1]);
+			do_singles(w, script[i + 1], script[i + 2]);
 			break;
 		}
 	}

@@ -44,25 +44,22 @@ static void chain_comes_with_its_segments_in_order(void **state)
 	assert_int_equal(ring_get(f, &chain), VIRTQ_E_EMPTY);
 }
 
-/* Those of one buffer that come next, @got having come; some are given up again. */
-static unsigned take_singles(struct ring_test *f, struct virtq_chain *chains,
-			     unsigned max, unsigned got)
+/*
+ * Those of one buffer that come next, @got having come, while none is out; some are
+ * given up again, and the others given back at once. How many these are.
+ */
+static unsigned pass_singles(struct ring_test *f, unsigned max, unsigned got)
 {
-	struct iovec iov[8];
-	unsigned count = virtq_get_singles(f->vq, chains, iov, max);
+	struct virtq_single singles[8];
+	unsigned count = virtq_get_singles(f->vq, singles, max, false);
 
 	assert_true(count <= max);
 	for (unsigned i = 0; i < count; i++) {
-		assert_ptr_equal(chains[i].iov, &iov[i]);
-		assert_int_equal(*(uint32_t *)iov[i].iov_base, got + i);
-		assert_int_equal(iov[i].iov_len, 16);
-		assert_int_equal(chains[i].out_count, 1);
-		assert_int_equal(chains[i].out_bytes, 16);
-		assert_int_equal(chains[i].in_count, 0);
-		assert_int_equal(chains[i].in_bytes, 0);
-		assert_false(chains[i].recovered);
+		assert_int_equal(*(uint32_t *)singles[i].host, got + i);
+		assert_int_equal(singles[i].len, 16);
 	}
-	virtq_unget(f->vq, chains + count / 2, count - count / 2);
+	virtq_unget_singles(f->vq, singles + count / 2, count - count / 2);
+	virtq_put_singles(f->vq, singles, NULL, count / 2);
 	return count / 2;
 }
 
@@ -101,16 +98,8 @@ static void round_trip(struct ring_test *f, unsigned total, unsigned seed)
 			got++;
 			held_count++;
 		}
-		if (random >> 24 & 1) {
-			unsigned singles = take_singles(
-				f, held + held_count,
-				MIN(random >> 25 & 7,
-				    (unsigned)ARRAY_SIZE(held) - held_count),
-				got);
-
-			got += singles;
-			held_count += singles;
-		}
+		if (held_count == 0)
+			got += pass_singles(f, random >> 25 & 7, got);
 		if (held_count > 0 && random >> 17 & 1) {
 			unsigned at = (random >> 18) % held_count;
 
@@ -332,74 +321,6 @@ static void what_is_only_expected_is_not_taken(void **state)
 	virtq_prefetch(f->vq, 1, true);
 	expect_broken(f, "not in guest memory");
 	virtq_prefetch(f->vq, 1, true);
-}
-
-static void singles_end_before_the_first_other_chain(void **state)
-{
-	static const struct buffer bad = {UINT64_MAX - 0xfff, 0x2000, true};
-	const struct buffer seam = {GUEST_SEAM_GPA - 100, 300, true};
-	struct ring_test *f = *state;
-	struct virtq_chain chains[8];
-	struct iovec iov[8];
-
-	ring_start(f, 16);
-	assert_int_equal(virtq_get_singles(f->vq, chains, iov, 8), 0);
-	driver_add(&f->driver, &blk_request[0], 1);
-	driver_add(&f->driver, &blk_request[2], 1);
-	driver_add(&f->driver, blk_request, 3);
-	driver_add(&f->driver, &blk_request[2], 1);
-	driver_add(&f->driver, &seam, 1);
-	driver_add_indirect(&f->driver, blk_request, 2, GUEST_DATA_GPA);
-	driver_add(&f->driver, &bad, 1);
-	assert_int_equal(virtq_get_singles(f->vq, chains, iov, 1), 1);
-	assert_int_equal(chains[0].out_bytes, 16);
-	assert_int_equal(virtq_get_singles(f->vq, chains, iov, 8), 1);
-	assert_int_equal(chains[0].in_count, 1);
-	assert_int_equal(chains[0].in_bytes, 1);
-	assert_int_equal(chains[0].out_count, 0);
-	assert_int_equal(virtq_get_singles(f->vq, chains, iov, 8), 0);
-	assert_int_equal(ring_get(f, &chains[0]), 0);
-	assert_int_equal(virtq_get_singles(f->vq, chains, iov, 8), 1);
-	for (unsigned i = 0; i < 2; i++) {
-		assert_int_equal(virtq_get_singles(f->vq, chains, iov, 8), 0);
-		assert_int_equal(ring_get(f, &chains[0]), 0);
-	}
-	assert_int_equal(virtq_get_singles(f->vq, chains, iov, 8), 0);
-	assert_int_equal(virtq_in_flight(f->vq), 6);
-	expect_broken(f, "not in guest memory");
-	assert_int_equal(virtq_get_singles(f->vq, chains, iov, 8), 0);
-}
-
-static void singles_are_no_more_than_the_ring_has(void **state)
-{
-	struct ring_test *f = *state;
-	struct virtq_chain chains[16];
-	struct iovec iov[16];
-	uint32_t len;
-
-	ring_start(f, 8);
-	for (unsigned lap = 0; lap < 5; lap++) {
-		for (unsigned i = 0; i < 8; i++)
-			driver_add(&f->driver, blk_request, 1);
-		assert_int_equal(virtq_get_singles(f->vq, chains, iov, 16), 8);
-		virtq_put_unwritten(f->vq, chains, 8);
-		virtq_flush(f->vq);
-		for (unsigned i = 0; i < 8; i++)
-			assert_true(driver_used(&f->driver, &len) >= 0);
-	}
-	/* The driver says that there are more than it can have. */
-	for (unsigned i = 0; i < 8; i++)
-		driver_add(&f->driver, blk_request, 1);
-	assert_int_equal(virtq_get_singles(f->vq, chains, iov, 16), 8);
-	if (f->packed)
-		for (unsigned i = 0; i < 8; i++)
-			f->driver.ring[i].flags ^=
-				1 << VRING_PACKED_DESC_F_AVAIL |
-				1 << VRING_PACKED_DESC_F_USED;
-	else
-		store_release(&f->driver.avail->idx, f->driver.avail->idx + 8);
-	assert_int_equal(virtq_get_singles(f->vq, chains, iov, 16), 0);
-	expect_broken(f, "in flight");
 }
 
 static void readable_descriptor_after_a_writable_one_is_refused(void **state)
@@ -638,8 +559,6 @@ int main(void)
 		ON_BOTH(indirect_chain_comes_like_a_direct_one),
 		ON_BOTH(buffer_outside_memory_is_refused),
 		ON_BOTH(what_is_only_expected_is_not_taken),
-		ON_BOTH(singles_end_before_the_first_other_chain),
-		ON_BOTH(singles_are_no_more_than_the_ring_has),
 		ON_BOTH(readable_descriptor_after_a_writable_one_is_refused),
 		ON_BOTH(indirect_table_of_a_bad_size_is_refused),
 		ON_BOTH(indirect_table_outside_memory_is_refused),

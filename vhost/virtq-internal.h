@@ -74,10 +74,11 @@ struct packed_ring {
 	uint16_t used_next;
 	bool avail_wrap;
 	bool used_wrap;
-	uint16_t descs_taken; /* ring entries not yet given back */
-	uint16_t batch_count; /* chains put, and not yet published, … */
-	uint16_t batch_descs; /* … their ring entries, … */
-	bool batch_writable;  /* … and whether one of them has room */
+	uint16_t descs_taken;  /* ring entries not yet given back */
+	uint16_t batch_count;  /* elements to be published, … */
+	uint16_t batch_chains; /* … the chains that they give back, … */
+	uint16_t batch_descs;  /* … their ring entries, … */
+	bool batch_writable;   /* … and whether one of them has room */
 	struct virtq_done *batch;
 	uint32_t descs_unsignalled; /* published since virtq_notify looked */
 };
@@ -316,30 +317,45 @@ walk_hit(struct virtq_walk *walk, const struct memory_region *region,
 }
 
 /*
+ * Where the buffer lies, if it is in one region and not empty; else NULL. @region is
+ * a copy of the one that the buffer before lay in, or empty.
+ */
+static inline __attribute__((always_inline)) uint8_t *
+walk_host(struct virtq *vq, struct memory_region *region, uint64_t addr,
+	  uint32_t len)
+{
+	uint64_t offset = addr - region->gpa;
+
+	if (unlikely(offset >= region->size_bytes)) {
+		*region = walk_region(vq, addr);
+		offset = addr - region->gpa;
+	}
+	if (unlikely(offset >= region->size_bytes))
+		return NULL;
+	/* A length of 0 becomes the largest of all. */
+	if (unlikely((uint64_t)len - 1 >= region->size_bytes - offset))
+		return NULL;
+	return region->host + offset;
+}
+
+/*
  * The most common chain of all, one buffer in one region, without a walk. False,
- * and nothing is done, for any other. @region is a copy of the one that the buffer
- * before lay in, or empty.
+ * and nothing is done, for any other.
  */
 static inline __attribute__((always_inline)) bool
-walk_single(struct virtq *vq, struct memory_region *region,
-	    struct virtq_desc desc, struct virtq_chain *chain)
+walk_single(struct virtq *vq, struct virtq_desc desc, struct virtq_chain *chain)
 {
 	const bool writes = desc.flags & VRING_DESC_F_WRITE;
-	uint64_t offset = desc.addr - region->gpa;
+	struct memory_region region = {0};
+	uint8_t *host;
 
 	if (unlikely(desc.flags & (VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT) ||
 		     chain->iov_max == 0))
 		return false;
-	if (unlikely(offset >= region->size_bytes)) {
-		*region = walk_region(vq, desc.addr);
-		offset = desc.addr - region->gpa;
-	}
-	if (unlikely(offset >= region->size_bytes))
+	host = walk_host(vq, &region, desc.addr, desc.len);
+	if (unlikely(!host))
 		return false;
-	/* A length of 0 becomes the largest of all. */
-	if (unlikely((uint64_t)desc.len - 1 >= region->size_bytes - offset))
-		return false;
-	chain->iov->iov_base = region->host + offset;
+	chain->iov->iov_base = host;
 	chain->iov->iov_len = desc.len;
 	chain->writable = writes;
 	chain->out_count = !writes;
@@ -392,6 +408,38 @@ static inline void packed_advance(const struct virtq *vq, uint16_t *slot,
 	*slot = (uint16_t)to;
 }
 
+/* And back. */
+static inline void packed_step_back(const struct virtq *vq, uint16_t *slot,
+				    bool *wrap, unsigned count)
+{
+	if (count > *slot) {
+		*slot = (uint16_t)(*slot + vq->size - count);
+		*wrap = !*wrap;
+	} else {
+		*slot = (uint16_t)(*slot - count);
+	}
+}
+
+/*
+ * The descriptor in @slot. Its flags come in the same load as its length and
+ * id; the address is read after them, which pairs with the driver's release of
+ * the flags (2.8.21).
+ */
+static inline struct virtq_desc packed_slot_read(const struct packed_ring *ring,
+						 uint16_t slot)
+{
+	const uint8_t *p = (const uint8_t *)&ring->desc[slot];
+	uint64_t rest = word_read(p + offsetof(struct vring_packed_desc, len));
+
+	acquire_barrier();
+	return (struct virtq_desc){
+		.addr = word_read(p),
+		.len = (uint32_t)rest,
+		.flags = (uint16_t)(rest >> 48),
+		.link = (uint16_t)(rest >> 32),
+	};
+}
+
 /*
  * The host address of a part of the ring, or NULL, and the ring is broken, if
  * it is not in one piece or not aligned (virtio 1.2, 2.7 and 2.8).
@@ -403,8 +451,8 @@ int split_start(struct virtq *vq, const struct virtq_config *config);
 uint32_t split_base(const struct virtq *vq);
 int split_get(struct virtq *vq, struct virtq_chain *chain);
 void split_prefetch_ring(const struct virtq *vq);
-unsigned split_get_singles(struct virtq *vq, struct virtq_chain *chains,
-			   struct iovec *iov, unsigned count);
+int split_refresh(struct virtq *vq); /* reads the driver's index */
+void split_prefetch_used(const struct split_ring *ring, unsigned count);
 void split_prefetch(struct virtq *vq, unsigned count, bool writes);
 void split_unget(struct virtq *vq, const struct virtq_chain *chain);
 void split_flush(struct virtq *vq);
@@ -420,8 +468,6 @@ void packed_scrub(struct virtq *vq);
 uint32_t packed_base(const struct virtq *vq);
 int packed_get(struct virtq *vq, struct virtq_chain *chain);
 void packed_prefetch_ring(const struct virtq *vq);
-unsigned packed_get_singles(struct virtq *vq, struct virtq_chain *chains,
-			    struct iovec *iov, unsigned count);
 void packed_prefetch(struct virtq *vq, unsigned count, bool writes);
 void packed_unget(struct virtq *vq, const struct virtq_chain *chain);
 void packed_flush(struct virtq *vq);
@@ -480,6 +526,7 @@ static inline void packed_use(struct virtq *vq, const struct virtq_done *done)
 {
 	struct packed_ring *ring = &vq->packed;
 
+	ring->batch_chains++;
 	ring->batch_descs += done->descs;
 	ring->batch_writable |= done->writable;
 	ring->batch[ring->batch_count++] = *done;
@@ -497,6 +544,7 @@ static inline void packed_put(struct virtq *vq, const struct virtq_chain *chain,
 	struct virtq_done *done = &ring->batch[ring->batch_count++];
 	const uint16_t descs = load_once(&chain->descs);
 
+	ring->batch_chains++;
 	ring->batch_descs += descs;
 	ring->batch_writable |= load_once(&chain->writable);
 	done->len = written;

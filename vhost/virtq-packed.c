@@ -31,17 +31,6 @@ static inline uint16_t used_bits(bool wrap)
 	return wrap ? DESC_AVAIL | DESC_USED : 0;
 }
 
-static inline void step_back(const struct virtq *vq, uint16_t *slot, bool *wrap,
-			     unsigned count)
-{
-	if (count > *slot) {
-		*slot = (uint16_t)(*slot + vq->size - count);
-		*wrap = !*wrap;
-	} else {
-		*slot = (uint16_t)(*slot - count);
-	}
-}
-
 /*
  * SET_VRING_BASE of a packed ring. Some front-ends (virtio-user) send the lower
  * half only, and mean that nothing is in flight.
@@ -110,26 +99,6 @@ bool packed_was_used(const struct virtq *vq)
 	return vq->packed.used_next != 0 || !vq->packed.used_wrap;
 }
 
-/*
- * The descriptor in @slot. Its flags come in the same load as its length and
- * id; the address is read after them, which pairs with the driver's release of
- * the flags (2.8.21).
- */
-static inline struct virtq_desc slot_read(const struct packed_ring *ring,
-					  uint16_t slot)
-{
-	const uint8_t *p = (const uint8_t *)&ring->desc[slot];
-	uint64_t rest = word_read(p + offsetof(struct vring_packed_desc, len));
-
-	acquire_barrier();
-	return (struct virtq_desc){
-		.addr = word_read(p),
-		.len = (uint32_t)rest,
-		.flags = (uint16_t)(rest >> 48),
-		.link = (uint16_t)(rest >> 32),
-	};
-}
-
 /* Where a walk is; *entry is the last entry of the region that was filled. */
 struct packed_at {
 	uint16_t slot;
@@ -173,7 +142,7 @@ static __attribute__((noinline)) int packed_walk_rest(struct virtq *vq,
 			break;
 		if (here->descs >= here->room)
 			return no_room(vq);
-		here->desc = slot_read(&vq->packed, here->slot);
+		here->desc = packed_slot_read(&vq->packed, here->slot);
 	}
 	return walk_end(vq, &walk, chain);
 }
@@ -201,7 +170,7 @@ packed_walk(struct virtq *vq, struct packed_at *ret_end, struct virtq_desc desc,
 		}
 		if (packed_step(vq, &here))
 			break;
-		here.desc = slot_read(&vq->packed, here.slot);
+		here.desc = packed_slot_read(&vq->packed, here.slot);
 	}
 	/* By field: copied as a whole, what was just stored in small pieces is
 	 * loaded in large ones, for which a core waits. */
@@ -261,7 +230,7 @@ void packed_prefetch(struct virtq *vq, unsigned count, bool writes)
 	bool wrap = ring->avail_wrap;
 
 	for (; count > 0; count--) {
-		struct virtq_desc desc = slot_read(ring, slot);
+		struct virtq_desc desc = packed_slot_read(ring, slot);
 
 		if (!packed_is_avail(desc.flags, wrap))
 			break;
@@ -317,17 +286,16 @@ int packed_get(struct virtq *vq, struct virtq_chain *chain)
 	const struct packed_ring *ring = &vq->packed;
 	uint16_t slot = ring->avail_next;
 	bool wrap = ring->avail_wrap;
-	struct memory_region region = {0};
 	struct virtq_desc desc;
 
 	if (unlikely(vq->track.again_at != vq->track.again_count))
 		return packed_get_again(vq, chain);
-	desc = slot_read(ring, slot);
+	desc = packed_slot_read(ring, slot);
 	if (!packed_is_avail(desc.flags, wrap))
 		return virtq_check_memory(vq) ? VIRTQ_E_BROKEN : VIRTQ_E_EMPTY;
 	if (unlikely(ring->descs_taken >= vq->size))
 		return no_room(vq);
-	if (unlikely(!walk_single(vq, &region, desc, chain)))
+	if (unlikely(!walk_single(vq, desc, chain)))
 		return packed_get_walk(vq, desc, chain);
 	chain->id = desc.link;
 	chain->descs = 1;
@@ -338,42 +306,6 @@ int packed_get(struct virtq *vq, struct virtq_chain *chain)
 	return 0;
 }
 
-unsigned packed_get_singles(struct virtq *vq, struct virtq_chain *chains,
-			    struct iovec *iov, unsigned count)
-{
-	struct packed_ring *ring = &vq->packed;
-	uint16_t slot = ring->avail_next;
-	bool wrap = ring->avail_wrap;
-	struct memory_region region = {0};
-	unsigned i;
-
-	count = MIN(count, (unsigned)vq->size - ring->descs_taken);
-	for (i = 0; i < count; i++) {
-		const struct virtq_desc desc = slot_read(ring, slot);
-		struct virtq_chain *chain = &chains[i];
-
-		chain->iov = &iov[i];
-		chain->iov_max = 1;
-		if (!packed_is_avail(desc.flags, wrap) ||
-		    !walk_single(vq, &region, desc, chain))
-			break;
-		lines_prefetch(iov[i].iov_base, chain->writable);
-		chain->id = desc.link;
-		chain->descs = 1;
-		if (unlikely(vq->track.packed))
-			packed_track_single(vq, desc, chain);
-		chain->recovered = false;
-		chain->order = vq->order + i;
-		packed_advance(vq, &slot, &wrap, 1);
-	}
-	ring->avail_next = slot;
-	ring->avail_wrap = wrap;
-	ring->descs_taken += i;
-	vq->order += i;
-	vq->taken += i;
-	return i;
-}
-
 void packed_unget(struct virtq *vq, const struct virtq_chain *chain)
 {
 	struct packed_ring *ring = &vq->packed;
@@ -382,7 +314,8 @@ void packed_unget(struct virtq *vq, const struct virtq_chain *chain)
 		vq->track.again_at--;
 		return;
 	}
-	step_back(vq, &ring->avail_next, &ring->avail_wrap, chain->descs);
+	packed_step_back(vq, &ring->avail_next, &ring->avail_wrap,
+			 chain->descs);
 	ring->descs_taken -= chain->descs;
 	if (vq->track.packed)
 		packed_track_untake(vq, chain);
@@ -449,20 +382,34 @@ static uint16_t element_open(struct virtq *vq, struct packed_use *at,
 	return flags;
 }
 
-/* One behind it: length, id and flags in one store; loaded as packed_put
- * stored them. */
-static inline void element_write(struct virtq *vq, struct packed_use *at,
-				 const struct virtq_done *done)
+/* Those behind it: length, id and flags in one store. */
+static void elements_behind(struct virtq *vq, struct packed_use *at)
 {
-	uint64_t *word = (uint64_t *)&vq->packed.desc[at->slot].len;
-	const uint32_t len = load_once(&done->len);
-	const uint64_t id = load_once(&done->id);
-	const uint16_t descs = load_once(&done->descs);
-	const uint64_t flags = element_flags(at, len);
+	const struct packed_ring *ring = &vq->packed;
+	const struct virtq_done *done = ring->batch;
+	const unsigned count = ring->batch_count, size = vq->size;
+	const bool is_logged = vq->log && vq->log_used;
+	struct vring_packed_desc *desc = ring->desc;
+	struct packed_use here = *at;
 
-	store_once(word, htole64(len | id << 32 | flags << 48));
-	log_slot(vq, at->slot);
-	packed_advance(vq, &at->slot, &at->wrap, descs);
+	for (unsigned i = 1; i < count; i++) {
+		uint64_t *word = (uint64_t *)&desc[here.slot].len;
+		/* Each as it was stored. */
+		const uint32_t len = load_once(&done[i].len);
+		const uint64_t id = load_once(&done[i].id);
+		const uint64_t flags = element_flags(&here, len);
+		unsigned next = here.slot + load_once(&done[i].descs);
+
+		store_once(word, htole64(len | id << 32 | flags << 48));
+		if (unlikely(is_logged))
+			log_slot(vq, here.slot);
+		if (unlikely(next >= size)) {
+			next -= size;
+			here.wrap = !here.wrap;
+		}
+		here.slot = next;
+	}
+	*at = here;
 }
 
 /*
@@ -486,8 +433,7 @@ static uint16_t elements_write(struct virtq *vq, struct packed_use *at)
 	if (vq->in_order && !ring->batch_writable)
 		return element_for_all(vq, at);
 	first_flags = element_open(vq, at, &ring->batch[0]);
-	for (unsigned i = 1; i < ring->batch_count; i++)
-		element_write(vq, at, &ring->batch[i]);
+	elements_behind(vq, at);
 	return first_flags;
 }
 
@@ -513,9 +459,10 @@ void packed_flush(struct virtq *vq)
 	if (vq->track.packed)
 		packed_track_after(vq);
 	log_slot(vq, first);
-	vq->taken -= ring->batch_count;
-	vq->unsignalled += ring->batch_count;
+	vq->taken -= ring->batch_chains;
+	vq->unsignalled += ring->batch_chains;
 	ring->batch_count = 0;
+	ring->batch_chains = 0;
 	ring->batch_descs = 0;
 	ring->batch_writable = false;
 }

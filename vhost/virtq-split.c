@@ -65,7 +65,7 @@ bool split_was_used(const struct virtq *vq)
 }
 
 /* Reads the driver's index; pairs with its release (2.7.13.3). */
-static int avail_refresh(struct virtq *vq)
+int split_refresh(struct virtq *vq)
 {
 	struct split_ring *ring = &vq->split;
 	uint16_t idx = le16toh(load_acquire(&ring->avail->idx));
@@ -166,10 +166,9 @@ static inline __attribute__((always_inline)) int
 split_walk(struct virtq *vq, uint16_t head, struct virtq_chain *chain)
 {
 	const struct virtq_desc desc = split_desc_read(&vq->split.desc[head]);
-	struct memory_region region = {0};
 
 	chain->id = head;
-	if (unlikely(!walk_single(vq, &region, desc, chain)))
+	if (unlikely(!walk_single(vq, desc, chain)))
 		return split_walk_many(vq, head, desc, chain);
 	chain->descs = 1;
 	return 0;
@@ -189,7 +188,7 @@ static inline void prefetch_next(const struct split_ring *ring)
 
 /* Where @count chains will be given back: a store that waits for a line holds up
  * all that come after it. */
-static void prefetch_used(const struct split_ring *ring, unsigned count)
+void split_prefetch_used(const struct split_ring *ring, unsigned count)
 {
 	enum {
 		IN_LINE = PREFETCH_LINE / sizeof(struct vring_used_elem)
@@ -215,7 +214,7 @@ void split_prefetch(struct virtq *vq, unsigned count, bool writes)
 	const struct split_ring *ring = &vq->split;
 	uint16_t there;
 
-	if (ring->avail_next == ring->avail_seen && avail_refresh(vq))
+	if (ring->avail_next == ring->avail_seen && split_refresh(vq))
 		return;
 	there = (uint16_t)(ring->avail_seen - ring->avail_next);
 	count = MIN(count, (unsigned)there);
@@ -228,7 +227,7 @@ void split_prefetch(struct virtq *vq, unsigned count, bool writes)
 			split_desc_read(&ring->desc[head & ring->mask]).addr,
 			writes);
 	}
-	prefetch_used(ring, count);
+	split_prefetch_used(ring, count);
 }
 
 /* A chain that the in-flight region remembers. */
@@ -256,7 +255,7 @@ int split_get(struct virtq *vq, struct virtq_chain *chain)
 	if (unlikely(vq->track.again_at != vq->track.again_count))
 		return split_get_again(vq, chain);
 	if (ring->avail_next == ring->avail_seen) {
-		err = avail_refresh(vq);
+		err = split_refresh(vq);
 		if (err)
 			return err;
 	}
@@ -280,47 +279,6 @@ int split_get(struct virtq *vq, struct virtq_chain *chain)
 	chain->order = vq->order++;
 	vq->taken++;
 	return err;
-}
-
-/* A head that is none, or is taken already, is virtq_get's to complain of. */
-unsigned split_get_singles(struct virtq *vq, struct virtq_chain *chains,
-			   struct iovec *iov, unsigned count)
-{
-	struct split_ring *ring = &vq->split;
-	struct memory_region region = {0};
-	unsigned i;
-
-	if (ring->avail_next == ring->avail_seen && avail_refresh(vq))
-		return 0;
-	count = MIN(count,
-		    (unsigned)(uint16_t)(ring->avail_seen - ring->avail_next));
-	count = MIN(count, vq->size - vq->taken);
-	prefetch_used(ring, count);
-	for (i = 0; i < count; i++) {
-		const uint16_t at = (ring->avail_next + i) & ring->mask;
-		const uint16_t head =
-			le16toh(load_once(&ring->avail->ring[at]));
-		struct virtq_chain *chain = &chains[i];
-
-		chain->iov = &iov[i];
-		chain->iov_max = 1;
-		if (unlikely(head >= vq->size ||
-			     !walk_single(vq, &region,
-					  split_desc_read(&ring->desc[head]),
-					  chain)))
-			break;
-		if (unlikely(vq->track.split && split_track_take(vq, head)))
-			break;
-		lines_prefetch(iov[i].iov_base, chain->writable);
-		chain->id = head;
-		chain->descs = 1;
-		chain->recovered = false;
-		chain->order = vq->order + i;
-	}
-	ring->avail_next += i;
-	vq->order += i;
-	vq->taken += i;
-	return i;
 }
 
 void split_unget(struct virtq *vq, const struct virtq_chain *chain)

@@ -202,16 +202,6 @@ int virtq_get(struct virtq *vq, struct virtq_chain *chain)
 	return vq->is_packed ? packed_get(vq, chain) : split_get(vq, chain);
 }
 
-unsigned virtq_get_singles(struct virtq *vq, struct virtq_chain *chains,
-			   struct iovec *iov, unsigned count)
-{
-	if (unlikely(vq->is_broken ||
-		     vq->track.again_at != vq->track.again_count))
-		return 0;
-	return vq->is_packed ? packed_get_singles(vq, chains, iov, count)
-			     : split_get_singles(vq, chains, iov, count);
-}
-
 void virtq_prefetch(struct virtq *vq, unsigned count, bool writes)
 {
 	if (unlikely(vq->is_broken))
@@ -311,8 +301,8 @@ static inline bool is_in_turn(const struct virtq *vq,
 	return chain->order == vq->done_next && vq->done_waiting == 0;
 }
 
-static inline __attribute__((always_inline)) void
-put(struct virtq *vq, const struct virtq_chain *chain, uint32_t written)
+void virtq_put(struct virtq *vq, const struct virtq_chain *chain,
+	       uint32_t written)
 {
 	if (unlikely(vq->log))
 		log_written(vq, chain, written);
@@ -327,19 +317,6 @@ put(struct virtq *vq, const struct virtq_chain *chain, uint32_t written)
 		packed_put(vq, chain, written);
 	else
 		split_use(vq, chain->id, written, chain->writable);
-}
-
-void virtq_put(struct virtq *vq, const struct virtq_chain *chain,
-	       uint32_t written)
-{
-	put(vq, chain, written);
-}
-
-void virtq_put_unwritten(struct virtq *vq, const struct virtq_chain *chains,
-			 unsigned count)
-{
-	for (unsigned i = 0; i < count; i++)
-		put(vq, &chains[i], 0);
 }
 
 void virtq_flush(struct virtq *vq)

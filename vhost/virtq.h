@@ -94,6 +94,15 @@ struct virtq_chain {
 	uint32_t order; /* position in the order of virtq_get */
 };
 
+/* A chain of one buffer, taken by virtq_get_singles. */
+struct virtq_single {
+	uint8_t *host; /* its first byte; no alignment is promised */
+	uint32_t len;
+	/* The queue's own. */
+	uint16_t id;
+	uint16_t slot;
+};
+
 struct virtq;
 
 int virtq_new(struct virtq **ret_vq);
@@ -133,13 +142,13 @@ int virtq_get(struct virtq *vq, struct virtq_chain *chain);
 
 /*
  * Takes up to @count chains that have one buffer each, as most of a network device's
- * do: chains[0 … n-1], whose segments are iov[0 … n-1], n returned. Their first bytes
- * are on their way into the cache, to be read, or to be written if they may. Ends
- * before the first chain that is anything else; virtq_get takes that one, or says
- * why there is none.
+ * do, to be written to or, if not @writable, to be read: singles[0 … n-1], n returned.
+ * Their first bytes are on their way into the cache. Ends before the first chain that
+ * is anything else; virtq_get takes that one, or says why there is none. They are
+ * given back by virtq_put_singles or virtq_unget_singles.
  */
-unsigned virtq_get_singles(struct virtq *vq, struct virtq_chain *chains,
-			   struct iovec *iov, unsigned count);
+unsigned virtq_get_singles(struct virtq *vq, struct virtq_single *singles,
+			   unsigned count, bool writable);
 
 /*
  * The first bytes of the next @count chains' buffers, as far as such chains are
@@ -160,6 +169,8 @@ void virtq_prefetch_ring(const struct virtq *vq);
  */
 void virtq_unget(struct virtq *vq, const struct virtq_chain *chains,
 		 unsigned count);
+void virtq_unget_singles(struct virtq *vq, const struct virtq_single *singles,
+			 unsigned count);
 
 /*
  * Gives @chain back with @written bytes written to its device-writable
@@ -169,9 +180,13 @@ void virtq_unget(struct virtq *vq, const struct virtq_chain *chains,
 void virtq_put(struct virtq *vq, const struct virtq_chain *chain,
 	       uint32_t written);
 
-/* The same for @count chains in a row, with nothing written to any. */
-void virtq_put_unwritten(struct virtq *vq, const struct virtq_chain *chains,
-			 unsigned count);
+/*
+ * The same for @count chains of virtq_get_singles, in the order in which they were
+ * taken: of those that were to be written to, @written has the bytes of each; NULL
+ * for those that were to be read. With in_order they must be the oldest that are out.
+ */
+void virtq_put_singles(struct virtq *vq, const struct virtq_single *singles,
+		       const uint32_t *written, unsigned count);
 
 /* Publishes all that was put. Cheap when there is nothing. */
 void virtq_flush(struct virtq *vq);
