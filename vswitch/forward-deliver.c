@@ -78,6 +78,20 @@ static bool go_the_same_way(const struct forward *f, unsigned i, unsigned other)
 	       a->tci == b->tci && a->content == b->content;
 }
 
+/* What its first frame has not decided is decided of each. */
+static struct forward_bucket *sort_run(struct burst *b,
+				       const struct forward_run *run,
+				       struct forward_bucket *bucket)
+{
+	for (unsigned i = run->first; i < run->first + run->count; i++) {
+		if (bucket)
+			bucket->frames[bucket->count++] = &b->frames[i];
+		else
+			bucket = sort_one(b, i);
+	}
+	return bucket;
+}
+
 static void sort_all(struct burst *b)
 {
 	struct forward *f = b->f;
@@ -85,14 +99,15 @@ static void sort_all(struct burst *b)
 	unsigned last = 0;
 
 	f->bucket_count = 0;
-	for (unsigned i = 0; i < f->count; i++) {
-		if (!is_going(f, i) || f->egress[i] == EVERYWHERE)
+	for (unsigned i = 0; i < f->run_count; i++) {
+		const struct forward_run *run = &f->runs[i];
+
+		if (f->egress[run->first] >= EVERYWHERE)
 			continue;
-		if (bucket && go_the_same_way(f, i, last))
-			bucket->frames[bucket->count++] = &b->frames[i];
-		else
-			bucket = sort_one(b, i);
-		last = i;
+		if (bucket && !go_the_same_way(f, run->first, last))
+			bucket = NULL;
+		bucket = sort_run(b, run, bucket);
+		last = run->first;
 	}
 }
 

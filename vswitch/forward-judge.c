@@ -40,6 +40,7 @@ static bool is_within_limits(struct forward_port *in, uint32_t bytes,
 		limit_take(&in->bytes, bytes, now_ns));
 }
 
+/* As the frame came in, whatever else there is of its kind. */
 static enum forward_drop enter(struct burst *b, unsigned i)
 {
 	const struct net_rx_frame *frame = &b->frames[i];
@@ -54,19 +55,45 @@ static enum forward_drop enter(struct burst *b, unsigned i)
 		return FORWARD_SOURCE;
 	if (fdb_key_is_group(b->f->to[i]) && is_reserved(frame->head))
 		return FORWARD_RESERVED;
-	if (!is_within_limits(b->in, frame->bytes, b->now_ns))
-		return FORWARD_LIMIT;
 	return FORWARD_PASS;
+}
+
+/* Frames without a tag, whose addresses and type are those of the one before. */
+static inline bool repeats(const struct net_rx_frame *frame)
+{
+	const uint8_t *head = frame->head, *before = (frame - 1)->head;
+
+	return (frame->layout.tags | (frame - 1)->layout.tags) == 0 &&
+	       get_le64(head) == get_le64(before) &&
+	       get_le64(head + NET_ETHERNET_BYTES - 8) ==
+		       get_le64(before + NET_ETHERNET_BYTES - 8);
+}
+
+static inline void enter_again(struct forward *f, unsigned i)
+{
+	f->vlans[i] = f->vlans[i - 1];
+	f->to[i] = f->to[i - 1];
+	f->from[i] = f->from[i - 1];
+	f->repeats |= UINT64_C(1) << i;
 }
 
 static void enter_all(struct burst *b)
 {
-	for (unsigned i = 0; i < b->f->count; i++) {
-		enum forward_drop why = enter(b, i);
+	enum forward_drop why = FORWARD_PASS;
+	struct forward *f = b->f;
 
-		b->f->egress[i] = EVERYWHERE;
+	f->repeats = 0;
+	for (unsigned i = 0; i < f->count; i++) {
+		if (i > 0 && repeats(&b->frames[i]))
+			enter_again(f, i);
+		else
+			why = enter(b, i);
+		f->egress[i] = EVERYWHERE;
 		if (why)
 			burst_drop(b, i, why);
+		else if (!is_within_limits(b->in, b->frames[i].bytes,
+					   b->now_ns))
+			burst_drop(b, i, FORWARD_LIMIT);
 	}
 }
 
@@ -121,8 +148,26 @@ static void filter_all(struct burst *b)
 		filter_in(b, acl);
 }
 
-/* Places of the keys of all that goes somewhere; a key that follows itself, as
- * most do, is looked up once. */
+/* Of all that goes somewhere. */
+static void find_runs(struct forward *f)
+{
+	struct forward_run *run = NULL;
+
+	f->run_count = 0;
+	for (unsigned i = 0; i < f->count; i++) {
+		if (!is_going(f, i)) {
+			run = NULL;
+		} else if (run && f->repeats >> i & 1) {
+			run->count++;
+		} else {
+			run = &f->runs[f->run_count++];
+			run->first = i;
+			run->count = 1;
+		}
+	}
+}
+
+/* Places of the runs' keys; one that follows itself is looked up once. */
 static void look_up(struct forward *f, const fdb_key *keys)
 {
 	fdb_key asked[NET_BURST];
@@ -130,19 +175,18 @@ static void look_up(struct forward *f, const fdb_key *keys)
 	uint8_t answer[NET_BURST];
 	unsigned count = 0;
 
-	for (unsigned i = 0; i < f->count; i++) {
-		if (!is_going(f, i))
-			continue;
-		if (count == 0 || asked[count - 1] != keys[i])
-			asked[count++] = keys[i];
+	for (unsigned i = 0; i < f->run_count; i++) {
+		const fdb_key key = keys[f->runs[i].first];
+
+		if (count == 0 || asked[count - 1] != key)
+			asked[count++] = key;
 		answer[i] = count - 1;
 	}
 	if (count == 0)
 		return;
 	fdb_look_up(f->fdb, asked, count, found);
-	for (unsigned i = 0; i < f->count; i++)
-		if (is_going(f, i))
-			f->places[i] = found[answer[i]];
+	for (unsigned i = 0; i < f->run_count; i++)
+		f->places[i] = found[answer[i]];
 }
 
 /* The station is not known at this port. */
@@ -158,29 +202,45 @@ static bool may_send(struct burst *b, unsigned i, uint32_t now)
 	return f->learned != FDB_STATIC;
 }
 
-static bool is_known(struct burst *b, unsigned i, uint32_t now)
+static bool is_known(struct burst *b, int32_t place, uint32_t now)
 {
 	struct forward *f = b->f;
 
 	if (f->is_trial)
-		return fdb_port(f->fdb, f->places[i]) == b->in->number;
-	return fdb_refresh(f->fdb, f->places[i], b->in->number, now);
+		return fdb_port(f->fdb, place) == b->in->number;
+	return fdb_refresh(f->fdb, place, b->in->number, now);
 }
 
+static void drop_run(struct burst *b, const struct forward_run *run,
+		     enum forward_drop why)
+{
+	for (unsigned i = 0; i < run->count; i++)
+		burst_drop(b, run->first + i, why);
+}
+
+/* Runs of stations that may not send are none any more. */
 static void learn_all(struct burst *b)
 {
 	const uint32_t now = b->now_ns / NS_PER_SECOND;
 	struct forward *f = b->f;
+	unsigned count = 0;
+	fdb_key before = 0;
+	bool may = false;
 
 	look_up(f, f->from);
-	for (unsigned i = 0; i < f->count; i++) {
-		if (!is_going(f, i))
-			continue;
-		if (i > 0 && f->from[i] == f->from[i - 1] && is_going(f, i - 1))
-			continue;
-		if (!is_known(b, i, now) && !may_send(b, i, now))
-			burst_drop(b, i, FORWARD_SPOOFED);
+	for (unsigned i = 0; i < f->run_count; i++) {
+		const struct forward_run run = f->runs[i];
+
+		if (i == 0 || f->from[run.first] != before)
+			may = is_known(b, f->places[i], now) ||
+			      may_send(b, run.first, now);
+		before = f->from[run.first];
+		if (may)
+			f->runs[count++] = run;
+		else
+			drop_run(b, &run, FORWARD_SPOOFED);
 	}
+	f->run_count = count;
 }
 
 /* Before heads are changed. */
@@ -213,19 +273,34 @@ static enum forward_storm storm_of(fdb_key to)
 						    : FORWARD_MULTICAST;
 }
 
-static void decide(struct burst *b, unsigned i)
+/* Each frame on its own. */
+static void flood_run(struct burst *b, const struct forward_run *run)
 {
 	struct forward *f = b->f;
-	uint16_t port = fdb_key_is_group(f->to[i])
-				? FDB_NO_PORT
-				: fdb_port(f->fdb, f->places[i]);
+	struct limit *limit = &b->in->storms[storm_of(f->to[run->first])];
 
-	if (port != FDB_NO_PORT)
+	for (unsigned i = run->first; i < run->first + run->count; i++) {
+		if (limit_take(limit, 1, b->now_ns))
+			f->floods++;
+		else
+			burst_drop(b, i, FORWARD_STORM);
+	}
+}
+
+static void decide(struct burst *b, const struct forward_run *run,
+		   int32_t place)
+{
+	struct forward *f = b->f;
+	const uint16_t port = fdb_key_is_group(f->to[run->first])
+				      ? FDB_NO_PORT
+				      : fdb_port(f->fdb, place);
+
+	if (port == FDB_NO_PORT) {
+		flood_run(b, run);
+		return;
+	}
+	for (unsigned i = run->first; i < run->first + run->count; i++)
 		f->egress[i] = port;
-	else if (limit_take(&b->in->storms[storm_of(f->to[i])], 1, b->now_ns))
-		f->floods++;
-	else
-		burst_drop(b, i, FORWARD_STORM);
 }
 
 static void decide_all(struct burst *b)
@@ -234,9 +309,8 @@ static void decide_all(struct burst *b)
 
 	look_up(f, f->to);
 	f->floods = 0;
-	for (unsigned i = 0; i < f->count; i++)
-		if (is_going(f, i))
-			decide(b, i);
+	for (unsigned i = 0; i < f->run_count; i++)
+		decide(b, &f->runs[i], f->places[i]);
 }
 
 void burst_judge(struct burst *b)
@@ -244,6 +318,7 @@ void burst_judge(struct burst *b)
 	enter_all(b);
 	guard_all(b);
 	filter_all(b);
+	find_runs(b->f);
 	learn_all(b);
 	mirror_in(b);
 	decide_all(b);

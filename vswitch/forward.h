@@ -118,6 +118,12 @@ struct forward_bucket {
 	const struct net_rx_frame *frames[NET_BURST];
 };
 
+/* Frames that follow each other, of the same stations, VLAN and tag: what is decided
+ * of the first holds for all, as long as it is a port. */
+struct forward_run {
+	uint8_t first, count;
+};
+
 /* One for each serving thread. */
 struct forward {
 	struct fdb *fdb;		   /* borrowed */
@@ -132,9 +138,13 @@ struct forward {
 	unsigned count;
 	struct vlan_frame vlans[NET_BURST];
 	fdb_key from[NET_BURST], to[NET_BURST];
-	int32_t places[NET_BURST];
 	uint16_t egress
 		[NET_BURST]; /* a port's number, or one of forward-burst.h */
+	/* Of those that have not been dropped when stations are looked up. */
+	struct forward_run runs[NET_BURST];
+	unsigned run_count;
+	uint64_t repeats; /* a bit for each that is like the one before */
+	int32_t places[NET_BURST]; /* of runs */
 	unsigned floods;
 	unsigned bucket_count;
 	uint8_t bucket_of[FDB_PORTS]; /* 1 more than its index; 0: none yet */
