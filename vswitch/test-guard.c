@@ -21,6 +21,9 @@ enum {
 	ADVERTISE = 136,
 	REDIRECT = 137,
 	ECHO = 128,
+	MLD_REPORT = 131,
+	MLD2_REPORT = 143,
+	MAX_EXTENSIONS = 8, /* that vhost-net/net-frame.c goes through */
 };
 
 static const uint8_t own_mac[6] = {2, 0, 0, 0, 0, 1};
@@ -111,6 +114,22 @@ static void make_icmp(const uint8_t *source, uint8_t type,
 		icmp[bytes + 1] = 1;
 		memcpy(icmp + bytes + 2, mac, 6);
 	}
+}
+
+/* Eight headers of options, and then one of @kind, whose end is out of sight. */
+static void make_endless(uint8_t kind)
+{
+	uint8_t *ip = frame.head + IPV6_AT;
+
+	begin(own_mac, IPV6, 200);
+	ip[0] = 0x60;
+	put_be16(ip + 4, 200 - ICMP_AT);
+	ip[6] = 60;
+	memcpy(ip + 8, own6, 16);
+	for (unsigned i = 0; i < MAX_EXTENSIONS; i++)
+		frame.head[ICMP_AT + 8 * i] = 60;
+	frame.head[ICMP_AT + 8 * (MAX_EXTENSIONS - 1)] = kind;
+	frame.head[ICMP_AT + 8 * MAX_EXTENSIONS] = 58;
 }
 
 /* Puts a header of 8 bytes and kind @kind in front of what IPv6 carries. */
@@ -210,6 +229,13 @@ static void ipv4_comes_from_the_own_address(void **state)
 	expect(GUARD_PASS);
 	make_ipv4(none, 67, 68);
 	expect(GUARD_IP);
+	make_ipv4(none, 68, 66);
+	expect(GUARD_IP);
+	make_ipv4(none, 66, 67);
+	expect(GUARD_IP);
+	make_ipv4(none, 68, 67);
+	frame.head[14 + 9] = 6;
+	expect(GUARD_IP);
 	make_ipv4(own, 1, 2);
 	frame.head[14] = 0x44;
 	expect(GUARD_IP);
@@ -221,6 +247,19 @@ static void ipv4_comes_from_the_own_address(void **state)
 	make_ipv4(other, 1, 2);
 	expect(GUARD_PASS);
 	make_ipv4((const uint8_t[]){10, 0, 0, 4}, 1, 2);
+	expect(GUARD_IP);
+	guard.count = 0;
+	make_ipv4(none, 1, 2);
+	expect(GUARD_PASS);
+}
+
+/* A prefix of the one kind begins as addresses of the other do. */
+static void addresses_are_of_one_kind(void **state)
+{
+	prefix_read("fe80::/10", &guard.addresses[1]);
+	make_ipv4((const uint8_t[]){0xfe, 0x80, 0, 1}, 1, 2);
+	expect(GUARD_IP);
+	make_icmp((const uint8_t[16]){10, 0, 0, 1}, ECHO, NULL, 64, 0, NULL);
 	expect(GUARD_IP);
 }
 
@@ -234,7 +273,22 @@ static void ipv6_comes_from_the_own_address(void **state)
 	expect(GUARD_IP);
 	make_icmp(none, SOLICIT_ROUTER, NULL, 8, 0, NULL);
 	expect(GUARD_PASS);
-	/* A later fragment, of whom? */
+	/* A header of another version, and one that is cut off. */
+	make_icmp(own6, ECHO, NULL, 64, 0, NULL);
+	frame.head[IPV6_AT] = 0x50;
+	expect(GUARD_IP);
+	make_icmp(own6, ECHO, NULL, 64, 0, NULL);
+	frame.bytes = frame.head_bytes = ICMP_AT - 1;
+	expect(GUARD_IP);
+	/* Reports of groups, which are no discovery whatever they end in. */
+	make_icmp(none, MLD_REPORT, NULL, 24, 0, NULL);
+	expect(GUARD_PASS);
+	make_icmp(none, MLD2_REPORT, NULL, 28, 0, NULL);
+	expect(GUARD_PASS);
+	/* A later fragment, whose first byte is any; of whom? */
+	make_icmp(own6, ADVERTISE_ROUTER, other6, 40, 0, NULL);
+	put_extension(44, 1 << 3);
+	expect(GUARD_PASS);
 	make_icmp(own6, ECHO, NULL, 40, 0, NULL);
 	put_extension(44, 1 << 3);
 	expect(GUARD_PASS);
@@ -280,6 +334,8 @@ static void only_a_router_advertises_and_redirects(void **state)
 
 static void discovery_does_not_hide(void **state)
 {
+	static const uint8_t extensions[] = {0, 43, 44, 60, 59};
+
 	/* Behind extension headers, in a fragment, behind the end of sight. */
 	make_icmp(own6, ADVERTISE, other6, 24, 0, NULL);
 	put_extension(0, 0);
@@ -299,6 +355,17 @@ static void discovery_does_not_hide(void **state)
 	expect(GUARD_PASS);
 	frame.head_bytes -= 8;
 	frame.bytes -= 8;
+	expect(GUARD_ND);
+	/* Behind as many headers as nobody has, or a long one and another. */
+	make_endless(58);
+	frame.head[ICMP_AT + 8 * MAX_EXTENSIONS] = ECHO;
+	expect(GUARD_PASS);
+	for (unsigned i = 0; i < ARRAY_SIZE(extensions); i++) {
+		make_endless(extensions[i]);
+		expect(GUARD_ND);
+	}
+	make_endless(60);
+	frame.head[ICMP_AT + 1] = 20;
 	expect(GUARD_ND);
 	/* Options that are none. */
 	make_icmp(own6, ADVERTISE, own6, 24, 2, own_mac);
@@ -342,6 +409,7 @@ int main(void)
 		cmocka_unit_test_setup(first_address_is_the_only_one, set_up),
 		cmocka_unit_test_setup(arp_names_who_sends_it, set_up),
 		cmocka_unit_test_setup(ipv4_comes_from_the_own_address, set_up),
+		cmocka_unit_test_setup(addresses_are_of_one_kind, set_up),
 		cmocka_unit_test_setup(ipv6_comes_from_the_own_address, set_up),
 		cmocka_unit_test_setup(neighbours_are_told_the_truth, set_up),
 		cmocka_unit_test_setup(only_a_router_advertises_and_redirects,

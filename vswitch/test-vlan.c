@@ -315,6 +315,10 @@ static void no_frame_gets_longer_than_the_longest(void **state)
 	assert_memory_equal(&frame, &before, sizeof(frame));
 	frame.bytes--;
 	assert_true(vlan_apply(&frame, &put));
+	/* Nor does what is seen of it. */
+	frame.bytes = NET_HEAD_BYTES;
+	frame.head_bytes = NET_HEAD_BYTES - NET_TAG_BYTES + 1;
+	assert_false(vlan_apply(&frame, &put));
 }
 
 /* The shortest frame with a tag, and a tag that is cut off. */
@@ -338,6 +342,10 @@ static void short_frames_are_no_harm(void **state)
 	net_frame_parse(frame.head, 16, &frame.layout);
 	assert_int_equal(vlan_ingress(&ports[TRUNK], &frame, &seen),
 			 VLAN_DROP_UNTAGGED);
+	/* It is no tag: there is none to be taken away. */
+	assert_int_equal(vlan_ingress(&ports[ACCESS_RED], &frame, &seen),
+			 VLAN_PASS);
+	assert_false(seen.tagged);
 }
 
 static void settings_that_cannot_be_are_told(void **state)
@@ -364,6 +372,8 @@ static void settings_that_cannot_be_are_told(void **state)
 	assert_non_null(vlan_port_check(&port));
 	port = (struct vlan_port){.mode = VLAN_TRUNK};
 	assert_non_null(vlan_port_check(&port));
+	port.native = RED;
+	assert_null(vlan_port_check(&port));
 	vlan_port_add(&port, 4095);
 	assert_non_null(vlan_port_check(&port));
 	port = (struct vlan_port){.mode = VLAN_TUNNEL, .native = RED};
