@@ -458,6 +458,7 @@ int main(int argc, char **argv)
 	int failed;
 
 	reference_take_qimg(argc, argv);
+	scratch_prefer_memory();
 	scratch_enter("qemu-img");
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
 	scratch_leave();

@@ -524,6 +524,7 @@ int main(void)
 
 	image_register_format(&luks_format);
 	image_register_format(&qcow2_format);
+	scratch_prefer_memory();
 	scratch_enter("qemu-img");
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
 	scratch_leave();

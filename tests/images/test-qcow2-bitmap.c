@@ -301,6 +301,7 @@ int main(void)
 	};
 	int failed;
 
+	scratch_prefer_memory();
 	scratch_enter("qemu-nbd");
 	image_register_format(&qcow2_format);
 	failed = cmocka_run_group_tests(tests, NULL, NULL);

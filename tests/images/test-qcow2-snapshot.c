@@ -288,6 +288,7 @@ int main(void)
 	int failed;
 
 	image_register_format(&qcow2_format);
+	scratch_prefer_memory();
 	scratch_enter("qemu-img");
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
 	scratch_leave();
