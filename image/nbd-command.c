@@ -15,6 +15,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "image/nbd-library.h"
 #include "image/nbd-link-private.h"
 
 enum {
@@ -98,7 +99,7 @@ void nbd_command_break_off(struct nbd_link *link, int err, const char *why)
 	link->broken = err;
 	link->handle = NULL;
 	/* From here on nobody touches the buffers of what was under way. */
-	nbd_close(handle);
+	libnbd.close(handle);
 	for (unsigned i = 0; i < NBD_LINK_COMMANDS; i++)
 		if (link->commands[i].io)
 			command_ended(&link->commands[i], err);
@@ -192,8 +193,8 @@ static int64_t ask_status(struct nbd_link *link, struct store_io *io,
 		.user_data = container_of(io, struct nbd_question, io)->extents,
 	};
 
-	return nbd_aio_block_status(link->handle, length, offset, extents, done,
-				    0);
+	return libnbd.aio_block_status(link->handle, length, offset, extents,
+				       done, 0);
 }
 
 static int64_t begin(struct nbd_link *link, struct nbd_command *command,
@@ -207,18 +208,18 @@ static int64_t begin(struct nbd_link *link, struct nbd_command *command,
 
 	switch (command->io->kind) {
 	case STORE_IO_READ:
-		return nbd_aio_pread(handle, data, length, offset, done, 0);
+		return libnbd.aio_pread(handle, data, length, offset, done, 0);
 	case STORE_IO_WRITE:
-		return nbd_aio_pwrite(handle, data, length, offset, done,
-				      write_flags(link));
+		return libnbd.aio_pwrite(handle, data, length, offset, done,
+					 write_flags(link));
 	case STORE_IO_FLUSH:
-		return nbd_aio_flush(handle, done, 0);
+		return libnbd.aio_flush(handle, done, 0);
 	case STORE_IO_ZERO:
-		return nbd_aio_zero(handle, length, offset, done,
-				    write_flags(link));
+		return libnbd.aio_zero(handle, length, offset, done,
+				       write_flags(link));
 	case STORE_IO_PUNCH:
-		return nbd_aio_zero(handle, length, offset, done,
-				    punch_flags(link));
+		return libnbd.aio_zero(handle, length, offset, done,
+				       punch_flags(link));
 	case STORE_IO_STATUS:
 		return ask_status(link, command->io, offset, length, done);
 	}

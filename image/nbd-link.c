@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "image/nbd-library.h"
 #include "image/nbd-link-private.h"
 
 enum {
@@ -18,8 +19,8 @@ enum {
 
 static bool is_alive(const struct nbd_link *link)
 {
-	return nbd_aio_is_dead(link->handle) == 0 &&
-	       nbd_aio_is_closed(link->handle) == 0;
+	return libnbd.aio_is_dead(link->handle) == 0 &&
+	       libnbd.aio_is_closed(link->handle) == 0;
 }
 
 static void wait_for_word(struct nbd_link *link)
@@ -67,11 +68,11 @@ static void take_leave(struct nbd_link *link)
 
 	if (!link->handle)
 		return;
-	if (nbd_aio_disconnect(link->handle, 0) == 0)
+	if (libnbd.aio_disconnect(link->handle, 0) == 0)
 		while (is_alive(link) &&
 		       nbd_peer_wait(link->handle, -1, deadline) == 0)
 			;
-	nbd_close(link->handle);
+	libnbd.close(link->handle);
 	link->handle = NULL;
 }
 

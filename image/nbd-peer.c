@@ -6,10 +6,12 @@
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "image/nbd-library.h"
 #include "image/store.h"
 
 enum {
@@ -20,7 +22,7 @@ enum {
 
 void nbd_peer_error(char *ret, size_t size)
 {
-	const char *text = nbd_get_error();
+	const char *text = libnbd.get_error();
 	const char *call = text ? strstr(text, ": ") : NULL;
 
 	/* The name of libnbd's function tells nobody anything. */
@@ -42,7 +44,7 @@ int nbd_peer_errno(int error)
 
 int nbd_peer_last_errno(int otherwise)
 {
-	int error = nbd_get_errno();
+	int error = libnbd.get_errno();
 
 	return error ? nbd_peer_errno(error) : otherwise;
 }
@@ -61,7 +63,7 @@ static int poll_timeout(uint64_t deadline_ns)
 
 static short wanted_events(struct nbd_handle *handle)
 {
-	unsigned direction = nbd_aio_get_direction(handle);
+	unsigned direction = libnbd.aio_get_direction(handle);
 
 	return (short)((direction & LIBNBD_AIO_DIRECTION_READ ? POLLIN : 0) |
 		       (direction & LIBNBD_AIO_DIRECTION_WRITE ? POLLOUT : 0));
@@ -70,19 +72,20 @@ static short wanted_events(struct nbd_handle *handle)
 /* A socket that was hung up is read, or written, to find out. */
 static int notify(struct nbd_handle *handle, short events)
 {
-	unsigned direction = nbd_aio_get_direction(handle);
+	unsigned direction = libnbd.aio_get_direction(handle);
 	short broken = POLLHUP | POLLERR | POLLNVAL;
 	int err = 0;
 
 	if ((direction & LIBNBD_AIO_DIRECTION_READ) &&
 	    (events & (POLLIN | broken)))
-		err = nbd_aio_notify_read(handle);
+		err = libnbd.aio_notify_read(handle);
 	else if ((direction & LIBNBD_AIO_DIRECTION_WRITE) &&
 		 (events & (POLLOUT | broken)))
-		err = nbd_aio_notify_write(handle);
+		err = libnbd.aio_notify_write(handle);
 	if (err < 0)
 		return nbd_peer_last_errno(-ENOTCONN);
-	if (nbd_aio_is_dead(handle) == 0 && nbd_aio_is_closed(handle) == 0)
+	if (libnbd.aio_is_dead(handle) == 0 &&
+	    libnbd.aio_is_closed(handle) == 0)
 		return 0;
 	return -ENOTCONN;
 }
@@ -90,7 +93,8 @@ static int notify(struct nbd_handle *handle, short events)
 int nbd_peer_wait(struct nbd_handle *handle, int wake_fd, uint64_t deadline_ns)
 {
 	struct pollfd fds[] = {
-		{.fd = nbd_aio_get_fd(handle), .events = wanted_events(handle)},
+		{.fd = libnbd.aio_get_fd(handle),
+		 .events = wanted_events(handle)},
 		{.fd = wake_fd, .events = POLLIN},
 	};
 	int count = poll(fds, ARRAY_SIZE(fds), poll_timeout(deadline_ns));
@@ -118,14 +122,14 @@ static int set_tls(struct nbd_handle *handle, const struct nbd_address *a)
 {
 	if (!a->tls)
 		return 0;
-	if (nbd_set_tls(handle, LIBNBD_TLS_REQUIRE) < 0)
+	if (libnbd.set_tls(handle, LIBNBD_TLS_REQUIRE) < 0)
 		return -1;
-	if (a->user && nbd_set_tls_username(handle, a->user) < 0)
+	if (a->user && libnbd.set_tls_username(handle, a->user) < 0)
 		return -1;
-	if (a->psk_file && nbd_set_tls_psk_file(handle, a->psk_file) < 0)
+	if (a->psk_file && libnbd.set_tls_psk_file(handle, a->psk_file) < 0)
 		return -1;
 	return a->certificates
-		       ? nbd_set_tls_certificates(handle, a->certificates)
+		       ? libnbd.set_tls_certificates(handle, a->certificates)
 		       : 0;
 }
 
@@ -135,11 +139,12 @@ static int set_tls(struct nbd_handle *handle, const struct nbd_address *a)
  */
 static int set_up(struct nbd_handle *handle, const struct nbd_address *address)
 {
-	uint32_t strict = nbd_get_strict_mode(handle) & ~LIBNBD_STRICT_ALIGN;
+	uint32_t strict = libnbd.get_strict_mode(handle) & ~LIBNBD_STRICT_ALIGN;
 
-	if (nbd_set_export_name(handle, address->export_name) < 0 ||
-	    nbd_add_meta_context(handle, LIBNBD_CONTEXT_BASE_ALLOCATION) < 0 ||
-	    nbd_set_strict_mode(handle, strict) < 0)
+	if (libnbd.set_export_name(handle, address->export_name) < 0 ||
+	    libnbd.add_meta_context(handle, LIBNBD_CONTEXT_BASE_ALLOCATION) <
+		    0 ||
+	    libnbd.set_strict_mode(handle, strict) < 0)
 		return -1;
 	return set_tls(handle, address);
 }
@@ -148,9 +153,10 @@ static int begin(struct nbd_handle *handle, const struct nbd_address *address)
 {
 	if (set_up(handle, address) < 0)
 		return -1;
-	return address->socket ? nbd_aio_connect_unix(handle, address->socket)
-			       : nbd_aio_connect_tcp(handle, address->host,
-						     address->port);
+	return address->socket
+		       ? libnbd.aio_connect_unix(handle, address->socket)
+		       : libnbd.aio_connect_tcp(handle, address->host,
+						address->port);
 }
 
 static int negotiate(struct nbd_handle *handle, const char *name,
@@ -158,7 +164,7 @@ static int negotiate(struct nbd_handle *handle, const char *name,
 {
 	static const char what[] = "cannot connect";
 
-	while (nbd_aio_is_connecting(handle) > 0) {
+	while (libnbd.aio_is_connecting(handle) > 0) {
 		int err = nbd_peer_wait(handle, -1, deadline_ns);
 
 		if (err == -ETIMEDOUT && clock_ns() >= deadline_ns)
@@ -169,7 +175,7 @@ static int negotiate(struct nbd_handle *handle, const char *name,
 		if (err < 0)
 			return fail(name, what, err, ret_error);
 	}
-	return nbd_aio_is_ready(handle) > 0
+	return libnbd.aio_is_ready(handle) > 0
 		       ? 0
 		       : fail(name, what, -ENOTCONN, ret_error);
 }
@@ -180,7 +186,7 @@ static int negotiate(struct nbd_handle *handle, const char *name,
 static uint64_t block_bytes(struct nbd_handle *handle, uint64_t size,
 			    bool has_status)
 {
-	int64_t bytes = nbd_get_block_size(handle, LIBNBD_SIZE_MINIMUM);
+	int64_t bytes = libnbd.get_block_size(handle, LIBNBD_SIZE_MINIMUM);
 
 	if (bytes > 0)
 		return bytes;
@@ -190,8 +196,8 @@ static uint64_t block_bytes(struct nbd_handle *handle, uint64_t size,
 static int judge(struct nbd_handle *handle, const char *name,
 		 struct nbd_export *ret, char **ret_error)
 {
-	int64_t size = nbd_get_size(handle);
-	int64_t max = nbd_get_block_size(handle, LIBNBD_SIZE_MAXIMUM);
+	int64_t size = libnbd.get_size(handle);
+	int64_t max = libnbd.get_block_size(handle, LIBNBD_SIZE_MAXIMUM);
 	uint64_t block;
 
 	if (size < 0)
@@ -215,25 +221,40 @@ static int ask(struct nbd_handle *handle, const char *name,
 	       struct nbd_export *ret, char **ret_error)
 {
 	*ret = (struct nbd_export){
-		.read_only = nbd_is_read_only(handle) != 0,
-		.can_flush = nbd_can_flush(handle) > 0,
-		.can_fua = nbd_can_fua(handle) > 0,
-		.can_zero = nbd_can_zero(handle) > 0,
-		.can_fast_zero = nbd_can_fast_zero(handle) > 0,
+		.read_only = libnbd.is_read_only(handle) != 0,
+		.can_flush = libnbd.can_flush(handle) > 0,
+		.can_fua = libnbd.can_fua(handle) > 0,
+		.can_zero = libnbd.can_zero(handle) > 0,
+		.can_fast_zero = libnbd.can_fast_zero(handle) > 0,
 		.has_status =
-			nbd_can_meta_context(
+			libnbd.can_meta_context(
 				handle, LIBNBD_CONTEXT_BASE_ALLOCATION) > 0,
 	};
 	return judge(handle, name, ret, ret_error);
+}
+
+static int load_library(const char *name, char **ret_error)
+{
+	char *reason = NULL;
+	int err = nbd_library_load(&reason);
+
+	if (err < 0)
+		store_fail(ret_error, err, "%s: NBD needs libnbd: %s", name,
+			   reason ? reason : "it cannot be loaded");
+	free(reason);
+	return err;
 }
 
 int nbd_peer_connect(const struct nbd_address *address, const char *name,
 		     uint64_t deadline_ns, struct nbd_handle **ret_handle,
 		     struct nbd_export *ret_export, char **ret_error)
 {
-	struct nbd_handle *handle = nbd_create();
-	int err;
+	int err = load_library(name, ret_error);
+	struct nbd_handle *handle;
 
+	if (err < 0)
+		return err;
+	handle = libnbd.create();
 	if (!handle)
 		return -ENOMEM;
 	if (begin(handle, address) < 0)
@@ -243,7 +264,7 @@ int nbd_peer_connect(const struct nbd_address *address, const char *name,
 	if (err == 0)
 		err = ask(handle, name, ret_export, ret_error);
 	if (err < 0)
-		nbd_close(handle);
+		libnbd.close(handle);
 	else
 		*ret_handle = handle;
 	return err;

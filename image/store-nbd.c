@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "image/nbd-library.h"
 #include "image/nbd-link.h"
 #include "image/store-bounce.h"
 
@@ -346,7 +347,7 @@ static int connect_to(struct store_nbd *nbd,
 	config.limits = nbd->limits;
 	err = nbd_link_new(handle, &config, &nbd->link);
 	if (err)
-		nbd_close(handle);
+		libnbd.close(handle);
 	return err;
 }
 
