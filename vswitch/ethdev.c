@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "vhost-net/net-frame.h"
+#include "vswitch/ethdev-pci.h"
 
 enum {
 	/* Of a ring, if the device can; of many rings together, more of them. */
@@ -60,17 +61,24 @@ static void free_pool(struct rte_mempool *pool)
 		orphans[orphan_count++] = pool;
 }
 
+/* The driver of vmxnet3 does not tell the device of how many pieces a frame may
+ * be, which QEMU takes for one: the rest would not come. */
+static bool chains_frames(const struct rte_eth_dev_info *info)
+{
+	return info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS &&
+	       info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCATTER &&
+	       strcmp(info->driver_name, "net_vmxnet3") != 0;
+}
+
 /* A device that cannot chain buffers has frames whole in one. */
 static uint32_t data_bytes(const struct ethdev *dev,
 			   const struct rte_eth_dev_info *info)
 {
-	const bool chains =
-		info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS &&
-		info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCATTER;
 	const uint32_t whole = MAX((uint32_t)DATA_BYTES, dev->max_frame_bytes);
 
 	return RTE_PKTMBUF_HEADROOM +
-	       MAX(chains ? (uint32_t)DATA_BYTES : whole, info->min_rx_bufsize);
+	       MAX(chains_frames(info) ? (uint32_t)DATA_BYTES : whole,
+		   info->min_rx_bufsize);
 }
 
 static int make_pool(struct ethdev *dev, const struct rte_eth_dev_info *info,
@@ -100,6 +108,18 @@ static int fail(char *ret_error, int err, const char *name, const char *what)
 	return err;
 }
 
+static int fail_to_probe(const struct ethdev_config *config, int err,
+			 const char *name, char *ret_error)
+{
+	char reason[ETHDEV_PCI_REASON_BYTES] =
+		"there is no such device, or it does not open; what takes "
+		"rights or files is opened at the start, or with --sandbox=off";
+
+	if (ethdev_is_pci(name))
+		ethdev_pci_reason(name, reason);
+	return fail(ret_error, err, name, reason);
+}
+
 static int find(const struct ethdev_config *config, const char *name,
 		struct ethdev *dev, char *ret_error)
 {
@@ -110,11 +130,7 @@ static int find(const struct ethdev_config *config, const char *name,
 		return fail(ret_error, -EBUSY, name, "the device is in use");
 	err = rte_dev_probe(config->devargs);
 	if (err < 0)
-		return fail(
-			ret_error, err, name,
-			"there is no such device, or it does not open; what "
-			"takes rights or files is opened at the start, or "
-			"with --sandbox=off");
+		return fail_to_probe(config, err, name, ret_error);
 	err = rte_eth_dev_get_port_by_name(name, &dev->id);
 	if (err == 0)
 		err = rte_eth_dev_info_get(dev->id, &info);

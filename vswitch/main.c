@@ -5,18 +5,16 @@
  * until it is told to end.
  */
 #include <errno.h>
-#include <libgen.h>
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
 #include "base/log.h"
-#include "base/sandbox.h"
 #include "control/page-socket.h"
 #include "control/rpc-socket.h"
-#include "vhost-net/net-tap.h"
 #include "vhost/daemon.h"
+#include "vswitch/confine.h"
 #include "vswitch/control.h"
 #include "vswitch/ctl.h"
 #include "vswitch/eal.h"
@@ -36,29 +34,12 @@ struct server {
 	struct daemon daemon;
 	struct switch_options options;
 	struct config *config; /* until the switch has it */
+	bool has_pci;
 	struct vswitch *vswitch;
 	struct state *state;
 	struct rpc rpc;
 	struct rpc_socket *control;
 	struct page_socket *metrics;
-};
-
-/* Beside what serving a socket takes: sockets of ports that come later. */
-static const char *const system_calls[] = {
-	/* EAL's own thread, which ends the process where it may not; it waits
-	 * anew whenever a device comes, goes or is hung up on. */
-	"epoll_wait",
-	"epoll_create",
-	"epoll_create1",
-	"epoll_ctl",
-	"bind",
-	"listen",
-	"lstat",
-	"timerfd_create",
-	"timerfd_settime",
-	"openat",	 /* the configuration, again */
-	SANDBOX_THREADS, /* of captures, which write to a socket */
-	NULL,
 };
 
 static void log_faults(const char *name, const char *direction,
@@ -149,10 +130,11 @@ static bool has_pci_port(const struct config *config)
 
 static int start_eal(struct server *server)
 {
-	int err = eal_start(server->config->fdb_capacity,
-			    server->config->hugepages,
-			    has_pci_port(server->config));
+	int err;
 
+	server->has_pci = has_pci_port(server->config);
+	err = eal_start(server->config->fdb_capacity, server->config->hugepages,
+			server->has_pci);
 	if (err < 0)
 		log_error("DPDK's EAL does not start: %s", strerror(-err));
 	return err;
@@ -205,57 +187,14 @@ static int open_state(struct server *server)
 	return err;
 }
 
-/* Of a path that may be NULL; -ENOMEM. */
-static int add_folder(const char *path, char **copies, const char **folders,
-		      unsigned *count)
-{
-	if (!path)
-		return 0;
-	copies[*count] = strdup(path);
-	if (!copies[*count])
-		return -ENOMEM;
-	folders[*count] = dirname(copies[*count]);
-	++*count;
-	return 0;
-}
-
-/* Of all sockets, where those of later ports have to be, too; and of the file
- * that may be read again, perhaps another of the same name. */
-static int give_up_paths(struct server *server)
-{
-	const char *folders[CONFIG_MAX_PORTS + 4] = {NULL};
-	char *copies[CONFIG_MAX_PORTS + 3] = {NULL};
-	const char *read[2] = {NULL};
-	const char *metrics = server->options.metrics;
-	unsigned count = 0;
-	int err = add_folder(server->options.config, copies, read, &count);
-
-	if (err == 0)
-		err = add_folder(server->options.control, copies, folders,
-				 &count);
-	if (err == 0 && metrics && strchr(metrics, '/'))
-		err = add_folder(metrics, copies, folders, &count);
-	for (unsigned i = 0; i < CONFIG_MAX_PORTS && err == 0; i++) {
-		const struct port *port = vswitch_port(server->vswitch, i);
-
-		if (port)
-			err = add_folder(port->config->socket_path, copies,
-					 folders, &count);
-	}
-	if (err == 0)
-		err = daemon_give_up_paths_but(&server->daemon, folders + 1,
-					       read);
-	for (unsigned i = 0; i < count; i++)
-		free(copies[i]);
-	return err;
-}
-
 /* Threads inherit both; see base/sandbox.h for the order. */
 static int give_up_privileges(struct server *server)
 {
 	int err = daemon_give_up_capabilities(&server->daemon);
 
-	return err < 0 ? err : give_up_paths(server);
+	return err < 0 ? err
+		       : confine_paths(&server->daemon, &server->options,
+				       server->vswitch);
 }
 
 static int start_switch(struct server *server)
@@ -325,8 +264,7 @@ static int open_metrics(struct server *server)
 
 static int give_up_system_calls(struct server *server)
 {
-	return daemon_give_up_system_calls(&server->daemon, system_calls,
-					   net_tap_ioctls, net_tap_ioctl_count);
+	return confine_system_calls(&server->daemon, server->has_pci);
 }
 
 static int server_open(struct server *server)

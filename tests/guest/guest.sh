@@ -115,20 +115,33 @@ guest_enter_namespace()
 	RINGLINE_IN_NAMESPACE=1 exec unshare -n "$0" "$@"
 }
 
-# guest_libraries PROGRAM TREE: into TREE, at the places where the host has them.
+# guest_copy FILE TREE: into TREE, at the place where the host has it. What has two
+# names is one file there, too: a library must not be loaded twice.
+guest_copy()
+{
+	local file
+	file=$(realpath -e "$1") || guest_fail "there is no $1"
+	mkdir -p "$2/$(dirname "$file")" "$2/$(dirname "$1")"
+	[ -e "$2/$file" ] || cp "$file" "$2/$file"
+	[ "$1" = "$file" ] || ln -sf "$file" "$2/$1"
+}
+
+# guest_libraries PROGRAM TREE: those that it needs.
 guest_libraries()
 {
 	local file
 	ldd "$1" | grep -o '/[^ ]*' | grep -v ':$' | sort -u |
 		while read -r file; do
-			mkdir -p "$2/$(dirname "$file")"
-			cp -L "$file" "$2/$file"
+			guest_copy "$file" "$2"
 		done
 }
 
 # guest_initramfs SCENARIO OUT [PROGRAM...]: busybox, the virtio modules, and
 # SCENARIO run by tests/guest/init; with programs of the host, and their libraries
-# where it has them.
+# where it has them. guest_modules are more modules, by name; guest_files are files of
+# the host, shared objects too, which go where it has them.
+guest_modules=()
+guest_files=()
 guest_initramfs()
 {
 	local scenario=$1 out=$2 tree module path
@@ -142,7 +155,8 @@ guest_initramfs()
 	# What a kernel has built in has no file.
 	for module in virtio virtio_ring virtio_pci_modern_dev \
 		virtio_pci_legacy_dev virtio_pci virtio_blk \
-		failover net_failover virtio_net llc stp garp mrp 8021q; do
+		failover net_failover virtio_net llc stp garp mrp 8021q \
+		"${guest_modules[@]}"; do
 		path=$(find "$guest_kernel/modules" -name "$module.ko")
 		[ -n "$path" ] || continue
 		cp "$path" "$tree/modules/"
@@ -151,6 +165,10 @@ guest_initramfs()
 		cp "$(command -v "$path")" "$tree/bin/" ||
 			guest_fail "there is no $path"
 		guest_libraries "$(command -v "$path")" "$tree"
+	done
+	for path in "${guest_files[@]}"; do
+		guest_copy "$path" "$tree"
+		guest_libraries "$path" "$tree"
 	done
 	(cd "$tree" && find . | cpio --quiet -o -H newc | gzip -1) >"$out"
 	rm -rf "$tree"

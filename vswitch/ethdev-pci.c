@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vswitch/ethdev-pci.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <linux/vfio.h>
+#include <rte_eal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/fd.h"
+
+#define DEVICES "/sys/bus/pci/devices"
+#define GROUPS	"/dev/vfio"
+
+enum {
+	CLASS_NETWORK = 0x02, /* of 24 bits the first eight */
+	NAME_BYTES = 64,
+	PATH_BYTES = 128,
+};
+
+const unsigned long ethdev_pci_ioctls[] = {
+	VFIO_DEVICE_SET_IRQS, VFIO_DEVICE_RESET,	  VFIO_IOMMU_MAP_DMA,
+	VFIO_IOMMU_UNMAP_DMA, VFIO_GROUP_UNSET_CONTAINER,
+};
+const size_t ethdev_pci_ioctl_count = ARRAY_SIZE(ethdev_pci_ioctls);
+
+/* Of a reason: something is wrong. */
+static bool __attribute__((format(printf, 2, 3)))
+say(char *ret_reason, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(ret_reason, ETHDEV_PCI_REASON_BYTES, format, arguments);
+	va_end(arguments);
+	return true;
+}
+
+/* The first bytes of the device's file of that name, as a number. */
+static int read_number(const char *address, const char *name,
+		       unsigned long *ret_number)
+{
+	char path[PATH_BYTES], text[32] = "";
+	autoclose int fd = -1;
+
+	snprintf(path, sizeof(path), DEVICES "/%s/%s", address, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0)
+		return -errno;
+	*ret_number = strtoul(text, NULL, 16);
+	return 0;
+}
+
+/* The last name of where the device's link of that name points to. */
+static bool read_link(const char *address, const char *name,
+		      char ret_name[static NAME_BYTES])
+{
+	char path[PATH_BYTES], target[PATH_MAX];
+	ssize_t length;
+
+	snprintf(path, sizeof(path), DEVICES "/%s/%s", address, name);
+	length = readlink(path, target, sizeof(target) - 1);
+	if (length < 0)
+		return false;
+	target[length] = '\0';
+	snprintf(ret_name, NAME_BYTES, "%s", basename(target));
+	return true;
+}
+
+/* --- each answers whether it said what is wrong -------------------------------- */
+
+static bool bus_is_wrong(const char *address, char *ret_reason)
+{
+	unsigned long class = 0;
+	int err = read_number(address, "class", &class);
+
+	if (err == -ENOENT)
+		return say(ret_reason, "there is no such device");
+	if (err < 0)
+		return say(ret_reason, "a NIC is opened at the start, or with "
+				       "--sandbox=off");
+	if (class >> 16 != CLASS_NETWORK)
+		return say(ret_reason, "it is no network device");
+	if (!rte_eal_has_pci())
+		return say(ret_reason, "a switch that is started without a NIC "
+				       "in its configuration has no PCI bus");
+	return false;
+}
+
+static bool driver_is_wrong(const char *address, char *ret_reason)
+{
+	char driver[NAME_BYTES];
+
+	if (!read_link(address, "driver", driver))
+		return say(ret_reason, "no driver has it: bind it to vfio-pci");
+	if (strcmp(driver, "vfio-pci") != 0)
+		return say(ret_reason, "its driver is %s: bind it to vfio-pci",
+			   driver);
+	return false;
+}
+
+static bool group_is_taken(const char *group, char *ret_reason)
+{
+	struct vfio_group_status status = {.argsz = sizeof(status)};
+	char path[PATH_BYTES];
+	autoclose int fd = -1;
+
+	snprintf(path, sizeof(path), GROUPS "/%s", group);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0 && errno == EBUSY)
+		return say(ret_reason,
+			   "another program has its IOMMU group, %s", group);
+	if (fd < 0)
+		return say(ret_reason, "%s: %s", path, strerror(errno));
+	if (ioctl(fd, VFIO_GROUP_GET_STATUS, &status) == 0 &&
+	    !(status.flags & VFIO_GROUP_FLAGS_VIABLE))
+		return say(ret_reason,
+			   "another device of its IOMMU group, %s, has "
+			   "another driver: bind all of them to vfio-pci",
+			   group);
+	return false;
+}
+
+static bool group_is_wrong(const char *address, char *ret_reason)
+{
+	char group[NAME_BYTES], path[PATH_BYTES];
+
+	if (!read_link(address, "iommu_group", group))
+		return say(ret_reason,
+			   "it has no IOMMU group: turn the IOMMU on, in the "
+			   "firmware and, if it is Intel's, with the kernel's "
+			   "option intel_iommu=on");
+	/* VFIO's name for a group that is none. */
+	snprintf(path, sizeof(path), GROUPS "/noiommu-%s", group);
+	if (access(path, F_OK) == 0)
+		return say(ret_reason, "without an IOMMU it works with "
+				       "hugepages alone");
+	return group_is_taken(group, ret_reason);
+}
+
+void ethdev_pci_reason(const char *address,
+		       char ret_reason[static ETHDEV_PCI_REASON_BYTES])
+{
+	static bool (*const are_wrong[])(const char *, char *) = {
+		bus_is_wrong,
+		driver_is_wrong,
+		group_is_wrong,
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(are_wrong); i++)
+		if (are_wrong[i](address, ret_reason))
+			return;
+	say(ret_reason, "no driver that is here can open it");
+}
