@@ -1,25 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vhost-net/net-frame.h"
 
-#include <linux/if_ether.h>
 #include <net/if_arp.h>
-#include <netinet/in.h>
 #include <string.h>
 
 #include "base/bytes.h"
 
 enum {
-	AT_ETHERTYPE = 12,
-	IPV4_BYTES = 20,
-	IPV4_FRAGMENT = 0x3fff, /* more fragments, or an offset */
 	IPV4_OFFSET = 0x1fff,
 	IPV6_BYTES = 40,
 	IPV6_OFFSET = 0xfff8,
 	IPV6_MORE = 1,
 	/* Extension headers; more of them are as good as none known. */
 	MAX_EXTENSIONS = 8,
-	TCP_BYTES = 20,
-	UDP_BYTES = 8,
 };
 
 struct parser {
@@ -38,7 +31,7 @@ static bool is_tag(uint16_t ethertype)
 static void parse_ethernet(const struct parser *parser)
 {
 	struct net_frame *frame = parser->frame;
-	size_t at = AT_ETHERTYPE;
+	size_t at = NET_AT_ETHERTYPE;
 
 	frame->ethertype = get_be16(parser->head + at);
 	at += 2;
@@ -56,10 +49,10 @@ static void parse_tcp(const struct parser *parser)
 	struct net_frame *frame = parser->frame;
 	size_t at = frame->l4_offset, length;
 
-	if (!range_fits(at, TCP_BYTES, parser->bytes))
+	if (!range_fits(at, NET_TCP_BYTES, parser->bytes))
 		return;
 	length = (parser->head[at + 12] >> 4) * 4;
-	if (length < TCP_BYTES || !range_fits(at, length, parser->bytes))
+	if (length < NET_TCP_BYTES || !range_fits(at, length, parser->bytes))
 		return;
 	frame->l4 = NET_L4_TCP;
 	frame->payload_offset = at + length;
@@ -69,10 +62,10 @@ static void parse_udp(const struct parser *parser)
 {
 	struct net_frame *frame = parser->frame;
 
-	if (!range_fits(frame->l4_offset, UDP_BYTES, parser->bytes))
+	if (!range_fits(frame->l4_offset, NET_UDP_BYTES, parser->bytes))
 		return;
 	frame->l4 = NET_L4_UDP;
-	frame->payload_offset = frame->l4_offset + UDP_BYTES;
+	frame->payload_offset = frame->l4_offset + NET_UDP_BYTES;
 }
 
 static void parse_transport(const struct parser *parser)
@@ -92,15 +85,15 @@ static void parse_ipv4(const struct parser *parser)
 	uint16_t fragment;
 	size_t length;
 
-	if (!range_fits(frame->l3_offset, IPV4_BYTES, parser->bytes))
+	if (!range_fits(frame->l3_offset, NET_IPV4_BYTES, parser->bytes))
 		return;
 	length = (ip[0] & 15) * 4;
-	if (ip[0] >> 4 != 4 || length < IPV4_BYTES)
+	if (ip[0] >> 4 != 4 || length < NET_IPV4_BYTES)
 		return;
 	frame->l3 = NET_L3_IPV4;
 	frame->l4_offset = frame->l3_offset + length;
 	fragment = get_be16(ip + 6);
-	frame->is_fragment = fragment & IPV4_FRAGMENT;
+	frame->is_fragment = fragment & NET_IPV4_FRAGMENT;
 	frame->is_later_fragment = fragment & IPV4_OFFSET;
 	frame->protocol = ip[9];
 	parse_transport(parser);
@@ -155,48 +148,11 @@ static void parse_ipv6(const struct parser *parser)
 	parse_transport(parser);
 }
 
-/*
- * Most frames: IPv4 without options and not in fragments, with TCP or UDP. False, and
- * nothing is written, for any other; the way of all frames has the same result.
- */
-static inline bool parse_usual(const uint8_t *head, size_t bytes,
-			       struct net_frame *ret_frame)
-{
-	const uint8_t *ip = head + NET_ETHERNET_BYTES;
-	const uint8_t *transport = ip + IPV4_BYTES;
-	unsigned length = UDP_BYTES;
-
-	if (!range_fits(NET_ETHERNET_BYTES, IPV4_BYTES + TCP_BYTES, bytes) ||
-	    get_be16(head + AT_ETHERTYPE) != ETH_P_IP || ip[0] != 0x45 ||
-	    get_be16(ip + 6) & IPV4_FRAGMENT)
-		return false;
-	if (ip[9] == IPPROTO_TCP)
-		length = (transport[12] >> 4) * 4;
-	else if (ip[9] != IPPROTO_UDP)
-		return false;
-	if (ip[9] == IPPROTO_TCP &&
-	    (length < TCP_BYTES ||
-	     !range_fits(NET_ETHERNET_BYTES + IPV4_BYTES, length, bytes)))
-		return false;
-	*ret_frame = (struct net_frame){
-		.l3 = NET_L3_IPV4,
-		.l4 = ip[9] == IPPROTO_TCP ? NET_L4_TCP : NET_L4_UDP,
-		.protocol = ip[9],
-		.ethertype = ETH_P_IP,
-		.l3_offset = NET_ETHERNET_BYTES,
-		.l4_offset = NET_ETHERNET_BYTES + IPV4_BYTES,
-		.payload_offset = NET_ETHERNET_BYTES + IPV4_BYTES + length,
-	};
-	return true;
-}
-
-void net_frame_parse(const uint8_t *head, size_t bytes,
-		     struct net_frame *ret_frame)
+void net_frame_parse_any(const uint8_t *head, size_t bytes,
+			 struct net_frame *ret_frame)
 {
 	const struct parser parser = {head, bytes, ret_frame};
 
-	if (parse_usual(head, bytes, ret_frame))
-		return;
 	*ret_frame = (struct net_frame){0};
 	parse_ethernet(&parser);
 	if (ret_frame->ethertype == ETH_P_IP)
@@ -211,7 +167,7 @@ void net_frame_rarp(const uint8_t mac[static 6],
 	memset(ret_frame, 0xff, ETH_ALEN);
 	memset(ret_frame + ETH_ALEN, 0, NET_RARP_BYTES - ETH_ALEN);
 	memcpy(ret_frame + 6, mac, ETH_ALEN);
-	put_be16(ret_frame + AT_ETHERTYPE, ETH_P_RARP);
+	put_be16(ret_frame + NET_AT_ETHERTYPE, ETH_P_RARP);
 	put_be16(ret_frame + 14, ARPHRD_ETHER);
 	put_be16(ret_frame + 16, ETH_P_IP);
 	ret_frame[18] = ETH_ALEN;

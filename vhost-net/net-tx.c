@@ -122,6 +122,17 @@ static void fill(struct net_tx *tx, const struct net_delivery *delivery,
 	net_delivery_write(delivery, to);
 }
 
+/* To @at, wherever the driver likes that to be; what comes behind it. */
+static inline uint8_t *
+put_header(uint8_t *at, const struct virtio_net_hdr_v1 *header, unsigned chains)
+{
+	const size_t count_at = offsetof(struct virtio_net_hdr_v1, num_buffers);
+
+	memcpy(at, header, count_at);
+	put_le16(at + count_at, chains);
+	return at + sizeof(*header);
+}
+
 /*
  * The usual frame, which nothing is to be done to, into buffers whose first
  * segment holds the header and what was copied. False: it does not.
@@ -131,16 +142,14 @@ static inline bool fill_whole(const struct net_tx *tx, const struct iovec *iov,
 			      const struct net_rx_frame *frame)
 {
 	const unsigned begun = tx->header_bytes + frame->head_bytes;
-	const size_t count_at = offsetof(struct virtio_net_hdr_v1, num_buffers);
 	struct iov_cursor to, from;
-	uint8_t *at = iov->iov_base; /* wherever the driver likes */
+	uint8_t *at;
 
 	if (iov->iov_len < begun ||
 	    tx->header_bytes != sizeof(struct virtio_net_hdr_v1))
 		return false;
-	memcpy(at, &frame->header, count_at);
-	put_le16(at + count_at, chains);
-	net_copy_head(at + tx->header_bytes, frame->head, frame->head_bytes);
+	at = put_header(iov->iov_base, &frame->header, chains);
+	net_copy_head(at, frame->head, frame->head_bytes);
 	if (frame->bytes == frame->head_bytes)
 		return true;
 	to.iov = iov;
@@ -239,22 +248,37 @@ static inline bool is_easy(const struct net_tx *tx,
 			   const struct net_rx_frame *frame)
 {
 	return (uint64_t)tx->header_bytes + frame->bytes <= tx->single_bytes &&
+	       tx->header_bytes == sizeof(struct virtio_net_hdr_v1) &&
 	       (net_header_is_plain(&frame->header) ||
 		net_header_work(&frame->header, &frame->layout, tx->features) ==
 			NET_WORK_NONE);
 }
 
-/* How many bytes it has now; 0, and nothing is done, if the buffer is not what it was
- * expected to be. */
-static inline uint32_t put_easy(const struct net_tx *tx,
-				const struct virtq_single *single,
-				const struct net_rx_frame *frame)
+/* What lies behind the head, behind where that is put. */
+static __attribute__((noinline)) void
+put_rest(const struct virtq_single *single, const struct net_rx_frame *frame)
 {
 	const struct iovec iov = {single->host, single->len};
-	const uint32_t bytes = tx->header_bytes + frame->bytes;
+	struct iov_cursor from = frame->rest, to = iov_cursor(&iov, 1);
 
-	if (single->len < bytes || !fill_whole(tx, &iov, 1, 1, frame))
+	to.skip = sizeof(struct virtio_net_hdr_v1) + frame->head_bytes;
+	net_copy(&to, &from, frame->bytes - frame->head_bytes, NULL);
+}
+
+/* How many bytes it has now; 0, and nothing is done, if the buffer is not what it was
+ * expected to be. */
+static inline uint32_t put_easy(const struct virtq_single *single,
+				const struct net_rx_frame *frame)
+{
+	const uint32_t bytes = sizeof(struct virtio_net_hdr_v1) + frame->bytes;
+	uint8_t *at = single->host;
+
+	if (single->len < bytes)
 		return 0;
+	at = put_header(at, &frame->header, 1);
+	net_copy_head(at, frame->head, frame->head_bytes);
+	if (frame->bytes != frame->head_bytes)
+		put_rest(single, frame);
 	return bytes;
 }
 
@@ -273,8 +297,8 @@ static unsigned put_easy_ones(struct net_tx *tx,
 	unsigned i;
 
 	for (i = 0; i < taken; i++) {
-		written[i] = put_easy(tx, &tx->singles[i], frames[i]);
-		if (!written[i])
+		written[i] = put_easy(&tx->singles[i], frames[i]);
+		if (written[i] == 0)
 			break;
 		tx->bytes_total += frames[i]->bytes;
 	}
