@@ -46,6 +46,18 @@ static void queue_that_is_alone_or_placed_stays(void **state)
 	assert_int_equal(balance_choose(queues, 3, 2, &to), -1);
 }
 
+/* Which would have the same to do again on the other side. */
+static void queue_stays_where_a_move_gains_little(void **state)
+{
+	const struct balance_queue queues[] = {
+		{.lcore = 0, .load = 250},
+		{.lcore = 0, .load = 10},
+	};
+	unsigned to;
+
+	assert_int_equal(balance_choose(queues, 2, 2, &to), -1);
+}
+
 /* With loads that stay as they are; and the ends are nearer each time. */
 static void moves_come_to_an_end(void **state)
 {
@@ -77,6 +89,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(queue_that_evens_out_is_moved),
 		cmocka_unit_test(queue_that_is_alone_or_placed_stays),
+		cmocka_unit_test(queue_stays_where_a_move_gains_little),
 		cmocka_unit_test(moves_come_to_an_end),
 	};
 

@@ -30,6 +30,7 @@ enum {
 	/* Of RED, and not heard elsewhere: at PLAIN and at LOCKED. */
 	GUARDED_STATION = 8,
 	LOCKED_STATION = 7,
+	LISTENING_STATION = 6, /* at LISTENER, as if it could be reached */
 	/* VLANs */
 	RED = 1,
 	BLUE = 5,
@@ -43,7 +44,8 @@ enum {
 	TRUNK, /* of all VLANs */
 	IN_BLUE,
 	NATIVE,	  /* a trunk of red, untagged, and of blue */
-	LISTENER, /* to what RIGHT sends, IN_BLUE gets, and to green */
+	LISTENER, /* to what RIGHT sends, IN_BLUE and TRUNK get, and to
+		     green */
 	LOCKED,	  /* which is there half of the time */
 	PORTS
 };
@@ -161,7 +163,8 @@ static enum forward_drop learn(const struct frame *f)
 	uint16_t *at = &where[f->from][f->vlan.vlan];
 	const bool is_static =
 		f->vlan.vlan == RED &&
-		(f->from == GUARDED_STATION || f->from == LOCKED_STATION);
+		(f->from == GUARDED_STATION || f->from == LOCKED_STATION ||
+		 f->from == LISTENING_STATION);
 
 	if (*at == in)
 		return FORWARD_PASS;
@@ -177,6 +180,8 @@ static enum forward_drop leave(const struct frame *f, unsigned out)
 
 	if (out == in)
 		return FORWARD_SAME_PORT;
+	if (out == LISTENER)
+		return FORWARD_MIRROR;
 	if ((in == LEFT && out == RIGHT) || (in == RIGHT && out == LEFT))
 		return FORWARD_ISOLATED;
 	if (!table.ports[out] ||
@@ -190,7 +195,7 @@ static enum forward_drop leave(const struct frame *f, unsigned out)
 static void want_at(struct frame *f, unsigned out)
 {
 	f->wanted[out] = true;
-	if (out == IN_BLUE)
+	if (out == IN_BLUE || out == TRUNK)
 		f->wanted[LISTENER] = true;
 }
 
@@ -290,8 +295,8 @@ static unsigned choose_source(void)
 
 static void make_frame(unsigned i)
 {
-	static const uint16_t tags[] = {RED, BLUE, GREEN, 3 << 13,
-					RED | 7 << 13};
+	static const uint16_t tags[] = {0,     RED,	BLUE,
+					GREEN, 3 << 13, RED | 7 << 13};
 	struct frame *f = &frames[i];
 	struct net_rx_frame *frame = &f->sent;
 	const bool follows = i > 0 && below(3) == 0;
@@ -307,6 +312,12 @@ static void make_frame(unsigned i)
 	if (below(3) > 0 && (ports[in].vlan.mode == VLAN_TRUNK || !below(8))) {
 		put_be16(at, VLAN_TPID);
 		put_be16(at + 2, tags[below(ARRAY_SIZE(tags))]);
+		at += 4;
+	}
+	/* Content that begins as a trunk's tag does. */
+	if (below(4) == 0) {
+		put_be16(at, VLAN_TPID);
+		put_be16(at + 2, BLUE);
 		at += 4;
 	}
 	put_be16(at, below(4) ? PASSING_TYPE : DENIED_TYPE);
@@ -365,6 +376,7 @@ static void make_ports(void)
 	ports[LOCKED].is_locked = true;
 	set_station(GUARDED_STATION, PLAIN);
 	set_station(LOCKED_STATION, LOCKED);
+	set_station(LISTENING_STATION, LISTENER);
 }
 
 static void make_acls(void)
@@ -379,7 +391,8 @@ static void make_mirrors(void)
 {
 	mirrors.count = 1;
 	mirrors.to[0] = LISTENER;
-	mirrors.in[RIGHT] = mirrors.out[IN_BLUE] = mirrors.vlans[GREEN] = 1;
+	mirrors.in[RIGHT] = mirrors.out[IN_BLUE] = mirrors.out[TRUNK] =
+		mirrors.vlans[GREEN] = 1;
 	table.mirrors = &mirrors;
 }
 

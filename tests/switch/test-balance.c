@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/bytes.h"
 #include "base/clock.h"
@@ -87,8 +88,10 @@ static void run_last(struct fixture *f)
 		run_for(f, 0);
 }
 
-/* Which thread serves pair 0 of @port. */
-static unsigned lcore_of(struct fixture *f, unsigned port)
+/* Which thread serves pair 0 of @port, and how long it did in the last second, in
+ * per cent. */
+static unsigned lcore_and_load_of(struct fixture *f, unsigned port,
+				  double *ret_load)
 {
 	char name[8];
 	const char *line;
@@ -98,10 +101,31 @@ static unsigned lcore_of(struct fixture *f, unsigned port)
 	snprintf(name, sizeof(name), "p%u ", port);
 	line = strstr(f->said, name);
 	assert_non_null(line);
-	assert_int_equal(sscanf(line + strlen(name), "%u %u", &pair, &lcore),
-			 2);
+	assert_int_equal(sscanf(line + strlen(name), "%u %u %lf%%", &pair,
+				&lcore, ret_load),
+			 3);
 	assert_int_equal(pair, 0);
 	return lcore;
+}
+
+static unsigned lcore_of(struct fixture *f, unsigned port)
+{
+	double load;
+
+	return lcore_and_load_of(f, port, &load);
+}
+
+/* That it was busy is of no account any more. */
+static void wait_until_idle(struct fixture *f, unsigned port)
+{
+	const uint64_t until = clock_ns() + PATIENCE_NS;
+	double load = 100;
+
+	while (load >= 1) {
+		assert_true(clock_ns() < until);
+		lcore_and_load_of(f, port, &load);
+		usleep(100 * 1000);
+	}
 }
 
 static void busy_queues_part_with_their_frames(void **state)
@@ -126,6 +150,26 @@ static void busy_queues_part_with_their_frames(void **state)
 		fixture_expect_nothing(f, 2 * i + 1, 2 * i);
 		assert_int_equal(flows[i].sent, flows[i].taken);
 	}
+	wait_until_idle(f, 0);
+	wait_until_idle(f, 2);
+}
+
+/* Both are busy on one thread, as above; they have been put there. */
+static void queues_stay_where_they_were_put(void **state)
+{
+	struct fixture *f = *state;
+
+	memset(flows, 0, sizeof(flows));
+	fixture_start_controlled(f, "lcores: 2", four);
+	fixture_join_all(f, 4);
+	fixture_introduce(f, 4);
+	assert_int_equal(fixture_ctl(f, "lcore move p0 0 1"), 0);
+	assert_int_equal(fixture_ctl(f, "lcore move p2 0 1"), 0);
+	for (unsigned i = 0; i < FLOWS; i++)
+		fixture_frame(flows[i].frame, 2 * i + 1, 2 * i, BYTES, 0);
+	run_for(f, 2 * ROUND_NS);
+	assert_int_equal(lcore_of(f, 0), 1);
+	assert_int_equal(lcore_of(f, 2), 1);
 }
 
 static void busy_queues_stay_where_balance_is_off(void **state)
@@ -147,6 +191,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		SWITCH_TEST(busy_queues_part_with_their_frames),
 		SWITCH_TEST(busy_queues_stay_where_balance_is_off),
+		SWITCH_TEST(queues_stay_where_they_were_put),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
