@@ -63,11 +63,12 @@ void net_delivery_write(const struct net_delivery *delivery,
 /* --- deliveries ------------------------------------------------------------- */
 
 static enum net_fault deliver_whole(const struct net_rx_frame *frame,
+				    const struct virtio_net_hdr_v1 *header,
 				    net_deliver_to put, void *to)
 {
 	struct net_delivery_source source;
 	const struct net_delivery delivery = {
-		.header = frame->header,
+		.header = *header,
 		.source = &source,
 		.bytes = frame->bytes,
 	};
@@ -122,12 +123,16 @@ static enum net_fault deliver_segments(const struct net_rx_frame *frame,
 enum net_fault net_deliver(const struct net_rx_frame *frame, enum net_work work,
 			   net_deliver_to put, void *to)
 {
+	static const struct virtio_net_hdr_v1 none;
+
 	switch (work) {
 	case NET_WORK_SEGMENT:
 		return deliver_segments(frame, put, to);
 	case NET_WORK_CHECKSUM:
 		return deliver_summed(frame, put, to);
+	case NET_WORK_HEADER:
+		return deliver_whole(frame, &none, put, to);
 	default:
-		return deliver_whole(frame, put, to);
+		return deliver_whole(frame, &frame->header, put, to);
 	}
 }

@@ -161,8 +161,12 @@ enum net_fault net_header_judge(struct virtio_net_hdr_v1 *header,
 enum net_work net_header_work(const struct virtio_net_hdr_v1 *header,
 			      const struct net_frame *frame, uint64_t features)
 {
-	if (!(header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM))
+	if (header->flags == 0)
 		return NET_WORK_NONE;
+	/* 5.1.6.4.1: without the feature the device sets no flag. */
+	if (!(header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM))
+		return features & NET_FEATURE(GUEST_CSUM) ? NET_WORK_NONE
+							  : NET_WORK_HEADER;
 	if (header->gso_type != VIRTIO_NET_HDR_GSO_NONE) {
 		const struct gso *gso = find_gso(header->gso_type, frame);
 

@@ -77,10 +77,12 @@ enum net_fault net_header_judge(struct virtio_net_hdr_v1 *header,
 
 /*
  * What a receiver with @features cannot take of a judged @header, and somebody
- * has to do for it.
+ * has to do for it. A device's frame may say beside that that its checksum is
+ * good (VIRTIO_NET_HDR_F_DATA_VALID), and nothing else then.
  */
 enum net_work {
 	NET_WORK_NONE,
+	NET_WORK_HEADER,   /* it is not to be told that a checksum is good */
 	NET_WORK_CHECKSUM, /* it wants whole checksums */
 	NET_WORK_SEGMENT,  /* it wants no such GSO frame */
 };

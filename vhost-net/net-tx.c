@@ -249,7 +249,8 @@ static inline bool is_easy(const struct net_tx *tx,
 {
 	return (uint64_t)tx->header_bytes + frame->bytes <= tx->single_bytes &&
 	       tx->header_bytes == sizeof(struct virtio_net_hdr_v1) &&
-	       (net_header_is_plain(&frame->header) ||
+	       /* Not even that its checksum is good. */
+	       (frame->header.flags == 0 ||
 		net_header_work(&frame->header, &frame->layout, tx->features) ==
 			NET_WORK_NONE);
 }

@@ -99,10 +99,13 @@ static int check_devargs(const struct port_config *p, struct config_finding *f)
 {
 	const char *wrong;
 
+	if (p->kind != PORT_DPDK && p->devargs)
+		return config_find(f, "devargs", "only dpdk ports have them");
+	if (p->kind != PORT_DPDK && p->offloads == CONFIG_OFF)
+		return config_find(f, "offloads",
+				   "only those of dpdk ports are turned off");
 	if (p->kind != PORT_DPDK)
-		return p->devargs ? config_find(f, "devargs",
-						"only dpdk ports have them")
-				  : 0;
+		return 0;
 	if (!p->devargs)
 		return config_find(f, "devargs",
 				   "a dpdk port needs those of its device");

@@ -32,6 +32,13 @@ const cyaml_strval_t config_yes_or_no[CONFIG_YES_OR_NO] = {
 	{"yes", true},
 };
 
+static const cyaml_strval_t on_or_off[] = {
+	{"true", CONFIG_ON},
+	{"yes", CONFIG_ON},
+	{"false", CONFIG_OFF},
+	{"no", CONFIG_OFF},
+};
+
 #define FIELD_RATE(key, member)                                           \
 	CYAML_FIELD_MAPPING(key, CYAML_FLAG_OPTIONAL, struct port_config, \
 			    member, rate_fields)
@@ -71,6 +78,9 @@ static const cyaml_schema_field_t port_fields[] = {
 		   CONFIG_DEVARGS_MAX),
 	FIELD_NUMBER("queues", struct port_config, queues),
 	FIELD_NUMBER("mtu", struct port_config, mtu),
+	CYAML_FIELD_ENUM("offloads", CYAML_FLAG_OPTIONAL | CYAML_FLAG_STRICT,
+			 struct port_config, offloads, on_or_off,
+			 ARRAY_SIZE(on_or_off)),
 	CYAML_FIELD_ENUM("vlan-mode", CYAML_FLAG_OPTIONAL | CYAML_FLAG_STRICT,
 			 struct port_config, vlan_mode, modes,
 			 ARRAY_SIZE(modes)),

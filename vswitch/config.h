@@ -37,6 +37,12 @@ enum config_balance {
 	BALANCE_OFF,
 };
 
+/* What is done unless one says otherwise. */
+enum config_switch {
+	CONFIG_ON,
+	CONFIG_OFF,
+};
+
 /* A rate of 0 is none. */
 struct config_rate {
 	uint64_t rate;	/* a second */
@@ -113,6 +119,7 @@ struct port_config {
 	char *devargs;	 /* DPDK: the device, as DPDK names it */
 	uint16_t queues; /* pairs; 1 */
 	uint16_t mtu;	 /* 0: as it is */
+	int offloads;	 /* enum config_switch: DPDK, those of the device */
 	int vlan_mode;	 /* enum vlan_mode */
 	uint16_t vlan;	 /* access, tunnel: the VLAN; trunk: the native one */
 	char **vlans;	 /* "10", "20-30", "all" */

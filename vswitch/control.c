@@ -27,6 +27,17 @@ static int fail(char *ret_error, int code, const char *text)
 
 /* --- ports ------------------------------------------------------------------- */
 
+static json_t *list_offloads(const struct port *port)
+{
+	const char *names[PORT_OFFLOADS];
+	const unsigned count = port->ops->offloads(port, names);
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < count; i++)
+		json_array_append_new(list, json_string(names[i]));
+	return list;
+}
+
 static json_t *describe_port(const struct port *port)
 {
 	const struct port_config *config = port->config;
@@ -45,6 +56,8 @@ static json_t *describe_port(const struct port *port)
 	if (config->devargs)
 		json_object_set_new(object, "devargs",
 				    json_string(config->devargs));
+	if (port->ops->offloads)
+		json_object_set_new(object, "offloads", list_offloads(port));
 	if (config->group)
 		json_object_set_new(object, "group",
 				    json_string(config->group));

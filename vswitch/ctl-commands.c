@@ -51,7 +51,7 @@ static const struct ctl_command commands[] = {
 		.words = {"port", "show"},
 		.method = "port.list",
 		.columns = {"name", "kind", "number", "up", "vlan-mode", "vlan",
-			    "queues", "group", "socket-path"},
+			    "queues", "group", "offloads", "socket-path"},
 	},
 	{
 		.words = {"port", "add"},

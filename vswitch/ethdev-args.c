@@ -105,9 +105,21 @@ const char *ethdev_check(const char *devargs)
 	       "a number, as in net_af_packet0,iface=eth1";
 }
 
+/* Of virtio, by PCI or not. DPDK 22.11 leaves the flags of a descriptor in a table
+ * as they were, and the table's number in the ring, too. */
+static bool has_packed_rings(const char *devargs)
+{
+	const char *key = strstr(devargs, ",packed_vq=");
+
+	return key && strtoul(key + strlen(",packed_vq="), NULL, 0) != 0;
+}
+
 struct ethdev_traits ethdev_traits(const char *devargs)
 {
-	struct ethdev_traits traits = {.cut_bytes = UINT32_MAX};
+	struct ethdev_traits traits = {
+		.cut_bytes = UINT32_MAX,
+		.spoils_chains = has_packed_rings(devargs),
+	};
 	unsigned i = find_driver(devargs);
 
 	if (i == ARRAY_SIZE(drivers))

@@ -116,6 +116,7 @@ static void init_queue(struct ethdev_port *p, unsigned i)
 				       ? NET_MAX_FRAME_BYTES
 				       : MIN(p->dev.max_frame_bytes,
 					     p->dev.traits.cut_bytes - 1);
+	queue->rx.offloads = queue->tx.offloads = p->dev.offloads;
 	queue->tx.pool = p->dev.pool;
 	queue->tx.max_frame_bytes = p->dev.max_frame_bytes;
 	rte_spinlock_init(&queue->lock);
@@ -129,6 +130,7 @@ static int open_device(struct port *port, char *ret_error)
 		.devargs = port->config->devargs,
 		.queues = port->config->queues,
 		.mtu = port->config->mtu,
+		.offloads = port->config->offloads == CONFIG_ON,
 	};
 	char error[ETHDEV_ERROR_BYTES];
 	int err;
@@ -285,6 +287,16 @@ static struct source *source_of(struct port *port, unsigned pair)
 	return pair < p->attached ? &p->queues[pair].source : NULL;
 }
 
+static unsigned offloads(const struct port *port,
+			 const char *ret_names[static PORT_OFFLOADS])
+{
+	const struct ethdev_port *p =
+		container_of(port, struct ethdev_port, port);
+
+	static_assert((int)PORT_OFFLOADS == ETHDEV_OFFLOAD_NAMES);
+	return ethdev_offload_names(&p->dev.offloads, ret_names);
+}
+
 static const struct port_ops ops = {
 	.open = open_device,
 	.start = start,
@@ -294,6 +306,7 @@ static const struct port_ops ops = {
 	.count_rest = count_rest,
 	.is_up = is_up,
 	.source = source_of,
+	.offloads = offloads,
 };
 
 int ethdev_port_new(struct port **ret_port)

@@ -46,7 +46,8 @@ static void copy_head(const struct rte_mbuf *mbuf, struct net_rx_frame *frame)
 		 frame->head_bytes - (behind - frame->head));
 }
 
-enum net_fault ethdev_rx_describe(const struct rte_mbuf *mbuf,
+enum net_fault ethdev_rx_describe(const struct ethdev_offloads *offloads,
+				  const struct rte_mbuf *mbuf,
 				  struct iovec *iov,
 				  struct net_rx_frame *ret_frame)
 {
@@ -61,19 +62,19 @@ enum net_fault ethdev_rx_describe(const struct rte_mbuf *mbuf,
 	/* Of two tags one is not told. */
 	if (mbuf->ol_flags & RTE_MBUF_F_RX_QINQ_STRIPPED)
 		return NET_FAULT_OFFLOAD;
-	ret_frame->header = (struct virtio_net_hdr_v1){0};
 	ret_frame->rest = iov_cursor(iov, count);
 	copy_head(mbuf, ret_frame);
 	net_frame_parse(ret_frame->head, ret_frame->head_bytes,
 			&ret_frame->layout);
-	return NET_FAULT_NONE;
+	return ethdev_offload_in(offloads, mbuf, ret_frame);
 }
 
 static enum net_fault describe(const struct ethdev_rx *rx,
 			       const struct rte_mbuf *mbuf, struct iovec *iov,
 			       struct net_rx_frame *frame)
 {
-	const enum net_fault fault = ethdev_rx_describe(mbuf, iov, frame);
+	const enum net_fault fault =
+		ethdev_rx_describe(&rx->offloads, mbuf, iov, frame);
 
 	return fault == NET_FAULT_NONE && frame->bytes > rx->most_bytes
 		       ? NET_FAULT_OVERSIZE

@@ -3,9 +3,10 @@
  * What comes in by a queue of a DPDK device, lent as frames. The head is copied
  * and judged, the rest stays in the mbufs until the burst is done.
  *
- * Whatever a network sends is a frame or is counted. No checksum is said to be
- * good: whoever gets the frame looks for itself. A tag that the device took off is
- * put back.
+ * Whatever a network sends is a frame or is counted. What the device looked at, or
+ * left to be made, the frame's header says (vswitch/ethdev-offload.h); of all else
+ * whoever gets the frame looks for itself. A tag that the device took off is put
+ * back.
  *
  * The thread that serves the queue.
  */
@@ -21,7 +22,8 @@ enum {
 };
 
 struct ethdev_rx {
-	uint16_t id, queue;  /* DPDK's */
+	uint16_t id, queue; /* DPDK's */
+	struct ethdev_offloads offloads;
 	uint32_t most_bytes; /* of a frame: what is longer is none */
 	uint16_t held;	     /* mbufs that are lent now */
 	uint64_t frames_total, bytes_total;
@@ -37,7 +39,8 @@ void ethdev_rx_done(struct ethdev_rx *rx);
 
 /* Makes @frame of @mbuf, which stays the caller's, as does @iov, of
  * ETHDEV_MAX_SEGMENTS, while the frame is used. Pure. */
-enum net_fault ethdev_rx_describe(const struct rte_mbuf *mbuf,
+enum net_fault ethdev_rx_describe(const struct ethdev_offloads *offloads,
+				  const struct rte_mbuf *mbuf,
 				  struct iovec *iov,
 				  struct net_rx_frame *ret_frame);
 

@@ -9,6 +9,8 @@ enum {
 	MAX_SEGMENTS = NET_MAX_FRAME_BYTES / 1024 + 1,
 	/* IEEE 802.3, 4.2.3.3, without the checksum. */
 	MIN_FRAME_BYTES = 60,
+	/* Buffers that wait: a few large frames are as good as a burst. */
+	MAX_WAITING = ETHDEV_BURST,
 };
 
 /* Buffers for @bytes as one frame, and where they are; NULL: there are none. */
@@ -53,33 +55,92 @@ static void write_padded(const struct net_delivery *delivery,
 	iov_fill(&behind, 0, bytes - delivery->bytes);
 }
 
+/* The whole frame as an mbuf; NULL: there are no buffers. */
+static struct rte_mbuf *copy_out(const struct ethdev_tx *tx,
+				 const struct net_delivery *delivery)
+{
+	const uint32_t bytes = MAX(delivery->bytes, (uint32_t)MIN_FRAME_BYTES);
+	struct iovec iov[MAX_SEGMENTS];
+	unsigned count;
+	struct rte_mbuf *mbuf = make_mbuf(tx, bytes, iov, &count);
+
+	if (mbuf)
+		write_padded(delivery, iov_cursor(iov, count), bytes);
+	return mbuf;
+}
+
+static void add(struct ethdev_tx *tx, struct rte_mbuf *mbuf)
+{
+	tx->mbufs[tx->count++] = mbuf;
+	tx->buffers += mbuf->nb_segs;
+	if (tx->count == ETHDEV_BURST || tx->buffers >= MAX_WAITING)
+		ethdev_tx_flush(tx);
+}
+
 static enum net_fault put_delivery(void *to,
 				   const struct net_delivery *delivery)
 {
-	const uint32_t bytes = MAX(delivery->bytes, (uint32_t)MIN_FRAME_BYTES);
 	struct ethdev_tx *tx = to;
-	struct iovec iov[MAX_SEGMENTS];
 	struct rte_mbuf *mbuf;
-	unsigned count;
 
 	if (delivery->bytes > tx->max_frame_bytes)
 		return NET_FAULT_OVERSIZE;
-	mbuf = make_mbuf(tx, bytes, iov, &count);
+	mbuf = copy_out(tx, delivery);
 	if (!mbuf)
 		return NET_FAULT_NO_BUFFER;
-	write_padded(delivery, iov_cursor(iov, count), bytes);
-	tx->mbufs[tx->count++] = mbuf;
-	if (tx->count == ETHDEV_BURST)
-		ethdev_tx_flush(tx);
+	add(tx, mbuf);
 	return NET_FAULT_NONE;
+}
+
+/* --- what the device does ------------------------------------------------------ */
+
+struct offloading {
+	struct ethdev_tx *tx;
+	const struct ethdev_task *task;
+};
+
+/* NET_FAULT_OFFLOAD: the driver, which is asked at once, while the frame can still
+ * be copied in another way, does not want it. */
+static enum net_fault put_task(void *to, const struct net_delivery *delivery)
+{
+	const struct offloading *offloading = to;
+	struct ethdev_tx *tx = offloading->tx;
+	struct rte_mbuf *mbuf = copy_out(tx, delivery);
+
+	if (!mbuf)
+		return NET_FAULT_NO_BUFFER;
+	ethdev_offload_mark(offloading->task, mbuf);
+	if (rte_eth_tx_prepare(tx->id, tx->queue, &mbuf, 1) != 1) {
+		rte_pktmbuf_free(mbuf);
+		return NET_FAULT_OFFLOAD;
+	}
+	add(tx, mbuf);
+	return NET_FAULT_NONE;
+}
+
+static enum net_fault put_offloaded(struct ethdev_tx *tx,
+				    const struct net_rx_frame *frame,
+				    enum net_work work)
+{
+	const uint32_t buffer_bytes =
+		rte_pktmbuf_data_room_size(tx->pool) - RTE_PKTMBUF_HEADROOM;
+	struct ethdev_task task;
+
+	if (!ethdev_offload_out(&tx->offloads, frame, work, buffer_bytes,
+				tx->max_frame_bytes, &task))
+		return NET_FAULT_OFFLOAD;
+	return net_deliver(frame, NET_WORK_NONE, put_task,
+			   &(struct offloading){tx, &task});
 }
 
 void ethdev_tx_put(struct ethdev_tx *tx, const struct net_rx_frame *frame)
 {
 	const enum net_work work =
 		net_header_work(&frame->header, &frame->layout, 0);
-	const enum net_fault fault = net_deliver(frame, work, put_delivery, tx);
+	enum net_fault fault = put_offloaded(tx, frame, work);
 
+	if (fault == NET_FAULT_OFFLOAD)
+		fault = net_deliver(frame, work, put_delivery, tx);
 	tx->faults[fault] += fault != NET_FAULT_NONE;
 }
 
@@ -100,5 +161,5 @@ void ethdev_tx_flush(struct ethdev_tx *tx)
 	tx->unsent_total += tx->count - sent;
 	tx->faults[NET_FAULT_NO_BUFFER] += tx->count - sent;
 	rte_pktmbuf_free_bulk(tx->mbufs + sent, tx->count - sent);
-	tx->count = 0;
+	tx->count = tx->buffers = 0;
 }

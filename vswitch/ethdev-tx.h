@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What goes out by a queue of a DPDK device. A frame is copied once, into mbufs;
- * checksums that are still to be made are made in that copy, and frames that are
- * to be cut are cut by it, with the code that does so for guests: of the devices
- * that DPDK makes of software none could.
+ * checksums that are still to be made, and segments that it is to be cut into, are
+ * the device's (vswitch/ethdev-offload.h). What it cannot do, or refuses
+ * (rte_eth_tx_prepare), is made in that copy, with the code that does so for guests.
  *
  * One thread at a time. No allocation but of mbufs.
  */
@@ -17,7 +17,9 @@ struct ethdev_tx {
 	uint16_t id, queue; /* DPDK's */
 	uint32_t max_frame_bytes;
 	struct rte_mempool *pool; /* borrowed */
-	unsigned count;		  /* mbufs that wait for the flush */
+	struct ethdev_offloads offloads;
+	unsigned count;	  /* mbufs that wait for the flush, … */
+	unsigned buffers; /* … each of one or more */
 	struct rte_mbuf *mbufs[ETHDEV_BURST];
 	uint64_t frames_total, bytes_total;
 	uint64_t unsent_total; /* that the device did not take; in NO_BUFFER */

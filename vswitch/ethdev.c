@@ -20,6 +20,9 @@ enum {
 	LEAST_DESCRIPTORS = 64,
 	/* A usual frame, and of a larger one a part. */
 	DATA_BYTES = 2048,
+	/* For one that takes frames of 64 KiB: some cut none of more than 24
+	 * buffers (vmxnet3). */
+	LARGE_DATA_BYTES = 4096,
 	FRAME_OVERHEAD = NET_ETHERNET_BYTES + NET_MAX_TAGS * NET_TAG_BYTES,
 	/* As DPDK counts: what a frame has beside what the MTU is of. */
 	LINK_BYTES = RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN,
@@ -63,26 +66,42 @@ static void free_pool(struct rte_mempool *pool)
 
 /* The driver of vmxnet3 does not tell the device of how many pieces a frame may
  * be, which QEMU takes for one: the rest would not come. */
-static bool chains_frames(const struct rte_eth_dev_info *info)
+static bool chains_frames(const struct ethdev *dev,
+			  const struct rte_eth_dev_info *info)
 {
-	return info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS &&
-	       info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCATTER &&
+	return dev->offloads.tx & RTE_ETH_TX_OFFLOAD_MULTI_SEGS &&
+	       dev->offloads.rx & RTE_ETH_RX_OFFLOAD_SCATTER &&
 	       strcmp(info->driver_name, "net_vmxnet3") != 0;
 }
 
-/* A device that cannot chain buffers has frames whole in one. */
+/* A device that cannot chain buffers, or so many, has frames whole in one. */
 static uint32_t data_bytes(const struct ethdev *dev,
 			   const struct rte_eth_dev_info *info)
 {
-	const uint32_t whole = MAX((uint32_t)DATA_BYTES, dev->max_frame_bytes);
+	const uint32_t usual = dev->offloads.tx & RTE_ETH_TX_OFFLOAD_TCP_TSO
+				       ? LARGE_DATA_BYTES
+				       : DATA_BYTES;
+	const uint32_t whole = MAX(usual, dev->max_frame_bytes);
+	const uint16_t most = dev->offloads.most_packet_buffers;
+	const bool chains = chains_frames(dev, info) &&
+			    (most == 0 || div_round_up(whole, usual) <= most);
 
 	return RTE_PKTMBUF_HEADROOM +
-	       MAX(chains_frames(info) ? (uint32_t)DATA_BYTES : whole,
-		   info->min_rx_bufsize);
+	       MAX(chains ? usual : whole, info->min_rx_bufsize);
+}
+
+/* Those of both rings, and of both sides' bursts; of frames of 64 KiB that are
+ * all that a ring has, while the ring gets others. */
+static unsigned buffers_of_queue(const struct ethdev *dev, unsigned in,
+				 unsigned out)
+{
+	const bool takes_large = dev->offloads.rx & RTE_ETH_RX_OFFLOAD_TCP_LRO;
+
+	return in + out + 2 * ETHDEV_BURST + (takes_large ? in : 0);
 }
 
 static int make_pool(struct ethdev *dev, const struct rte_eth_dev_info *info,
-		     unsigned queues, unsigned descriptors)
+		     unsigned buffers)
 {
 	static unsigned number;
 	char name[RTE_MEMPOOL_NAMESIZE];
@@ -91,11 +110,9 @@ static int make_pool(struct ethdev *dev, const struct rte_eth_dev_info *info,
 	if (bytes > UINT16_MAX)
 		return -EMSGSIZE;
 	free_orphans();
-	/* Those of both rings, and of both sides' bursts. */
 	snprintf(name, sizeof(name), "ethdev%u", number++);
-	dev->pool = rte_pktmbuf_pool_create(
-		name, queues * (descriptors + 2 * ETHDEV_BURST), 0, 0, bytes,
-		SOCKET_ID_ANY);
+	dev->pool = rte_pktmbuf_pool_create(name, buffers, 0, 0, bytes,
+					    SOCKET_ID_ANY);
 	return dev->pool ? 0 : rte_errno ? -rte_errno : -ENOMEM;
 }
 
@@ -172,10 +189,8 @@ static int configure(const struct ethdev_config *config, struct ethdev *dev,
 {
 	struct rte_eth_conf conf = {
 		.rxmode.mtu = config->mtu,
-		.rxmode.offloads =
-			info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCATTER,
-		.txmode.offloads =
-			info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS,
+		.rxmode.offloads = dev->offloads.rx,
+		.txmode.offloads = dev->offloads.tx,
 		.rx_adv_conf.rss_conf.rss_hf =
 			info->flow_type_rss_offloads & HASHED,
 	};
@@ -207,7 +222,9 @@ static int set_queues(const struct ethdev_config *config, struct ethdev *dev,
 	int err = rte_eth_dev_adjust_nb_rx_tx_desc(dev->id, &in, &out);
 
 	if (err == 0)
-		err = make_pool(dev, info, config->queues, in + out);
+		err = make_pool(dev, info,
+				config->queues *
+					buffers_of_queue(dev, in, out));
 	for (unsigned i = 0; i < config->queues && err == 0; i++)
 		err = rte_eth_rx_queue_setup(dev->id, i, in, SOCKET_ID_ANY,
 					     NULL, dev->pool);
@@ -237,6 +254,9 @@ static int prepare(const struct ethdev_config *config, const char *name,
 
 	if (err == 0 && check(config, &info, ret_error) < 0)
 		return -EINVAL;
+	if (dev->traits.spoils_chains)
+		info.tx_offload_capa &= ~RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+	dev->offloads = ethdev_offloads_of(&info, config->offloads);
 	if (err == 0)
 		err = configure(config, dev, &info);
 	if (err == 0)

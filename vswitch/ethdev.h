@@ -13,6 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "vswitch/ethdev-offload.h"
+
 enum {
 	ETHDEV_BURST = 32,
 	ETHDEV_ERROR_BYTES = 384,
@@ -23,6 +25,7 @@ struct ethdev_config {
 	const char *devargs; /* passed ethdev_check; borrowed */
 	uint16_t queues;     /* of each direction */
 	uint16_t mtu;	     /* 0: the device's own */
+	bool offloads;	     /* those that it has */
 };
 
 /* What is peculiar to a driver. */
@@ -33,6 +36,7 @@ struct ethdev_traits {
 	/* Its errors of sending are also what it did not take. */
 	bool counts_unsent;
 	bool keeps_queues, keeps_rings; /* when it goes */
+	bool spoils_chains;		/* of buffers, that it is to send */
 };
 
 struct ethdev {
@@ -41,6 +45,7 @@ struct ethdev {
 	bool is_found, is_started;
 	struct rte_device *device;
 	struct rte_mempool *pool;
+	struct ethdev_offloads offloads;
 	uint32_t max_frame_bytes;
 };
 

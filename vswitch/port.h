@@ -20,6 +20,7 @@
 enum {
 	PORT_ERROR_BYTES = 512,
 	PORT_NAME_BYTES = CONFIG_NAME_MAX + 1,
+	PORT_OFFLOADS = 4,
 };
 
 struct port;
@@ -59,6 +60,10 @@ struct port_ops {
 	bool (*is_up)(const struct port *port);
 	/* Where the frames of @pair come from; NULL: nobody serves it now. */
 	struct source *(*source)(struct port *port, unsigned pair);
+	/* What a device does of what frames leave to be done, as a person is
+	 * shown it; how many. NULL: that is up to who is behind the port. */
+	unsigned (*offloads)(const struct port *port,
+			     const char *ret_names[static PORT_OFFLOADS]);
 };
 
 /* What is made of a configuration before anything changes. Owned. */

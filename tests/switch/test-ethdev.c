@@ -293,6 +293,24 @@ static void devices_that_cannot_be_are_named(void **state)
 	process_assert_alive(&f->process);
 }
 
+static void offloads_of_a_device_are_turned_off(void **state)
+{
+	struct fixture *f = *state;
+
+	fixture_start_controlled_with(f, "", one, unboxed);
+	fixture_ctl_says(f,
+			 "port add name=a kind=dpdk offloads=false "
+			 "devargs=net_null0,no-rx=1",
+			 "");
+	fixture_ctl_says(f, "config show", "offloads: false");
+	fixture_ctl_says(f, "--json port show", "\"offloads\": []");
+	refused(f, "name=b devargs=net_null1 offloads=maybe", "offloads");
+	assert_int_not_equal(fixture_ctl(f, "port add name=b kind=internal "
+					    "offloads=false"),
+			     0);
+	assert_non_null(strstr(f->said, "offloads: only those of dpdk ports"));
+}
+
 static void a_start_without_its_device_ends(void **state)
 {
 	struct fixture *f = *state;
@@ -314,6 +332,7 @@ int main(void)
 		SWITCH_TEST(frames_that_keep_a_pace_do_not_wait_as_long),
 		SWITCH_TEST(files_are_sent_and_written),
 		SWITCH_TEST(devices_that_cannot_be_are_named),
+		SWITCH_TEST(offloads_of_a_device_are_turned_off),
 	};
 
 	namespace_enter();

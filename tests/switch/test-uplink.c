@@ -110,14 +110,16 @@ static void flows_go_by_several_queues(void **state)
 	both_ways(u);
 }
 
-/* Nobody on the way can take it as it is. */
+/* Which could take them as they are, but must not. */
 static void segments_are_cut_for_the_way(void **state)
 {
 	struct uplink *u = *state;
 	struct virtio_net_hdr_v1 header;
 	size_t bytes;
 
-	uplink_start(u, "", "", "");
+	uplink_start_back(u, "");
+	uplink_start_front(u, "", "", ", offloads: false");
+	uplink_join(u);
 	bytes = frame_make_tso(frame, TSO_PAYLOAD, &header);
 	assert_int_equal(net_send(u->front->guests[UPLINK_FRONT_GUEST], 0,
 				  &header, frame, bytes, NULL),

@@ -79,11 +79,16 @@ void uplink_start_front(struct uplink *u, const char *head, const char *args,
 	spawn(u->front, yaml);
 }
 
+void uplink_join(struct uplink *u)
+{
+	fixture_join(u->back, UPLINK_BACK_GUEST, NULL);
+	fixture_join(u->front, UPLINK_FRONT_GUEST, NULL);
+}
+
 void uplink_start(struct uplink *u, const char *head, const char *args,
 		  const char *keys)
 {
 	uplink_start_back(u, keys);
 	uplink_start_front(u, head, args, keys);
-	fixture_join(u->back, UPLINK_BACK_GUEST, NULL);
-	fixture_join(u->front, UPLINK_FRONT_GUEST, NULL);
+	uplink_join(u);
 }

@@ -28,7 +28,9 @@ void uplink_start_back(struct uplink *u, const char *keys);
  * @keys to the port. The control sockets of both are there. */
 void uplink_start_front(struct uplink *u, const char *head, const char *args,
 			const char *keys);
-/* Both, with a guest on each. */
+/* A guest on each. */
+void uplink_join(struct uplink *u);
+/* Both, with their guests. */
 void uplink_start(struct uplink *u, const char *head, const char *args,
 		  const char *keys);
 
