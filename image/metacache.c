@@ -3,12 +3,66 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "base/bytes.h"
 
 enum {
-	ALIGNMENT = 4096, /* what O_DIRECT may ask for */
+	ALIGNMENT = 4096,      /* what O_DIRECT may ask for */
+	LARGE_BYTES = 1 << 20, /* and what is less may be touched in whole */
 };
+
+/* --- Room for the blocks ------------------------------------------------- */
+
+static size_t data_bytes(const struct metacache *cache)
+{
+	return align_up((uint64_t)cache->block_count * cache->block_bytes,
+			ALIGNMENT);
+}
+
+/* To be aligned in: the kernel does so to pages only. */
+static size_t room_bytes(const struct metacache *cache)
+{
+	return data_bytes(cache) + cache->block_bytes;
+}
+
+/*
+ * Much of a large cache is never touched, and so never there. An allocator would
+ * ask the kernel for it as well, but one that watches over what is used (a
+ * sanitizer's, or malloc with M_PERTURB) would note as much for each image that is
+ * opened and closed.
+ */
+static void map_data(struct metacache *cache)
+{
+	void *room = mmap(NULL, room_bytes(cache), PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (room == MAP_FAILED)
+		return;
+	cache->room = room;
+	cache->data = (void *)align_up((uintptr_t)room, cache->block_bytes);
+}
+
+static void data_init(struct metacache *cache)
+{
+	size_t bytes = data_bytes(cache);
+
+	if (bytes >= LARGE_BYTES)
+		map_data(cache);
+	else
+		cache->data = aligned_alloc(
+			MAX(cache->block_bytes, (uint32_t)ALIGNMENT), bytes);
+}
+
+static void data_deinit(struct metacache *cache)
+{
+	if (cache->room)
+		munmap(cache->room, room_bytes(cache));
+	else
+		free(cache->data);
+}
+
+/* --- The cache ----------------------------------------------------------- */
 
 int metacache_init(struct metacache *cache, size_t bytes, uint32_t block_bytes)
 {
@@ -27,10 +81,7 @@ int metacache_init(struct metacache *cache, size_t bytes, uint32_t block_bytes)
 	cache->blocks = calloc(count, sizeof(*cache->blocks));
 	cache->dirty = calloc(count, sizeof(*cache->dirty));
 	cache->writing = calloc(count, sizeof(*cache->writing));
-	/* Large ones come straight from the kernel: not touched, not there. */
-	cache->data = aligned_alloc(
-		MAX(block_bytes, (uint32_t)ALIGNMENT),
-		align_up((uint64_t)count * block_bytes, ALIGNMENT));
+	data_init(cache);
 	if (!cache->hash || !cache->blocks || !cache->dirty ||
 	    !cache->writing || !cache->data) {
 		metacache_deinit(cache);
@@ -42,7 +93,7 @@ int metacache_init(struct metacache *cache, size_t bytes, uint32_t block_bytes)
 
 void metacache_deinit(struct metacache *cache)
 {
-	free(cache->data);
+	data_deinit(cache);
 	free(cache->hash);
 	free(cache->blocks);
 	free(cache->dirty);

@@ -47,6 +47,7 @@ struct metacache {
 	uint32_t *hash;
 	struct metacache_block *blocks;
 	uint8_t *data;
+	void *room;	 /* that data lies in, if it is mapped */
 	uint32_t *dirty; /* indexes of the dirty blocks */
 	uint32_t dirty_count;
 	uint32_t *writing;
