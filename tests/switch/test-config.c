@@ -197,34 +197,60 @@ static void port_of_the_control_socket_stays(void **state)
 	pass(f, 2, 0);
 }
 
+/* The port that made room is there again, for its guest, too; by now it is the last
+ * of all that are. */
+static void assert_back(struct fixture *f, char before[FIXTURE_SAID_BYTES])
+{
+	assert_int_equal(strlen(f->said), strlen(before));
+	assert_non_null(strstr(f->said, "\n- name: p0\n"));
+	assert_non_null(strstr(f->said, "\n- name: p1\n"));
+	assert_non_null(strstr(f->said, "\n- name: p2\n"));
+	assert_null(strstr(f->said, "vlan: 7"));
+	strcpy(before, f->said);
+	fixture_leave(f, 1);
+	fixture_join(f, 1, NULL);
+	fixture_introduce(f, 3);
+}
+
 static void reload_that_fails_changes_nothing(void **state)
 {
 	static const char *const changed[] = {"vlan: 7", "queues: 2", NULL,
 					      "group: x"};
+	/* It fails late: others have changed, and p1 has made room. */
+	static const char *const moved[] = {"vlan: 7", NULL, NULL, "group: x"};
 	static const struct {
+		const char *const *ports;
 		const char *head, *more, *words;
 	} cases[] = {
-		{"fdb-age: 9", "  - {name: x, kind: vhost-user}\n",
+		{changed, "fdb-age: 9", "  - {name: x, kind: vhost-user}\n",
 		 "socket-path: a vhost-user port needs"},
-		{"lcores: 2", "", "lcores: only a restart"},
-		{"fdb-capacity: 100", "", "fdb-capacity: only a restart"},
-		{"fdb-age: 9",
+		{changed, "lcores: 2", "", "lcores: only a restart"},
+		{changed, "cpus: [0]", "", "cpus: only a restart"},
+		{changed, "hugepages: yes", "", "hugepages: only a restart"},
+		{changed, "fdb-capacity: 100", "",
+		 "fdb-capacity: only a restart"},
+		{changed, "fdb-age: 9",
 		 "  - {name: x, kind: vhost-user, socket-path: /nowhere/x}\n",
 		 "/nowhere/x: "},
-		{"quees: 9", "", "quees: there is no such key"},
+		{moved, "fdb-age: 9",
+		 "  - {name: p1, kind: vhost-user, socket-path: "
+		 "/nowhere/p1}\n",
+		 "/nowhere/p1: "},
+		{changed, "quees: 9", "", "quees: there is no such key"},
 	};
 	struct fixture *f = *state;
 	char before[FIXTURE_SAID_BYTES];
 
 	fixture_start_controlled(f, "", three);
 	fixture_join_all(f, 3);
+	fixture_introduce(f, 3);
 	assert_int_equal(fixture_ctl(f, "config show"), 0);
 	strcpy(before, f->said);
 	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
 		FILE *file;
 
 		print_message("# %s\n", cases[i].words);
-		write_config(f, cases[i].head, changed, 4);
+		write_config(f, cases[i].head, cases[i].ports, 4);
 		file = fopen(f->config, "ae");
 		assert_non_null(file);
 		fputs(cases[i].more, file);
@@ -232,9 +258,13 @@ static void reload_that_fails_changes_nothing(void **state)
 		assert_int_equal(fixture_ctl(f, "reload"), 1);
 		assert_non_null(strstr(f->said, cases[i].words));
 		assert_int_equal(fixture_ctl(f, "config show"), 0);
+		if (cases[i].ports == moved)
+			assert_back(f, before);
 		assert_string_equal(f->said, before);
 		pass(f, 2, 0);
 		pass(f, 0, 2);
+		pass(f, 1, 0);
+		pass(f, 0, 1);
 	}
 	assert_int_equal(unlink(f->config), 0);
 	assert_int_equal(fixture_ctl(f, "reload"), 1);
@@ -242,6 +272,33 @@ static void reload_that_fails_changes_nothing(void **state)
 	assert_int_equal(kill(f->process.pid, SIGHUP), 0);
 	process_wait_log(&f->process, "not reloaded: ");
 	pass(f, 2, 0);
+}
+
+/* Each of two sockets is one port's: of those in the file, and of those that came
+ * over the control socket. */
+static void file_takes_nothing_from_a_port_that_was_added(void **state)
+{
+	struct fixture *f = *state;
+	char arguments[256], path[128];
+	FILE *file;
+
+	fixture_start_controlled(f, "", three);
+	fixture_join(f, 0, NULL);
+	fixture_socket(f, 3, path);
+	snprintf(arguments, sizeof(arguments),
+		 "port add name=added kind=vhost-user socket-path=%s", path);
+	assert_int_equal(fixture_ctl(f, arguments), 0);
+	fixture_join(f, 3, NULL);
+	write_config(f, "", three, 3);
+	file = fopen(f->config, "ae");
+	assert_non_null(file);
+	fprintf(file, "  - {name: x, kind: vhost-user, socket-path: %s}\n",
+		path);
+	fclose(file);
+	assert_int_equal(fixture_ctl(f, "reload"), 1);
+	assert_non_null(strstr(f->said, "another port's, which was added"));
+	pass(f, 3, 0);
+	pass(f, 0, 3);
 }
 
 int main(void)
@@ -253,6 +310,7 @@ int main(void)
 		SWITCH_TEST(device_that_differs_is_made_anew),
 		SWITCH_TEST(port_of_the_control_socket_stays),
 		SWITCH_TEST(reload_that_fails_changes_nothing),
+		SWITCH_TEST(file_takes_nothing_from_a_port_that_was_added),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
