@@ -23,6 +23,9 @@
 enum {
 	BYTES = 300,
 	DEATHS = 20,
+	BREAKS = 40,
+	TRUNCATIONS = 40,
+	UNDER_WAY = 8, /* frames */
 	CHURN = 100,
 	RING = 256,
 };
@@ -141,6 +144,27 @@ static void broken_ring_stops_its_own_port(void **state)
 	}
 }
 
+/* What is to be said of the ring comes when nobody is there to hear it. */
+static void guest_that_breaks_its_ring_and_hangs_up_harms_nobody(void **state)
+{
+	const struct net_options split = {.without = BIT(VIRTIO_F_RING_PACKED),
+					  .queue_size = RING};
+	struct fixture *f = *state;
+	unsigned fds;
+
+	start(f);
+	assert_served(f);
+	fds = process_count_fds(&f->process);
+	for (unsigned i = 0; i < BREAKS; i++) {
+		fixture_join(f, 0, &split);
+		break_ring(f->guests[0], true);
+		fixture_leave(f, 0);
+		pass(f, 2, 1);
+	}
+	process_assert_fds(&f->process, fds);
+	assert_served(f);
+}
+
 /* One that takes nothing: frames for it are dropped, and others are not. */
 static void guest_without_buffers_holds_up_nobody(void **state)
 {
@@ -254,6 +278,12 @@ static void ports_come_and_go_under_traffic(void **state)
 	assert_served(f);
 }
 
+static void truncate_memory(const struct net_driver *d)
+{
+	for (unsigned i = 0; i < d->ram->count; i++)
+		assert_int_equal(ftruncate(d->ram->regions[i].fd, 0), 0);
+}
+
 static void truncated_memory_stops_its_own_port(void **state)
 {
 	struct fixture *f = *state;
@@ -261,16 +291,43 @@ static void truncated_memory_stops_its_own_port(void **state)
 	start(f);
 	fixture_join(f, 0, NULL);
 	pass(f, 1, 0);
-	for (unsigned i = 0; i < f->guests[0]->ram->count; i++)
-		assert_int_equal(ftruncate(f->guests[0]->ram->regions[i].fd, 0),
-				 0);
+	truncate_memory(f->guests[0]);
 	fixture_frame(frame, FIXTURE_BROADCAST, 1, BYTES, ++seed);
 	for (unsigned i = 0; i < 10; i++) {
 		fixture_send(f, 1, frame, BYTES);
 		fixture_expect(f, 2, frame, BYTES);
 	}
 	pass(f, 2, 1);
-	process_assert_alive(&f->process);
+	process_wait_log(&f->process, "guest memory was truncated");
+	/* The next guest there has memory of its own. */
+	fixture_leave(f, 0);
+	assert_served(f);
+}
+
+/* The switch may be about to read the ring, the header, or the frame. */
+static void memory_truncated_under_traffic_harms_nobody(void **state)
+{
+	struct fixture *f = *state;
+	unsigned fds;
+
+	start(f);
+	assert_served(f);
+	fds = process_count_fds(&f->process);
+	for (unsigned i = 0; i < TRUNCATIONS; i++) {
+		fixture_join(f, 0, NULL);
+		fixture_frame(frame, 1, 0, BYTES, ++seed);
+		for (unsigned n = 0; n < UNDER_WAY; n++)
+			assert_int_equal(net_send(f->guests[0], 0, NULL, frame,
+						  BYTES, NULL),
+					 0);
+		truncate_memory(f->guests[0]);
+		pass(f, 2, 1);
+		pass_through(f, 1, 2);
+		fixture_leave(f, 0);
+		drain(f, 1);
+	}
+	process_assert_fds(&f->process, fds);
+	assert_served(f);
 }
 
 int main(void)
@@ -278,10 +335,13 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		SWITCH_TEST(headers_that_lie_are_counted_and_not_forwarded),
 		SWITCH_TEST(broken_ring_stops_its_own_port),
+		SWITCH_TEST(
+			guest_that_breaks_its_ring_and_hangs_up_harms_nobody),
 		SWITCH_TEST(guest_without_buffers_holds_up_nobody),
 		SWITCH_TEST(guest_that_dies_in_mid_burst_harms_nobody),
 		SWITCH_TEST(ports_come_and_go_under_traffic),
 		SWITCH_TEST(truncated_memory_stops_its_own_port),
+		SWITCH_TEST(memory_truncated_under_traffic_harms_nobody),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
