@@ -29,6 +29,8 @@ static const char *const system_calls[] = {
 	"bind",
 	"listen",
 	"lstat",
+	"readlink", /* what kind a descriptor is of */
+	"readlinkat",
 	"timerfd_create",
 	"timerfd_settime",
 	"openat",	 /* the configuration, again */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/barrier.h"
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "vswitch/control-capture.h"
@@ -38,7 +39,18 @@ static json_t *list_offloads(const struct port *port)
 	return list;
 }
 
-static json_t *describe_port(const struct port *port)
+/* Whether its device tells a thread that sleeps of frames that came. */
+static bool has_interrupts(const struct vswitch *vswitch,
+			   const struct port *port)
+{
+	const struct source *source =
+		vswitch_source(vswitch, port->forward.number, 0);
+
+	return source && load_once(&source->fd) >= 0;
+}
+
+static json_t *describe_port(const struct vswitch *vswitch,
+			     const struct port *port)
 {
 	const struct port_config *config = port->config;
 	json_t *object = json_pack(
@@ -58,6 +70,10 @@ static json_t *describe_port(const struct port *port)
 				    json_string(config->devargs));
 	if (port->ops->offloads)
 		json_object_set_new(object, "offloads", list_offloads(port));
+	if (config->kind == PORT_DPDK)
+		json_object_set_new(
+			object, "interrupts",
+			json_boolean(has_interrupts(vswitch, port)));
 	if (config->group)
 		json_object_set_new(object, "group",
 				    json_string(config->group));
@@ -73,7 +89,7 @@ static int port_list(void *arg, json_t *params, json_t **ret_result,
 		const struct port *port = vswitch_port(arg, i);
 
 		if (port)
-			json_array_append_new(list, describe_port(port));
+			json_array_append_new(list, describe_port(arg, port));
 	}
 	*ret_result = list;
 	return 0;

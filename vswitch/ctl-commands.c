@@ -51,7 +51,8 @@ static const struct ctl_command commands[] = {
 		.words = {"port", "show"},
 		.method = "port.list",
 		.columns = {"name", "kind", "number", "up", "vlan-mode", "vlan",
-			    "queues", "group", "offloads", "socket-path"},
+			    "queues", "group", "interrupts", "offloads",
+			    "socket-path"},
 	},
 	{
 		.words = {"port", "add"},

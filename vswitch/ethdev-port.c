@@ -3,15 +3,17 @@
  * A port on a device of DPDK's: a NIC, or a network interface, a file or a ring
  * that DPDK makes one of.
  *
- * Each receive queue is a source, which has no descriptor to sleep on: a thread
- * that sleeps looks at it now and then (vswitch/lcore.c). Any thread may send:
- * each transmit queue has a lock, and a flow keeps to one queue.
+ * Each receive queue is a source. Where its device has interrupts a thread that
+ * sleeps has enabled it; at all others it looks now and then (vswitch/lcore.c).
+ * Any thread may send: each transmit queue has a lock, and a flow keeps to one
+ * queue.
  */
 #include <errno.h>
 #include <rte_spinlock.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
 #include "base/barrier.h"
 #include "base/bytes.h"
@@ -65,6 +67,48 @@ static const struct source_ops source_ops = {
 	.done = done,
 };
 
+/* --- interrupts --------------------------------------------------------------- */
+
+static void ready(struct source *source)
+{
+	eventfd_t count;
+
+	/* It does not block. */
+	(void)eventfd_read(source->fd, &count);
+	source->trust = SOURCE_HEARD;
+}
+
+/* What came before the interrupt was enabled is told of by nobody. One that
+ * cannot be enabled now is given up: its driver complains each time. */
+static bool enable(struct source *source)
+{
+	struct queue *queue = from_source(source);
+
+	if (source->fd < 0)
+		return false;
+	if (rte_eth_dev_rx_intr_enable(queue->rx.id, queue->rx.queue) < 0) {
+		store_once(&source->fd, -1);
+		return false;
+	}
+	return ethdev_rx_look(&queue->rx);
+}
+
+static void disable(struct source *source)
+{
+	const struct queue *queue = from_source(source);
+
+	if (source->fd >= 0)
+		rte_eth_dev_rx_intr_disable(queue->rx.id, queue->rx.queue);
+}
+
+static const struct source_ops interrupt_ops = {
+	.receive = receive,
+	.done = done,
+	.ready = ready,
+	.sleep = enable,
+	.awake = disable,
+};
+
 /* --- out -------------------------------------------------------------------- */
 
 /* Those of @count frames that @choice gives to queue @q. */
@@ -107,9 +151,7 @@ static void init_queue(struct ethdev_port *p, unsigned i)
 {
 	struct queue *queue = &p->queues[i];
 
-	queue->source.ops = &source_ops;
 	queue->source.port = &p->port.forward;
-	queue->source.fd = -1;
 	queue->rx.id = queue->tx.id = p->dev.id;
 	queue->rx.queue = queue->tx.queue = i;
 	queue->rx.most_bytes = p->dev.traits.cut_bytes == UINT32_MAX
@@ -117,6 +159,10 @@ static void init_queue(struct ethdev_port *p, unsigned i)
 				       : MIN(p->dev.max_frame_bytes,
 					     p->dev.traits.cut_bytes - 1);
 	queue->rx.offloads = queue->tx.offloads = p->dev.offloads;
+	queue->source.fd =
+		p->dev.has_interrupts ? ethdev_rx_fd(&queue->rx) : -1;
+	queue->source.trust = SOURCE_DOUBTED;
+	queue->source.ops = queue->source.fd < 0 ? &source_ops : &interrupt_ops;
 	queue->tx.pool = p->dev.pool;
 	queue->tx.max_frame_bytes = p->dev.max_frame_bytes;
 	rte_spinlock_init(&queue->lock);

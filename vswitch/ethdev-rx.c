@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vswitch/ethdev-rx.h"
 
+#include <fcntl.h>
 #include <rte_ether.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "base/bytes.h"
 
@@ -81,11 +85,43 @@ static enum net_fault describe(const struct ethdev_rx *rx,
 		       : fault;
 }
 
+/* What else a driver may have there has frames in it, or messages that are for
+ * the driver; or is no descriptor, where there are more queues than of them. */
+static bool is_eventfd(int fd)
+{
+	static const char wanted[] = "anon_inode:[eventfd]";
+	char path[32], target[sizeof(wanted)];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return readlink(path, target, sizeof(target)) == sizeof(wanted) - 1 &&
+	       memcmp(target, wanted, sizeof(wanted) - 1) == 0 &&
+	       fcntl(fd, F_GETFL) & O_NONBLOCK;
+}
+
+int ethdev_rx_fd(const struct ethdev_rx *rx)
+{
+	int fd;
+
+	/* Of a driver that has no interrupts the second would complain. */
+	if (rte_eth_dev_rx_intr_disable(rx->id, rx->queue) < 0)
+		return -1;
+	fd = rte_eth_dev_rx_intr_ctl_q_get_fd(rx->id, rx->queue);
+	return is_eventfd(fd) ? fd : -1;
+}
+
+bool ethdev_rx_look(struct ethdev_rx *rx)
+{
+	if (rx->held == 0)
+		rx->held = rte_eth_rx_burst(rx->id, rx->queue, rx->mbufs,
+					    ETHDEV_BURST);
+	return rx->held > 0;
+}
+
 unsigned ethdev_rx_burst(struct ethdev_rx *rx)
 {
 	unsigned count = 0;
 
-	rx->held = rte_eth_rx_burst(rx->id, rx->queue, rx->mbufs, ETHDEV_BURST);
+	ethdev_rx_look(rx);
 	for (unsigned i = 0; i < rx->held; i++) {
 		const enum net_fault fault = describe(
 			rx, rx->mbufs[i], rx->iov + count * ETHDEV_MAX_SEGMENTS,

@@ -25,7 +25,7 @@ struct ethdev_rx {
 	uint16_t id, queue; /* DPDK's */
 	struct ethdev_offloads offloads;
 	uint32_t most_bytes; /* of a frame: what is longer is none */
-	uint16_t held;	     /* mbufs that are lent now */
+	uint16_t held;	     /* mbufs that are lent now, or will be */
 	uint64_t frames_total, bytes_total;
 	uint64_t faults[NET_FAULTS];
 	struct rte_mbuf *mbufs[ETHDEV_BURST];
@@ -33,6 +33,15 @@ struct ethdev_rx {
 	struct iovec iov[ETHDEV_BURST * ETHDEV_MAX_SEGMENTS];
 };
 
+/*
+ * A descriptor that becomes readable when frames come in while the queue's
+ * interrupt is enabled, to be read as an eventfd's; -1: there is none. The
+ * device's, which was started with interrupts.
+ */
+int ethdev_rx_fd(const struct ethdev_rx *rx);
+
+/* Whether there are frames: they are the next burst, which has to come. */
+bool ethdev_rx_look(struct ethdev_rx *rx);
 /* rx->frames[0 … n-1], n returned. The burst before must be done. */
 unsigned ethdev_rx_burst(struct ethdev_rx *rx);
 void ethdev_rx_done(struct ethdev_rx *rx);

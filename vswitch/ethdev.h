@@ -43,6 +43,7 @@ struct ethdev {
 	struct ethdev_traits traits;
 	uint16_t id; /* DPDK's */
 	bool is_found, is_started;
+	bool has_interrupts; /* of receive queues, if its driver has any */
 	struct rte_device *device;
 	struct rte_mempool *pool;
 	struct ethdev_offloads offloads;

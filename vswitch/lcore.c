@@ -22,6 +22,8 @@ enum {
 	NOFD_PART = 8,
 	NOFD_LEAST_NS = 125 * 1000,
 	NOFD_MOST_NS = 8000 * 1000,
+	/* How soon what a device should have told of is found if it did not. */
+	HEARD_NS = 256 * 1000 * 1000,
 };
 
 struct lcore {
@@ -209,6 +211,12 @@ static uint64_t next_look_ns(struct lcore *lcore)
 	return MIN(part_ns, (uint64_t)NOFD_MOST_NS);
 }
 
+static bool is_silent(const struct source *source)
+{
+	return !source->watch || source->fd < 0 ||
+	       source->trust == SOURCE_DOUBTED;
+}
+
 static bool prepare_sleep(struct worker *worker, uint64_t *timeout_ns)
 {
 	struct lcore *lcore = from_worker(worker);
@@ -217,7 +225,9 @@ static bool prepare_sleep(struct worker *worker, uint64_t *timeout_ns)
 	for (struct source *s = lcore->sources; s; s = s->next) {
 		if (s->ops->sleep)
 			again |= s->ops->sleep(s);
-		looks |= !s->watch;
+		looks |= is_silent(s);
+		if (s->trust == SOURCE_HEARD)
+			*timeout_ns = MIN(*timeout_ns, (uint64_t)HEARD_NS);
 	}
 	if (looks) {
 		const uint64_t look_ns = next_look_ns(lcore);

@@ -12,6 +12,14 @@
 struct lcore;
 struct source;
 
+/* What a descriptor is worth. */
+enum source_trust {
+	SOURCE_SURE, /* it tells of all frames */
+	/* A device's, which has not told of any yet: as if there were none. */
+	SOURCE_DOUBTED,
+	SOURCE_HEARD, /* it has: to look is needed seldom */
+};
+
 /* On the serving thread. */
 struct source_ops {
 	/* A burst of at most NET_BURST frames, lent until done. */
@@ -34,7 +42,8 @@ struct source_ops {
 struct source {
 	const struct source_ops *ops;
 	struct forward_port *port;
-	int fd; /* to be watched; -1: look now and then */
+	int fd; /* to be watched; -1: look now and then, from now on */
+	enum source_trust trust;
 	uint64_t drops[FORWARD_DROPS];
 
 	/* The control thread's: who serves it, or will when it is attached;

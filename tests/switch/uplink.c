@@ -37,10 +37,10 @@ int uplink_teardown(void **state)
 	return died;
 }
 
-static void spawn(struct fixture *f, const char *yaml)
+static void spawn(struct fixture *f, const char *yaml, const char *more)
 {
 	char option[160], path[128];
-	const char *options[] = {option, NULL};
+	const char *options[] = {option, more, NULL};
 
 	fixture_control_path(f, path);
 	snprintf(option, sizeof(option), "--control=%s", path);
@@ -59,7 +59,7 @@ void uplink_start_back(struct uplink *u, const char *keys)
 		 "  - {name: p0, kind: vhost-user, socket-path: %s}\n"
 		 "  - {name: up, kind: vhost-user, socket-path: %s%s}\n",
 		 guest, up, keys);
-	spawn(u->back, yaml);
+	spawn(u->back, yaml, NULL);
 }
 
 void uplink_start_front(struct uplink *u, const char *head, const char *args,
@@ -76,7 +76,7 @@ void uplink_start_front(struct uplink *u, const char *head, const char *args,
 		 "  - {name: w, kind: dpdk, devargs: \"%s\"%s}\n"
 		 "  - {name: p1, kind: vhost-user, socket-path: %s}\n",
 		 head, u->devargs, keys, guest);
-	spawn(u->front, yaml);
+	spawn(u->front, yaml, u->option);
 }
 
 void uplink_join(struct uplink *u)

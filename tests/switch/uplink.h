@@ -16,6 +16,8 @@ enum {
 
 struct uplink {
 	struct fixture *back, *front;
+	const char
+		*option;   /* of the one in front, set before it starts; NULL */
 	char devargs[192]; /* of w */
 };
 
