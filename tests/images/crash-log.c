@@ -23,6 +23,8 @@ uint8_t *crash_memory_map(void)
 			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	assert_true(data != MAP_FAILED);
+	/* An image is copied here for every kill: not page by page. */
+	(void)madvise(data, CRASH_CAPACITY, MADV_HUGEPAGE);
 	return data;
 }
 
