@@ -281,38 +281,19 @@ static void count_pair(struct port *port, unsigned pair,
 	count_sent(count.queue, &counters->net);
 }
 
-static uint64_t count_unsent(struct ethdev_port *p)
-{
-	uint64_t count = 0;
-
-	for (unsigned i = 0; i < p->queue_count; i++) {
-		struct queue *queue = &p->queues[i];
-
-		rte_spinlock_lock(&queue->lock);
-		count += queue->tx.unsent_total;
-		rte_spinlock_unlock(&queue->lock);
-	}
-	return count;
-}
-
 /* What the device dropped for want of room, before we knew of it, and what it
  * lost, on its way in or out, that it had taken. */
 static void count_rest(struct port *port, struct port_counters *counters)
 {
 	struct ethdev_port *p = from_port(port);
-	uint64_t unsent = 0;
 	struct rte_eth_stats stats;
 
-	if (p->dev.traits.counts_unsent)
-		unsent = count_unsent(p);
 	if (!p->dev.is_started || rte_eth_stats_get(p->dev.id, &stats) < 0)
 		return;
 	counters->net.tx_faults[NET_FAULT_NO_BUFFER] +=
 		stats.imissed + stats.rx_nombuf;
 	counters->net.tx_faults[NET_FAULT_DEVICE] += stats.ierrors;
-	/* More may be there by now than we have counted. */
-	counters->net.rx_faults[NET_FAULT_DEVICE] +=
-		stats.oerrors - MIN(stats.oerrors, unsent);
+	counters->net.rx_faults[NET_FAULT_DEVICE] += stats.oerrors;
 }
 
 static bool is_up(const struct port *port)

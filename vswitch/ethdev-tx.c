@@ -158,7 +158,6 @@ void ethdev_tx_flush(struct ethdev_tx *tx)
 	for (unsigned i = 0; i < sent; i++)
 		tx->bytes_total += bytes[i];
 	tx->frames_total += sent;
-	tx->unsent_total += tx->count - sent;
 	tx->faults[NET_FAULT_NO_BUFFER] += tx->count - sent;
 	rte_pktmbuf_free_bulk(tx->mbufs + sent, tx->count - sent);
 	tx->count = tx->buffers = 0;

@@ -22,7 +22,6 @@ struct ethdev_tx {
 	unsigned buffers; /* … each of one or more */
 	struct rte_mbuf *mbufs[ETHDEV_BURST];
 	uint64_t frames_total, bytes_total;
-	uint64_t unsent_total; /* that the device did not take; in NO_BUFFER */
 	/* NO_BUFFER: the device's ring or its pool; OVERSIZE: its MTU. */
 	uint64_t faults[NET_FAULTS];
 };

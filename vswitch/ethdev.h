@@ -33,8 +33,6 @@ struct ethdev_traits {
 	/* A frame that comes in with as many bytes, or more, may lack its end,
 	 * of which the device says nothing. */
 	uint32_t cut_bytes;
-	/* Its errors of sending are also what it did not take. */
-	bool counts_unsent;
 	bool keeps_queues, keeps_rings; /* when it goes */
 	bool spoils_chains;		/* of buffers, that it is to send */
 };
