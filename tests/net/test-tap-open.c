@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How the daemon comes to its TAP: by name, or by descriptors. */
-#include <errno.h>
+/* How the daemon comes to its TAP: by name. */
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
@@ -14,75 +13,20 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
-#include "tests/net/fixture.h"
+#include "tests/net/tap.h"
 
 enum {
 	PATIENCE_MS = 10000,
-	QUEUES = 3,
 };
 
 static uint8_t frame[FIXTURE_FRAME_BYTES], got[FIXTURE_FRAME_BYTES];
-
-/* The TAP of a killed daemon lasts for a moment. */
-static int open_queue(const char *name, short flags)
-{
-	struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | flags};
-	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC), err;
-
-	assert_true(fd >= 0);
-	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
-	for (unsigned i = 0; i < 1000; i++) {
-		err = ioctl(fd, TUNSETIFF, &request);
-		if (err == 0 || errno != EBUSY)
-			break;
-		usleep(10000);
-	}
-	assert_int_equal(err, 0);
-	return fd;
-}
-
-/* A new one. */
-static int open_tap(const char *name, short flags)
-{
-	return open_queue(name, IFF_TUN_EXCL | flags);
-}
-
-/* To be inherited, each a queue of a new TAP. */
-static void open_queues(const char *name, int fds[static QUEUES])
-{
-	const short flags = IFF_VNET_HDR | IFF_MULTI_QUEUE;
-
-	for (unsigned i = 0; i < QUEUES; i++) {
-		fds[i] = i == 0 ? open_tap(name, flags)
-				: open_queue(name, flags);
-		fcntl(fds[i], F_SETFD, 0);
-	}
-}
-
-static void close_queues(const int fds[static QUEUES])
-{
-	for (unsigned i = 0; i < QUEUES; i++)
-		close(fds[i]);
-}
-
-static void bring_up(const char *name)
-{
-	struct ifreq request = {0};
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
-	assert_int_equal(ioctl(fd, SIOCGIFFLAGS, &request), 0);
-	request.ifr_flags |= IFF_UP;
-	assert_int_equal(ioctl(fd, SIOCSIFFLAGS, &request), 0);
-	close(fd);
-}
 
 static void what_is_wrong_at_the_start_is_named(void **state)
 {
 	struct fixture *f = *state;
 	char socket[128], fd[32];
-	int tap = open_tap("busy0", IFF_VNET_HDR);
-	int plain = open_tap("plain0", 0);
+	int tap = tap_new("busy0", IFF_VNET_HDR);
+	int plain = tap_new("plain0", 0);
 
 	snprintf(socket, sizeof(socket), "--socket-path=%s", f->process.socket);
 	fixture_refused(f, (const char *const[]){socket, NULL},
@@ -139,7 +83,7 @@ static void what_is_wrong_at_the_start_is_named(void **state)
 static void tap_of_another_process_is_not_joined(void **state)
 {
 	struct fixture *f = *state;
-	int tap = open_tap("many0", IFF_VNET_HDR | IFF_MULTI_QUEUE);
+	int tap = tap_new("many0", IFF_VNET_HDR | IFF_MULTI_QUEUE);
 	char socket[128];
 
 	snprintf(socket, sizeof(socket), "--socket-path=%s", f->process.socket);
@@ -170,18 +114,6 @@ static int mtu_of(const char *name)
 }
 
 /* As the kernel has it for a while after a daemon was killed. */
-static void guest_reaches_the_wire(struct fixture *f)
-{
-	struct net_driver *d;
-
-	fixture_plug(f);
-	d = fixture_open(f, NULL);
-	frame_make(frame, 500, 1);
-	assert_int_equal(net_send(d, 0, NULL, frame, 500, NULL), 0);
-	assert_int_equal(wire_receive(f, PATIENCE_MS, NULL, got), 500);
-	net_driver_free(d);
-}
-
 /* Which a daemon that starts does only where it finds its TAP taken. */
 static void wait_until_it_sleeps(const struct fixture *f)
 {
@@ -207,7 +139,7 @@ static void wait_until_it_sleeps(const struct fixture *f)
 static void tap_of_a_dying_predecessor_is_waited_for(void **state)
 {
 	struct fixture *f = *state;
-	int tap = open_tap(FIXTURE_TAP, IFF_VNET_HDR | IFF_MULTI_QUEUE);
+	int tap = tap_new(FIXTURE_TAP, IFF_VNET_HDR | IFF_MULTI_QUEUE);
 	char socket[128];
 	const char *const options[] = {socket, "--tap=" FIXTURE_TAP, NULL};
 
@@ -218,20 +150,20 @@ static void tap_of_a_dying_predecessor_is_waited_for(void **state)
 	close(tap);
 	process_wait_socket(&f->process);
 	assert_int_equal(mtu_of(FIXTURE_TAP), 1500);
-	guest_reaches_the_wire(f);
+	tap_reaches_the_wire(f);
 }
 
 static void tap_that_lasts_is_used_as_it_is(void **state)
 {
 	struct fixture *f = *state;
-	int tap = open_tap(FIXTURE_TAP, IFF_VNET_HDR | IFF_MULTI_QUEUE);
+	int tap = tap_new(FIXTURE_TAP, IFF_VNET_HDR | IFF_MULTI_QUEUE);
 
 	assert_int_equal(ioctl(tap, TUNSETPERSIST, 1), 0);
 	close(tap);
 	assert_int_equal(system("ip link set " FIXTURE_TAP " mtu 2000 up"), 0);
 	fixture_start(f, NULL);
 	assert_int_equal(mtu_of(FIXTURE_TAP), 2000);
-	guest_reaches_the_wire(f);
+	tap_reaches_the_wire(f);
 	process_stop(&f->process, SIGTERM);
 	assert_int_equal(system("ip link del " FIXTURE_TAP), 0);
 }
@@ -314,112 +246,6 @@ static void tap_has_napi_if_asked_to(void **state)
 	net_driver_free(d);
 }
 
-static void given_descriptor_is_served(void **state)
-{
-	struct fixture *f = *state;
-	char socket[128], option[32];
-	const char *const options[] = {socket, option, NULL};
-	int tap = open_tap(FIXTURE_TAP, IFF_VNET_HDR);
-
-	bring_up(FIXTURE_TAP);
-	fcntl(tap, F_SETFD, 0);
-	snprintf(socket, sizeof(socket), "--socket-path=%s", f->process.socket);
-	snprintf(option, sizeof(option), "--tap-fd=%d", tap);
-	f->process.pid = process_spawn(&f->process, options);
-	guest_reaches_the_wire(f);
-	close(tap);
-}
-
-/* In both spellings, and with a pair for each. */
-static void given_descriptors_are_the_pairs_queues(void **state)
-{
-	static const struct net_options three = {.pairs = QUEUES};
-	struct fixture *f = *state;
-	char socket[128], one[32], others[32];
-	const char *const options[] = {socket, one, others, NULL};
-	struct net_driver *d;
-	int fds[QUEUES];
-
-	open_queues(FIXTURE_TAP, fds);
-	bring_up(FIXTURE_TAP);
-	snprintf(socket, sizeof(socket), "--socket-path=%s", f->process.socket);
-	snprintf(one, sizeof(one), "--tap-fd=%d", fds[0]);
-	snprintf(others, sizeof(others), "--tap-fd=%d,%d", fds[1], fds[2]);
-	f->process.pid = process_spawn(&f->process, options);
-	close_queues(fds);
-	fixture_plug(f);
-	d = fixture_open(f, &three);
-	for (unsigned i = 0; i < QUEUES; i++) {
-		frame_make(frame, 500, i);
-		assert_int_equal(net_send(d, i, NULL, frame, 500, NULL), 0);
-		assert_int_equal(wire_receive(f, PATIENCE_MS, NULL, got), 500);
-		assert_int_equal(frame_seed(got), i);
-	}
-	/* Those that are switched off are no queues of the kernel's. */
-	for (unsigned i = 1; i < QUEUES; i++)
-		assert_int_equal(frontend_ring_enable(d->fe, 2 * i, false), 0);
-	for (unsigned i = 0; i < 50; i++) {
-		frame_make(frame, 500, i);
-		wire_send(f, NULL, frame, 500);
-		assert_int_equal(net_receive(d, 0, NULL, got, sizeof(got)),
-				 500);
-		assert_int_equal(frame_seed(got), i);
-	}
-	net_driver_free(d);
-}
-
-static void refused_list(struct fixture *f, const char *list, const char *words)
-{
-	char socket[128], option[64];
-
-	snprintf(socket, sizeof(socket), "--socket-path=%s", f->process.socket);
-	snprintf(option, sizeof(option), "--tap-fd=%s", list);
-	fixture_refused(f, (const char *const[]){socket, option, NULL}, words);
-}
-
-static void refused_pair(struct fixture *f, int first, int second,
-			 const char *words)
-{
-	char list[32];
-
-	snprintf(list, sizeof(list), "%d,%d", first, second);
-	refused_list(f, list, words);
-}
-
-static void descriptors_that_do_not_go_together_are_named(void **state)
-{
-	static const char *const wrong[] = {
-		"",	",",   "5,",   ",5", "5,,6",
-		"5 ,6", "5,x", "-1,5", "4K", "99999999999999999999"};
-	struct fixture *f = *state;
-	int fds[QUEUES], others[QUEUES];
-	int single = open_tap("single0", IFF_VNET_HDR);
-	int twin = dup(single);
-
-	for (unsigned i = 0; i < ARRAY_SIZE(wrong); i++)
-		refused_list(f, wrong[i],
-			     "give numbers of inherited descriptors");
-	fcntl(single, F_SETFD, 0);
-	open_queues("many0", fds);
-	open_queues("other0", others);
-	refused_pair(f, fds[0], fds[0], "comes twice");
-	refused_pair(f, fds[0], 99, "many0: descriptor 99 is no TAP");
-	refused_pair(f, fds[0], others[1],
-		     "is a queue of other0: give those of one device");
-	refused_pair(f, single, twin,
-		     "was opened without IFF_MULTI_QUEUE, and is all");
-	refused_pair(f, fds[0], single, "was opened without IFF_MULTI_QUEUE");
-	fixture_refused(f,
-			(const char *const[]){"--socket-path=x", "--tap-fd=5,6",
-					      "--tap-fd=7",
-					      "--num-queue-pairs=2", NULL},
-			"--num-queue-pairs=2, but 3 --tap-fd");
-	close_queues(fds);
-	close_queues(others);
-	close(single);
-	close(twin);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -428,9 +254,6 @@ int main(void)
 		FIXTURE_TEST(tap_of_a_dying_predecessor_is_waited_for),
 		FIXTURE_TEST(tap_that_lasts_is_used_as_it_is),
 		FIXTURE_TEST(tap_has_napi_if_asked_to),
-		FIXTURE_TEST(given_descriptor_is_served),
-		FIXTURE_TEST(given_descriptors_are_the_pairs_queues),
-		FIXTURE_TEST(descriptors_that_do_not_go_together_are_named),
 	};
 
 	namespace_enter();
