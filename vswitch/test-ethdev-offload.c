@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What devices are told of frames, and tell. A NIC by the book takes the mbufs that
- * a device gets, knowing what they say and nothing else: of it come, byte by byte,
- * the frames that the copy makes for a device that can nothing. The device is a
- * ring, which passes on what it gets.
+ * What devices are told of frames that they get. A NIC by the book takes the mbufs: of
+ * it come, byte by byte, the frames that the copy makes for a device that can nothing.
+ * The device is a ring, which passes on what it gets.
  */
 #include "vswitch/ethdev-offload.h"
 
@@ -12,15 +11,12 @@
 
 #include "base/bytes.h"
 #include "tests/cmocka.h"
-#include "vhost-net/net-deliver.h"
 #include "vhost-net/test-packet.h"
-#include "vswitch/ethdev-rx.h"
 #include "vswitch/ethdev-tx.h"
 #include "vswitch/test-eal.h"
+#include "vswitch/test-ethdev-nic.h"
 
 enum {
-	MAX_FRAMES = 300,
-	MIN_BYTES = 60,
 	MTU_BYTES = 1522,
 };
 
@@ -32,18 +28,11 @@ enum {
 	(RTE_ETH_RX_OFFLOAD_TCP_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM | \
 	 RTE_ETH_RX_OFFLOAD_TCP_LRO)
 
-struct frames {
-	unsigned count;
-	uint32_t bytes[MAX_FRAMES];
-	uint8_t data[MAX_FRAMES][2048];
-};
-
 static struct ethdev dev;
 static struct ethdev_tx tx;
 static struct packet packet;
 static struct net_rx_frame frame;
-static struct frames made, wanted;
-static uint8_t whole[NET_MAX_FRAME_BYTES];
+static struct test_frames made, wanted;
 
 static int setup(void **state)
 {
@@ -74,109 +63,6 @@ static int teardown(void **state)
 
 #define RING_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
-/* --- a NIC by the book ------------------------------------------------------- */
-
-static uint32_t add16(uint32_t sum, uint32_t value)
-{
-	sum += value;
-	return (sum & 0xffff) + (sum >> 16);
-}
-
-/* What is in the field is part of the sum: so says DPDK. */
-static void nic_sum(uint8_t *at, size_t bytes, size_t field, uint16_t length)
-{
-	uint32_t sum = (uint16_t)~packet_checksum(at, bytes);
-
-	sum = (uint16_t)~add16(sum, length);
-	put_be16(at + field, sum ? sum : 0xffff);
-}
-
-static void nic_emit(const uint8_t *data, uint32_t bytes)
-{
-	uint8_t *to = made.data[made.count];
-
-	assert_true(made.count < MAX_FRAMES && bytes <= sizeof(*made.data));
-	memset(to, 0, MIN_BYTES);
-	memcpy(to, data, bytes);
-	made.bytes[made.count++] = MAX(bytes, (uint32_t)MIN_BYTES);
-}
-
-static size_t nic_field(const struct rte_mbuf *m)
-{
-	return (m->ol_flags & RTE_MBUF_F_TX_L4_MASK) == RTE_MBUF_F_TX_UDP_CKSUM
-		       ? 6
-		       : 16;
-}
-
-static void nic_ip(const struct rte_mbuf *m, uint8_t *ip, uint32_t bytes,
-		   unsigned number)
-{
-	if (m->ol_flags & RTE_MBUF_F_TX_IPV6) {
-		put_be16(ip + 4, bytes - 40);
-		return;
-	}
-	assert_true(m->ol_flags & RTE_MBUF_F_TX_IPV4);
-	put_be16(ip + 2, bytes);
-	put_be16(ip + 4, get_be16(ip + 4) + number);
-	put_be16(ip + 10, 0);
-	put_be16(ip + 10, packet_checksum(ip, m->l3_len));
-}
-
-static void nic_cut(const struct rte_mbuf *m)
-{
-	const uint32_t head = m->l2_len + m->l3_len + m->l4_len;
-	uint8_t segment[2048], *l4 = segment + m->l2_len + m->l3_len;
-	const uint8_t *ip = whole + m->l2_len;
-	unsigned number = 0;
-
-	if (m->ol_flags & RTE_MBUF_F_TX_IP_CKSUM)
-		assert_int_equal(get_be16(ip + 10), 0);
-	else if (m->ol_flags & RTE_MBUF_F_TX_IPV4)
-		assert_int_equal(packet_checksum(ip, m->l3_len), 0);
-	for (uint32_t at = head; at < m->pkt_len; at += m->tso_segsz) {
-		const uint32_t n = MIN(m->pkt_len - at, (uint32_t)m->tso_segsz);
-
-		memcpy(segment, whole, head);
-		memcpy(segment + head, whole + at, n);
-		nic_ip(m, segment + m->l2_len, head + n - m->l2_len, number++);
-		put_be32(l4 + 4, get_be32(l4 + 4) + at - head);
-		if (at + n < m->pkt_len)
-			l4[13] &= ~0x09;
-		nic_sum(l4, m->l4_len + n, nic_field(m), m->l4_len + n);
-		nic_emit(segment, head + n);
-	}
-}
-
-static void nic_send(const struct rte_mbuf *m)
-{
-	uint32_t at = 0;
-
-	for (const struct rte_mbuf *piece = m; piece; piece = piece->next) {
-		memcpy(whole + at, rte_pktmbuf_mtod(piece, void *),
-		       piece->data_len);
-		at += piece->data_len;
-	}
-	assert_int_equal(at, m->pkt_len);
-	/* DPDK wants its flag with IPv4 that is cut, and some of its drivers
-	 * do not. */
-	if (tx.offloads.tx & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM)
-		assert_int_equal(rte_validate_tx_offload(m), 0);
-	if (m->ol_flags & RTE_MBUF_F_TX_OFFLOAD_MASK)
-		assert_true(m->data_len >= m->l2_len + m->l3_len + m->l4_len);
-	if (m->ol_flags & RTE_MBUF_F_TX_TCP_SEG) {
-		assert_true(m->ol_flags & RTE_MBUF_F_TX_TCP_CKSUM);
-		nic_cut(m);
-		return;
-	}
-	if (m->ol_flags & RTE_MBUF_F_TX_L4_MASK)
-		nic_sum(whole + m->l2_len + m->l3_len,
-			m->pkt_len - m->l2_len - m->l3_len, nic_field(m), 0);
-	if (m->ol_flags & RTE_MBUF_F_TX_IP_CKSUM)
-		put_be16(whole + m->l2_len + 10,
-			 packet_checksum(whole + m->l2_len, m->l3_len));
-	nic_emit(whole, m->pkt_len);
-}
-
 /* --- frames ------------------------------------------------------------------ */
 
 /* The packet, as a guest sends it, with the sum of its pseudo header. */
@@ -196,9 +82,10 @@ static void describe(uint8_t gso_type, uint16_t segment)
 	full = packet_transport_checksum(packet.data, packet.bytes,
 					 &frame.layout);
 	/* Without what lies behind: the field would have the rest. */
-	full = add16((uint16_t)~full,
-		     packet_checksum(packet.data + frame.layout.l4_offset,
-				     packet.bytes - frame.layout.l4_offset));
+	full = test_nic_add(
+		(uint16_t)~full,
+		packet_checksum(packet.data + frame.layout.l4_offset,
+				packet.bytes - frame.layout.l4_offset));
 	put_be16(packet.data + place, full);
 	frame.header = (struct virtio_net_hdr_v1){
 		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
@@ -229,9 +116,9 @@ static void forget(void)
 }
 
 /* Sends the frame with @offloads on; whether the device had anything to do. */
-static bool send_with(uint64_t offloads, struct frames *ret_frames)
+static bool send_with(uint64_t offloads, struct test_frames *ret_frames)
 {
-	struct rte_mbuf *mbufs[MAX_FRAMES];
+	struct rte_mbuf *mbufs[TEST_NIC_FRAMES];
 	bool is_used = false;
 	unsigned count;
 
@@ -239,10 +126,11 @@ static bool send_with(uint64_t offloads, struct frames *ret_frames)
 	tx.offloads.tx = offloads;
 	ethdev_tx_put(&tx, &frame);
 	ethdev_tx_flush(&tx);
-	count = rte_eth_rx_burst(dev.id, 0, mbufs, MAX_FRAMES);
+	count = rte_eth_rx_burst(dev.id, 0, mbufs, TEST_NIC_FRAMES);
 	for (unsigned i = 0; i < count; i++) {
 		is_used |= mbufs[i]->ol_flags != 0;
-		nic_send(mbufs[i]);
+		test_nic_send(&made, mbufs[i],
+			      offloads & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM);
 	}
 	rte_pktmbuf_free_bulk(mbufs, count);
 	*ret_frames = made;
@@ -510,166 +398,6 @@ static void lies_are_the_copys(void **state)
 	}
 }
 
-/* --- in ---------------------------------------------------------------------- */
-
-static struct net_rx_frame in;
-static struct iovec in_iov[ETHDEV_MAX_SEGMENTS];
-
-static enum net_fault receive(uint64_t offloads, uint64_t flags,
-			      uint16_t segment, uint32_t type)
-{
-	const struct ethdev_offloads on = {.rx = offloads};
-	struct rte_mbuf *first = NULL, **next = &first;
-	enum net_fault fault;
-	size_t at = 0;
-
-	for (unsigned n = 1; at < packet.bytes; n++) {
-		struct rte_mbuf *m = rte_pktmbuf_alloc(dev.pool);
-
-		*next = m;
-		next = &m->next;
-		m->data_len = MIN(packet.bytes - at, (size_t)2000);
-		memcpy(rte_pktmbuf_mtod(m, void *), packet.data + at,
-		       m->data_len);
-		at += m->data_len;
-		first->nb_segs = n;
-	}
-	first->pkt_len = packet.bytes;
-	first->ol_flags |= flags;
-	first->tso_segsz = segment;
-	first->packet_type = type;
-	fault = ethdev_rx_describe(&on, first, in_iov, &in);
-	rte_pktmbuf_free(first);
-	return fault;
-}
-
-static void a_good_checksum_is_told(void **state)
-{
-	static const struct packet_shape shape = {
-		.l3 = NET_L3_IPV4, .l4 = NET_L4_UDP, .payload_bytes = 50};
-	const uint64_t good = RTE_MBUF_F_RX_L4_CKSUM_GOOD;
-
-	packet_make(&packet, &shape);
-	assert_int_equal(receive(ALL_RX, good, 0, 0), NET_FAULT_NONE);
-	assert_int_equal(in.header.flags, VIRTIO_NET_HDR_F_DATA_VALID);
-	/* To who takes it. */
-	assert_int_equal(net_header_work(&in.header, &in.layout,
-					 NET_FEATURE(GUEST_CSUM)),
-			 NET_WORK_NONE);
-	assert_int_equal(net_header_work(&in.header, &in.layout, 0),
-			 NET_WORK_HEADER);
-	assert_int_equal(receive(ALL_RX, good, 0, RTE_PTYPE_TUNNEL_VXLAN),
-			 NET_FAULT_NONE);
-	assert_int_equal(in.header.flags, 0);
-	assert_int_equal(receive(0, good, 0, 0), NET_FAULT_NONE);
-	assert_int_equal(in.header.flags, 0);
-	assert_int_equal(receive(ALL_RX, RTE_MBUF_F_RX_L4_CKSUM_BAD, 0, 0),
-			 NET_FAULT_NONE);
-	assert_int_equal(in.header.flags, 0);
-	packet.data[packet.l3 + 6] = 0x20;
-	assert_int_equal(receive(ALL_RX, good, 0, 0), NET_FAULT_NONE);
-	assert_int_equal(in.header.flags, 0);
-	packet.data[packet.l3 + 9] = 132;
-	assert_int_equal(receive(ALL_RX, good, 0, 0), NET_FAULT_NONE);
-	assert_int_equal(in.header.flags, 0);
-}
-
-static enum net_fault see_header(void *to, const struct net_delivery *delivery)
-{
-	*(struct virtio_net_hdr_v1 *)to = delivery->header;
-	return NET_FAULT_NONE;
-}
-
-static void who_does_not_take_flags_gets_none(void **state)
-{
-	static const struct packet_shape shape = {
-		.l3 = NET_L3_IPV6, .l4 = NET_L4_TCP, .payload_bytes = 50};
-	static const struct virtio_net_hdr_v1 none;
-	struct virtio_net_hdr_v1 header = {.flags = 0xff};
-
-	packet_make(&packet, &shape);
-	assert_int_equal(receive(ALL_RX, RTE_MBUF_F_RX_L4_CKSUM_GOOD, 0, 0),
-			 NET_FAULT_NONE);
-	net_deliver(&in, NET_WORK_HEADER, see_header, &header);
-	assert_memory_equal(&header, &none, sizeof(none));
-}
-
-/* The checksum is whole when what the header asks for is done. */
-static void assert_completed(void)
-{
-	const uint16_t start = le16toh(in.header.csum_start);
-	const uint16_t place = start + le16toh(in.header.csum_offset);
-	uint32_t sum;
-
-	assert_int_equal(in.header.flags, VIRTIO_NET_HDR_F_NEEDS_CSUM);
-	memcpy(packet.data, in.head, in.head_bytes);
-	sum = packet_checksum(packet.data + start, packet.bytes - start);
-	put_be16(packet.data + place, sum);
-	assert_int_equal(packet_transport_checksum(packet.data, packet.bytes,
-						   &in.layout),
-			 0);
-}
-
-/* Whatever is in the field. */
-static void a_checksum_that_was_left_out_is_asked_for(void **state)
-{
-	for (unsigned i = 0; i < 16; i++) {
-		const struct packet_shape shape = {
-			.l3 = i & 1 ? NET_L3_IPV6 : NET_L3_IPV4,
-			.l4 = i & 2 ? NET_L4_UDP : NET_L4_TCP,
-			.tags = i >> 2 & 1,
-			.payload_bytes = 30 + 1000 * (i >> 3),
-		};
-
-		packet_make(&packet, &shape);
-		put_be16(packet.data + packet.l4 + (i & 2 ? 6 : 16), 0x1234);
-		assert_int_equal(
-			receive(ALL_RX, RTE_MBUF_F_RX_L4_CKSUM_NONE, 0, 0),
-			NET_FAULT_NONE);
-		assert_int_equal(in.header.gso_type, VIRTIO_NET_HDR_GSO_NONE);
-		assert_completed();
-	}
-	/* Nobody knows where it is. */
-	packet.data[packet.l3 + 6] = 132;
-	assert_int_equal(receive(ALL_RX, RTE_MBUF_F_RX_L4_CKSUM_NONE, 0, 0),
-			 NET_FAULT_OFFLOAD);
-}
-
-static void large_frames_are_to_be_cut(void **state)
-{
-	const uint64_t flags = RTE_MBUF_F_RX_LRO | RTE_MBUF_F_RX_L4_CKSUM_NONE;
-
-	for (unsigned i = 0; i < 8; i++) {
-		const struct packet_shape shape = {
-			.l3 = i & 1 ? NET_L3_IPV6 : NET_L3_IPV4,
-			.l4 = NET_L4_TCP,
-			.tags = i >> 1 & 1,
-			.tcp_flags = i & 4 ? 0x90 : 0x10,
-			.payload_bytes = 60000,
-		};
-
-		packet_make(&packet, &shape);
-		assert_int_equal(receive(ALL_RX, flags, 1400, 0),
-				 NET_FAULT_NONE);
-		assert_int_equal(in.header.gso_type,
-				 gso_of(shape.l3) |
-					 (i & 4 ? VIRTIO_NET_HDR_GSO_ECN : 0));
-		assert_int_equal(le16toh(in.header.gso_size), 1400);
-		assert_int_equal(le16toh(in.header.hdr_len), packet.payload);
-		assert_completed();
-		assert_int_equal(receive(ALL_RX, flags, 0, 0),
-				 NET_FAULT_GSO_SIZE);
-		/* Nobody asked for it. */
-		assert_int_equal(receive(ALL_RX & ~RTE_ETH_RX_OFFLOAD_TCP_LRO,
-					 RTE_MBUF_F_RX_LRO, 1400, 0),
-				 NET_FAULT_NONE);
-		assert_int_equal(in.header.gso_type, VIRTIO_NET_HDR_GSO_NONE);
-	}
-	/* A fragment; and of UDP nobody merges anything. */
-	packet.data[packet.l3 + 6] = 17;
-	assert_int_equal(receive(ALL_RX, flags, 1400, 0), NET_FAULT_OFFLOAD);
-}
-
 /* --- which are on ------------------------------------------------------------ */
 
 static void devices_are_asked_for_what_is_of_use(void **state)
@@ -720,10 +448,6 @@ int main(void)
 		RING_TEST(what_a_driver_refuses_is_made_in_the_copy),
 		RING_TEST(odd_frames_are_made_in_the_copy),
 		RING_TEST(lies_are_the_copys),
-		RING_TEST(a_good_checksum_is_told),
-		RING_TEST(who_does_not_take_flags_gets_none),
-		RING_TEST(a_checksum_that_was_left_out_is_asked_for),
-		RING_TEST(large_frames_are_to_be_cut),
 		cmocka_unit_test(devices_are_asked_for_what_is_of_use),
 	};
 
