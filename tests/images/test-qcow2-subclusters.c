@@ -314,7 +314,6 @@ int main(void)
 	};
 	int failed;
 
-	scratch_prefer_memory();
 	scratch_enter("qemu-img");
 	image_register_format(&qcow2_format);
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
