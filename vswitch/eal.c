@@ -6,6 +6,7 @@
 #include <rte_errno.h>
 #include <sched.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/bytes.h"
 #include "base/log.h"
@@ -13,7 +14,7 @@
 enum {
 	BASE_MIB = 24,
 	HUGEPAGE_MIB = 2,
-	/* Without hugepages it cannot grow; untouched, it costs nothing. */
+	/* It does not grow; untouched, and not in hugepages, it costs nothing. */
 	ACL_MIB = 104,
 	DEVICES_MIB = 128,
 	/* Of rte_hash: the key, its buckets, and what is waiting for readers. */
@@ -48,25 +49,59 @@ static unsigned long free_hugepages(void)
 	return count;
 }
 
-static bool has_hugepages(unsigned mib)
+/*
+ * MiB of them, up to @most; 0, if there are no @least. All that EAL will have is
+ * taken at once: in the sandbox it can get no more, and while it does it has SIGBUS
+ * its own way, by which we learn that a guest's memory is gone.
+ */
+static unsigned hugepage_mib(unsigned least, unsigned most)
 {
-	if (free_hugepages() >= mib / HUGEPAGE_MIB + 1)
-		return true;
+	const unsigned long free = free_hugepages();
+
+	if (free > least / HUGEPAGE_MIB)
+		return MIN((unsigned long)most, (free - 1) * HUGEPAGE_MIB);
 	log_info("there are no %u MiB of free hugepages: other memory is used",
-		 mib);
-	return false;
+		 least);
+	return 0;
+}
+
+/* The node of memory that is near @core; 0, where nodes are not known. */
+static unsigned node_of(unsigned core)
+{
+	char path[64];
+
+	for (unsigned node = 0; node < RTE_MAX_NUMA_NODES; node++) {
+		snprintf(path, sizeof(path),
+			 "/sys/devices/system/cpu/cpu%u/node%u", core, node);
+		if (access(path, F_OK) == 0)
+			return node;
+	}
+	return 0;
+}
+
+/* "--socket-limit=": @mib near @core, and nothing, which is less than a page,
+ * elsewhere. */
+static void print_limit(char *ret, size_t bytes, unsigned core, unsigned mib)
+{
+	const unsigned node = node_of(core);
+	int at = snprintf(ret, bytes, "--socket-limit=");
+
+	for (unsigned i = 0; i < RTE_MAX_NUMA_NODES; i++)
+		at += snprintf(ret + at, bytes - at, "%s%u", i > 0 ? "," : "",
+			       i == node ? mib : 1);
 }
 
 int eal_start(uint32_t stations, bool hugepages, bool pci)
 {
-	const unsigned mib =
+	const unsigned least =
 		BASE_MIB + (unsigned)((uint64_t)stations * STATION_BYTES >> 20);
-	const bool is_huge = hugepages && has_hugepages(mib);
-	char memory[16], core[16];
+	const unsigned most = least + ACL_MIB + DEVICES_MIB;
+	const unsigned huge = hugepages ? hugepage_mib(least, most) : 0;
+	char memory[16], core[16], limit[128];
 	const char *arguments[] = {
 		"vswitch",
 		/* Kept, and looked for, nowhere in a file system. */
-		is_huge ? "--in-memory" : "--no-huge",
+		huge ? "--in-memory" : "--no-huge",
 		/* A list of what may be taken keeps all else where it is. */
 		pci ? "--allow=" NO_DEVICE : "--no-pci",
 		"--no-shconf",
@@ -78,17 +113,21 @@ int eal_start(uint32_t stations, bool hugepages, bool pci)
 		memory,
 		"--lcores",
 		core,
+		limit,
 		NULL,
 	};
+	unsigned count = ARRAY_SIZE(arguments) - 1;
 	cpu_set_t allowed;
 
 	if (sched_getaffinity(0, sizeof(allowed), &allowed) < 0)
 		return -errno;
-	snprintf(memory, sizeof(memory), "%u",
-		 is_huge ? mib : mib + ACL_MIB + DEVICES_MIB);
+	snprintf(memory, sizeof(memory), "%u", huge ? huge : most);
 	snprintf(core, sizeof(core), "0@%u", any_core(&allowed));
+	print_limit(limit, sizeof(limit), any_core(&allowed), huge);
+	if (!huge)
+		arguments[--count] = NULL;
 	/* They are permuted, and not written to. */
-	if (rte_eal_init(ARRAY_SIZE(arguments) - 1, (char **)arguments) < 0)
+	if (rte_eal_init(count, (char **)arguments) < 0)
 		return rte_errno ? -rte_errno : -EINVAL;
 	sched_setaffinity(0, sizeof(allowed), &allowed);
 	return 0;

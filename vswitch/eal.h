@@ -11,7 +11,7 @@
 
 /*
  * Starts it, once for a process, with room for @stations, in hugepages if that is
- * wanted and there are enough of them. With @pci devices of that bus can be opened
+ * wanted and there are enough of them; it has its memory then, and gets no more. With @pci devices of that bus can be opened
  * later; none is before. Threads that are made later run where those of before
  * might. A negative errno.
  */
