@@ -37,10 +37,10 @@ static inline void net_copy_head(uint8_t *to, const uint8_t *from,
 
 	if (bytes == NET_COPY_BYTES) {
 		memcpy(to, from, NET_COPY_BYTES);
-	} else if (bytes >= HALF && bytes < NET_COPY_BYTES) {
+	} else if (bytes > HALF && bytes < NET_COPY_BYTES) {
 		memcpy(to, from, HALF);
 		memcpy(to + bytes - HALF, from + bytes - HALF, HALF);
-	} else if (bytes >= QUARTER && bytes < HALF) {
+	} else if (bytes >= QUARTER && bytes <= HALF) {
 		memcpy(to, from, QUARTER);
 		memcpy(to + bytes - QUARTER, from + bytes - QUARTER, QUARTER);
 	} else {
