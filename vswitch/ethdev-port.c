@@ -225,6 +225,8 @@ static void stop(struct port *port)
 		struct source *source = &p->queues[p->attached - 1].source;
 
 		lcore_detach(source->home, source);
+		/* What a look before sleep found (enable), and nobody took. */
+		done(source);
 	}
 }
 

@@ -273,6 +273,15 @@ static void a_port_goes_with_one_pending(void **state)
 	assert_in_range(best_ns(), 0, SOON_NS);
 }
 
+/* A queue that is taken from its thread just then. */
+static void what_was_found_and_not_taken_is_given_back(void **state)
+{
+	lcore_detach(lcores[0], source());
+	put_frame();
+	assert_true(source()->ops->sleep(source()));
+	assert_false(rte_mempool_full(pool));
+}
+
 /* --- bad ones ---------------------------------------------------------------------- */
 
 static void a_queue_that_is_never_told_of_is_looked_at(void **state)
@@ -356,6 +365,7 @@ int main(void)
 		WITH(a_frame_before_it_is_enabled_is_found, setup),
 		WITH(it_moves_along_with_its_queue, setup),
 		WITH(a_port_goes_with_one_pending, setup),
+		WITH(what_was_found_and_not_taken_is_given_back, setup),
 		WITH(a_queue_that_is_never_told_of_is_looked_at, setup_silent),
 		WITH(one_that_is_lost_is_made_up_for, setup),
 		WITH(one_that_is_refused_is_given_up, setup_refusing),
