@@ -322,7 +322,8 @@ static unsigned offloads(const struct port *port,
 	const struct ethdev_port *p =
 		container_of(port, struct ethdev_port, port);
 
-	static_assert((int)PORT_OFFLOADS == ETHDEV_OFFLOAD_NAMES);
+	static_assert((int)PORT_OFFLOADS == ETHDEV_OFFLOAD_NAMES,
+		      "a port names what its device can");
 	return ethdev_offload_names(&p->dev.offloads, ret_names);
 }
 
