@@ -134,6 +134,28 @@ put_header(uint8_t *at, const struct virtio_net_hdr_v1 *header, unsigned chains)
 }
 
 /*
+ * What lies behind the head, behind where that is put. By field: loaded in larger
+ * pieces than they were just stored in, a core waits for them.
+ */
+static __attribute__((noinline)) void put_rest(const struct iovec *iov,
+					       unsigned segments,
+					       const struct net_rx_frame *frame)
+{
+	struct iov_cursor from,
+		to = {
+			.iov = iov,
+			.count = segments,
+			.skip = sizeof(struct virtio_net_hdr_v1) +
+				frame->head_bytes,
+		};
+
+	from.iov = frame->rest.iov;
+	from.count = frame->rest.count;
+	from.skip = frame->rest.skip;
+	net_copy(&to, &from, frame->bytes - frame->head_bytes, NULL);
+}
+
+/*
  * The usual frame, which nothing is to be done to, into buffers whose first
  * segment holds the header and what was copied. False: it does not.
  */
@@ -142,7 +164,6 @@ static inline bool fill_whole(const struct net_tx *tx, const struct iovec *iov,
 			      const struct net_rx_frame *frame)
 {
 	const unsigned begun = tx->header_bytes + frame->head_bytes;
-	struct iov_cursor to, from;
 	uint8_t *at;
 
 	if (iov->iov_len < begun ||
@@ -150,15 +171,8 @@ static inline bool fill_whole(const struct net_tx *tx, const struct iovec *iov,
 		return false;
 	at = put_header(iov->iov_base, &frame->header, chains);
 	net_copy_head(at, frame->head, frame->head_bytes);
-	if (frame->bytes == frame->head_bytes)
-		return true;
-	to.iov = iov;
-	to.count = segments;
-	to.skip = begun;
-	from.iov = frame->rest.iov;
-	from.count = frame->rest.count;
-	from.skip = frame->rest.skip;
-	net_copy(&to, &from, frame->bytes - frame->head_bytes, NULL);
+	if (frame->bytes != frame->head_bytes)
+		put_rest(iov, segments, frame);
 	return true;
 }
 
@@ -255,17 +269,6 @@ static inline bool is_easy(const struct net_tx *tx,
 			NET_WORK_NONE);
 }
 
-/* What lies behind the head, behind where that is put. */
-static __attribute__((noinline)) void
-put_rest(const struct virtq_single *single, const struct net_rx_frame *frame)
-{
-	const struct iovec iov = {single->host, single->len};
-	struct iov_cursor from = frame->rest, to = iov_cursor(&iov, 1);
-
-	to.skip = sizeof(struct virtio_net_hdr_v1) + frame->head_bytes;
-	net_copy(&to, &from, frame->bytes - frame->head_bytes, NULL);
-}
-
 /* How many bytes it has now; 0, and nothing is done, if the buffer is not what it was
  * expected to be. */
 static inline uint32_t put_easy(const struct virtq_single *single,
@@ -278,8 +281,11 @@ static inline uint32_t put_easy(const struct virtq_single *single,
 		return 0;
 	at = put_header(at, &frame->header, 1);
 	net_copy_head(at, frame->head, frame->head_bytes);
-	if (frame->bytes != frame->head_bytes)
-		put_rest(single, frame);
+	if (frame->bytes != frame->head_bytes) {
+		const struct iovec iov = {single->host, single->len};
+
+		put_rest(&iov, 1, frame);
+	}
 	return bytes;
 }
 

@@ -217,8 +217,8 @@ static void packed_put_written(struct packed_ring *ring,
 	ring->batch_count += count;
 }
 
-/* In order one element that names the last of them stands for all (virtio 1.2, 2.8.9),
- * as it would if the device had no more to say. */
+/* In order one element that names the last of them stands for all (2.8, in-order
+ * use), whatever else is in the batch. */
 static void packed_put_run(struct packed_ring *ring,
 			   const struct virtq_single *last, unsigned count)
 {
