@@ -27,6 +27,8 @@ enum {
 	NET_IPV4_FRAGMENT = 0x3fff, /* more fragments, or an offset */
 	NET_TCP_BYTES = 20,
 	NET_UDP_BYTES = 8,
+	NET_AT_TCP_CHECKSUM = 16,
+	NET_AT_UDP_CHECKSUM = 6,
 	NET_ETHERNET_BYTES = 14,
 	NET_TAG_BYTES = 4,
 	NET_MAX_TAGS = 2,
@@ -71,6 +73,13 @@ struct net_frame {
 	uint16_t l4_offset;	 /* behind options and extension headers */
 	uint16_t payload_offset; /* behind TCP or UDP; with l4 only */
 };
+
+/* Where the checksum lies, from l4_offset on; with l4 only. */
+static inline uint16_t net_frame_checksum_at(const struct net_frame *frame)
+{
+	return frame->l4 == NET_L4_TCP ? NET_AT_TCP_CHECKSUM
+				       : NET_AT_UDP_CHECKSUM;
+}
 
 /* net_frame_parse of any frame, step by step. */
 void net_frame_parse_any(const uint8_t *head, size_t bytes,

@@ -4,8 +4,6 @@
 #include "base/bytes.h"
 
 enum {
-	AT_TCP_CHECKSUM = 16,
-	AT_UDP_CHECKSUM = 6,
 	CHECKSUM_BYTES = 2,
 	IPV6_BYTES = 40, /* which its length leaves out */
 };
@@ -69,11 +67,6 @@ static const struct gso *find_gso(uint8_t gso_type,
 	return same_type;
 }
 
-static uint16_t checksum_place(const struct net_frame *frame)
-{
-	return frame->l4 == NET_L4_TCP ? AT_TCP_CHECKSUM : AT_UDP_CHECKSUM;
-}
-
 static enum net_fault judge_checksum(const struct virtio_net_hdr_v1 *header,
 				     uint32_t frame_bytes, uint64_t features)
 {
@@ -108,7 +101,7 @@ static bool can_be_cut(const struct virtio_net_hdr_v1 *header,
 	       frame->payload_offset <= frame_bytes &&
 	       ip_length_fits(frame, frame_bytes) &&
 	       le16toh(header->csum_start) == frame->l4_offset &&
-	       le16toh(header->csum_offset) == checksum_place(frame);
+	       le16toh(header->csum_offset) == net_frame_checksum_at(frame);
 }
 
 static enum net_fault judge_gso(const struct virtio_net_hdr_v1 *header,

@@ -21,13 +21,11 @@ enum {
 	/* In the TCP header. */
 	AT_SEQUENCE = 4,
 	AT_FLAGS = 13,
-	AT_TCP_CHECKSUM = 16,
 	FLAG_FIN = 0x01,
 	FLAG_PSH = 0x08,
 	FLAG_CWR = 0x80,
 	/* In the UDP header. */
 	AT_UDP_LENGTH = 4,
-	AT_UDP_CHECKSUM = 6,
 };
 
 void net_segmenter_init(struct net_segmenter *segmenter,
@@ -117,13 +115,12 @@ static void set_transport(const struct net_segmenter *segmenter, uint8_t *head,
 	const uint8_t *ip = head + segmenter->frame.l3_offset;
 	uint16_t sum = pseudo_header(segmenter, ip, l4_bytes);
 
-	if (segmenter->frame.l4 == NET_L4_TCP) {
+	if (segmenter->frame.l4 == NET_L4_TCP)
 		set_tcp(segmenter, l4, is_last);
-		memcpy(l4 + AT_TCP_CHECKSUM, &sum, sizeof(sum));
-	} else {
+	else
 		put_be16(l4 + AT_UDP_LENGTH, l4_bytes);
-		memcpy(l4 + AT_UDP_CHECKSUM, &sum, sizeof(sum));
-	}
+	memcpy(l4 + net_frame_checksum_at(&segmenter->frame), &sum,
+	       sizeof(sum));
 }
 
 bool net_segmenter_next(struct net_segmenter *segmenter,
@@ -146,8 +143,7 @@ bool net_segmenter_next(struct net_segmenter *segmenter,
 	ret_segment->payload_bytes = payload_bytes;
 	ret_segment->csum_start = frame->l4_offset;
 	ret_segment->csum_place =
-		frame->l4_offset +
-		(frame->l4 == NET_L4_TCP ? AT_TCP_CHECKSUM : AT_UDP_CHECKSUM);
+		frame->l4_offset + net_frame_checksum_at(frame);
 	segmenter->done_bytes += payload_bytes;
 	segmenter->number++;
 	return true;

@@ -7,15 +7,12 @@
 #include "base/bytes.h"
 
 enum {
-	IPV4_BYTES = 20,
 	IPV6_BYTES = 40,
 	AT_TOTAL_LENGTH = 2,
 	AT_PAYLOAD_LENGTH = 4,
 	AT_IPV4_CHECKSUM = 10,
 	AT_TCP_FLAGS = 13,
 	TCP_CWR = 0x80,
-	AT_TCP_CHECKSUM = 16,
-	AT_UDP_CHECKSUM = 6,
 	/* Of a segment's payload: some NICs stop for good at smaller ones, and
 	 * others have no bits for larger ones (i40e has both limits). */
 	LEAST_SEGMENT_BYTES = 256,
@@ -88,11 +85,6 @@ ethdev_offload_names(const struct ethdev_offloads *offloads,
 
 /* --- frames ------------------------------------------------------------------ */
 
-static uint16_t checksum_offset(const struct net_frame *layout)
-{
-	return layout->l4 == NET_L4_TCP ? AT_TCP_CHECKSUM : AT_UDP_CHECKSUM;
-}
-
 /* What every device reads as we do. */
 static bool is_plain(const struct net_frame *layout)
 {
@@ -100,8 +92,8 @@ static bool is_plain(const struct net_frame *layout)
 
 	return layout->l4 != NET_L4_NONE && !layout->is_fragment &&
 	       layout->tags <= 1 &&
-	       ip_bytes ==
-		       (layout->l3 == NET_L3_IPV4 ? IPV4_BYTES : IPV6_BYTES);
+	       ip_bytes == (layout->l3 == NET_L3_IPV4 ? NET_IPV4_BYTES
+						      : IPV6_BYTES);
 }
 
 /* What the IP header of a plain frame says of the frame's bytes. */
@@ -131,7 +123,7 @@ static bool names_its_own(const struct net_rx_frame *frame)
 {
 	return le16toh(frame->header.csum_start) == frame->layout.l4_offset &&
 	       le16toh(frame->header.csum_offset) ==
-		       checksum_offset(&frame->layout);
+		       net_frame_checksum_at(&frame->layout);
 }
 
 static bool fits(uint32_t count, uint16_t most)
@@ -214,7 +206,8 @@ static void describe(const struct ethdev_offloads *offloads,
 		.l2_bytes = layout->l3_offset,
 		.l3_bytes = layout->l4_offset - layout->l3_offset,
 		.l4_bytes = layout->payload_offset - layout->l4_offset,
-		.checksum_at = layout->l4_offset + checksum_offset(layout),
+		.checksum_at =
+			layout->l4_offset + net_frame_checksum_at(layout),
 	};
 	task->flags |= layout->l4 == NET_L4_TCP ? RTE_MBUF_F_TX_TCP_CKSUM
 						: RTE_MBUF_F_TX_UDP_CKSUM;
@@ -293,7 +286,7 @@ static void ask_for_segments(const struct rte_mbuf *mbuf,
 static void ask_for_checksum(struct net_rx_frame *frame)
 {
 	const struct net_frame *layout = &frame->layout;
-	const uint16_t offset = checksum_offset(layout);
+	const uint16_t offset = net_frame_checksum_at(layout);
 
 	frame->header.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
 	frame->header.csum_start = htole16(layout->l4_offset);
