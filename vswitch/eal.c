@@ -113,19 +113,20 @@ int eal_start(uint32_t stations, bool hugepages, bool pci)
 		memory,
 		"--lcores",
 		core,
-		limit,
+		huge ? limit : NULL,
 		NULL,
 	};
-	unsigned count = ARRAY_SIZE(arguments) - 1;
+	/* What is limited is memory in hugepages. */
+	const unsigned count = ARRAY_SIZE(arguments) - (huge ? 1 : 2);
+	unsigned first_core;
 	cpu_set_t allowed;
 
 	if (sched_getaffinity(0, sizeof(allowed), &allowed) < 0)
 		return -errno;
 	snprintf(memory, sizeof(memory), "%u", huge ? huge : most);
-	snprintf(core, sizeof(core), "0@%u", any_core(&allowed));
-	print_limit(limit, sizeof(limit), any_core(&allowed), huge);
-	if (!huge)
-		arguments[--count] = NULL;
+	first_core = any_core(&allowed);
+	snprintf(core, sizeof(core), "0@%u", first_core);
+	print_limit(limit, sizeof(limit), first_core, huge);
 	/* They are permuted, and not written to. */
 	if (rte_eal_init(count, (char **)arguments) < 0)
 		return rte_errno ? -rte_errno : -EINVAL;

@@ -11,9 +11,9 @@
 
 /*
  * Starts it, once for a process, with room for @stations, in hugepages if that is
- * wanted and there are enough of them; it has its memory then, and gets no more. With @pci devices of that bus can be opened
- * later; none is before. Threads that are made later run where those of before
- * might. A negative errno.
+ * wanted and there are enough of them; it has its memory then, and gets no more.
+ * With @pci devices of that bus can be opened later; none is before. Threads that
+ * are made later run where those of before might. A negative errno.
  */
 int eal_start(uint32_t stations, bool hugepages, bool pci);
 

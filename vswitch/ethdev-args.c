@@ -24,13 +24,19 @@ static uint32_t af_packet_cut(const char *devargs)
 	return bytes > PLACE_HEAD_BYTES ? bytes - PLACE_HEAD_BYTES : 1;
 }
 
+/* A key, as in ",server=", whose number is not 0. */
+static bool is_set(const char *devargs, const char *key)
+{
+	const char *at = strstr(devargs, key);
+
+	return at && strtoul(at + strlen(key), NULL, 0) != 0;
+}
+
 /* Who listens would be waited for at the start, and whoever comes later have
  * the rings made anew under the threads that use them. */
 static const char *virtio_user_check(const char *devargs)
 {
-	const char *key = strstr(devargs, ",server=");
-
-	if (key && strtoul(key + strlen(",server="), NULL, 0) != 0)
+	if (is_set(devargs, ",server="))
 		return "net_virtio_user connects, and does not listen: leave "
 		       "out server=1, and have the other side listen";
 	return NULL;
@@ -116,9 +122,7 @@ const char *ethdev_check(const char *devargs)
  * as they were, and the table's number in the ring, too. */
 static bool has_packed_rings(const char *devargs)
 {
-	const char *key = strstr(devargs, ",packed_vq=");
-
-	return key && strtoul(key + strlen(",packed_vq="), NULL, 0) != 0;
+	return is_set(devargs, ",packed_vq=");
 }
 
 struct ethdev_traits ethdev_traits(const char *devargs)
