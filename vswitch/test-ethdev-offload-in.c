@@ -9,6 +9,7 @@
 #include "vswitch/ethdev-offload.h"
 #include "vswitch/ethdev-rx.h"
 #include "vswitch/test-eal.h"
+#include "vswitch/test-ethdev-ring.h"
 
 #define ALL_RX                                                         \
 	(RTE_ETH_RX_OFFLOAD_TCP_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM | \
@@ -21,22 +22,12 @@ static struct iovec in_iov[ETHDEV_MAX_SEGMENTS];
 
 static int setup(void **state)
 {
-	const struct ethdev_config config = {
-		.devargs = "net_ring0",
-		.queues = 1,
-		.offloads = true,
-	};
-	char error[ETHDEV_ERROR_BYTES];
-
-	return ethdev_open(&config, &dev, error) < 0 ? -1 : 0;
+	return test_ring_open(&dev);
 }
 
 static int teardown(void **state)
 {
-	const bool is_whole = rte_mempool_full(dev.pool);
-
-	ethdev_close(&dev);
-	return is_whole ? 0 : -1;
+	return test_ring_close(&dev);
 }
 
 #define RING_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

@@ -15,6 +15,7 @@
 #include "vswitch/ethdev-tx.h"
 #include "vswitch/test-eal.h"
 #include "vswitch/test-ethdev-nic.h"
+#include "vswitch/test-ethdev-ring.h"
 
 enum {
 	MTU_BYTES = 1522,
@@ -36,14 +37,7 @@ static struct test_frames made, wanted;
 
 static int setup(void **state)
 {
-	const struct ethdev_config config = {
-		.devargs = "net_ring0",
-		.queues = 1,
-		.offloads = true,
-	};
-	char error[ETHDEV_ERROR_BYTES];
-
-	if (ethdev_open(&config, &dev, error) < 0)
+	if (test_ring_open(&dev) < 0)
 		return -1;
 	tx = (struct ethdev_tx){
 		.id = dev.id,
@@ -55,10 +49,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	const bool is_whole = rte_mempool_full(dev.pool);
-
-	ethdev_close(&dev);
-	return is_whole ? 0 : -1;
+	return test_ring_close(&dev);
 }
 
 #define RING_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
