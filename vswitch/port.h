@@ -44,6 +44,7 @@ struct port_ops {
 	/*
 	 * What needs rights or paths, before they are given up; may be NULL.
 	 * And the rest: frames may come and go. With a sentence in @ret_error.
+	 * A vhost-user port can be started again after it was stopped.
 	 */
 	int (*open)(struct port *port, char *ret_error);
 	int (*start)(struct port *port, char *ret_error);

@@ -1,174 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * From a list of the ports that run to one of those that are wanted, in this
- * order: what is in nobody's way comes, what forwards otherwise changes, what
- * has to make room goes, and others come in its place. What is only removed goes
- * last, since that cannot fail. The way back from a step that failed is the same
- * way to the list of before.
+ * order: who has to make room is retired, and forwards on; what is in nobody's way
+ * comes; what forwards otherwise changes; of those that are retired are halted whose
+ * sockets others want, and these come. What is only removed goes last, since that
+ * cannot fail. From a step that failed the way back is: what came goes, who is
+ * retired is recalled, what changed changes back.
  */
 #include "vswitch/reload.h"
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/bytes.h"
+#include "vswitch/reload-plan.h"
+#include "vswitch/reload-stations.h"
 
-/* Ports, each owned. */
-struct ports {
-	struct port_config *configs[2 * CONFIG_MAX_PORTS];
-	unsigned count;
+/* What the switch was like. */
+struct before {
+	struct reload_ports ports;
+	bool numbers[CONFIG_MAX_PORTS]; /* that ports have */
+	struct reload_stations stations;
 };
-
-enum verdict {
-	SAME,
-	CHANGE,
-	REPLACE,
-	GONE, /* no port is wanted by this name */
-};
-
-/* --- lists ------------------------------------------------------------------- */
-
-static void free_ports(struct ports *ports)
-{
-	for (unsigned i = 0; i < ports->count; i++)
-		port_config_free(ports->configs[i]);
-	ports->count = 0;
-}
-
-static int append(struct ports *ports, const struct port_config *config)
-{
-	int err = port_config_copy(config, &ports->configs[ports->count]);
-
-	ports->count += err == 0;
-	return err;
-}
-
-static const struct port_config *find(const struct ports *ports,
-				      const char *name)
-{
-	for (unsigned i = 0; i < ports->count; i++)
-		if (strcmp(ports->configs[i]->name, name) == 0)
-			return ports->configs[i];
-	return NULL;
-}
-
-static bool has_port(const struct config *config, const char *name)
-{
-	for (unsigned i = 0; i < config->ports_count; i++)
-		if (strcmp(config->ports[i].name, name) == 0)
-			return true;
-	return false;
-}
-
-static int list_running(const struct vswitch *vswitch, struct ports *running)
-{
-	int err = 0;
-
-	for (unsigned i = 0; i < CONFIG_MAX_PORTS && err == 0; i++)
-		if (vswitch_port(vswitch, i))
-			err = append(running, vswitch_port(vswitch, i)->config);
-	return err;
-}
-
-/* The file's, and those of the running ones that no file ever had. */
-static int list_wanted(const struct vswitch *vswitch,
-		       const struct config *after, const struct ports *running,
-		       struct ports *wanted)
-{
-	const struct config *before = vswitch_config(vswitch);
-	int err = 0;
-
-	for (unsigned i = 0; i < after->ports_count && err == 0; i++)
-		err = append(wanted, &after->ports[i]);
-	for (unsigned i = 0; i < running->count && err == 0; i++) {
-		const struct port_config *config = running->configs[i];
-
-		if (!has_port(before, config->name) &&
-		    !has_port(after, config->name))
-			err = append(wanted, config);
-	}
-	return err;
-}
-
-/* --- what differs ------------------------------------------------------------ */
-
-/* By all keys that there are: what is not known here needs a new port. */
-static bool are_same(const struct port_config *a, const struct port_config *b)
-{
-	char *texts[] = {port_config_write(a), port_config_write(b)};
-	bool same = texts[0] && texts[1] && strcmp(texts[0], texts[1]) == 0;
-
-	free(texts[0]);
-	free(texts[1]);
-	return same;
-}
-
-/* Of a device that stays as it is: what vswitch_change_port can do. */
-static void take_what_can_change(struct port_config *to,
-				 const struct port_config *from)
-{
-	to->vlan_mode = from->vlan_mode;
-	to->vlan = from->vlan;
-	to->vlans = from->vlans;
-	to->vlans_count = from->vlans_count;
-	to->tags_native = from->tags_native;
-	to->service_tags = from->service_tags;
-	to->group = from->group;
-	to->locked = from->locked;
-	to->stations = from->stations;
-	to->stations_count = from->stations_count;
-	to->max_stations = from->max_stations;
-	to->frames = from->frames;
-	to->bytes = from->bytes;
-	to->broadcast = from->broadcast;
-	to->multicast = from->multicast;
-	to->unknown = from->unknown;
-	to->guard = from->guard;
-	to->acl = from->acl;
-	to->mirror = from->mirror;
-	to->shape = from->shape;
-}
-
-bool reload_can_change(const struct port_config *running,
-		       const struct port_config *after)
-{
-	struct port_config mixed = *after;
-
-	take_what_can_change(&mixed, running);
-	return are_same(running, &mixed);
-}
-
-static enum verdict judge(const struct port_config *running,
-			  const struct ports *wanted)
-{
-	const struct port_config *after = find(wanted, running->name);
-
-	if (!after)
-		return GONE;
-	if (are_same(running, after))
-		return SAME;
-	return reload_can_change(running, after) ? CHANGE : REPLACE;
-}
-
-static bool has_clash(const struct ports *wanted,
-		      const struct port_config *config)
-{
-	for (unsigned i = 0; i < wanted->count; i++)
-		if (port_config_clash(wanted->configs[i], config))
-			return true;
-	return false;
-}
-
-static bool makes_room(const struct port_config *running,
-		       const struct ports *wanted)
-{
-	enum verdict verdict = judge(running, wanted);
-
-	return verdict == REPLACE ||
-	       (verdict == GONE && has_clash(wanted, running));
-}
 
 /* --- before anything happens ------------------------------------------------- */
 
@@ -202,7 +55,7 @@ static int check_switch(const struct vswitch *vswitch,
 
 /* Each pair that is wanted, with those that came over the control socket. */
 static int check_clashes(const struct vswitch *vswitch,
-			 const struct ports *wanted, char *ret_error)
+			 const struct reload_ports *wanted, char *ret_error)
 {
 	if (wanted->count > CONFIG_MAX_PORTS)
 		return fail(vswitch, "ports",
@@ -224,14 +77,14 @@ static int check_clashes(const struct vswitch *vswitch,
 /* A TAP or a device cannot be opened again once privileges are given up: there
  * would be no way back. */
 static int check_taps(const struct vswitch *vswitch,
-		      const struct ports *running, const struct ports *wanted,
-		      char *ret_error)
+		      const struct reload_ports *running,
+		      const struct reload_ports *wanted, char *ret_error)
 {
 	for (unsigned i = 0; i < running->count; i++) {
 		const struct port_config *config = running->configs[i];
 
 		if (config->kind != PORT_VHOST_USER &&
-		    makes_room(config, wanted))
+		    reload_makes_room(config, wanted))
 			return fail(vswitch, config->name,
 				    "only a restart can change what a TAP or a "
 				    "DPDK device is opened with",
@@ -242,22 +95,46 @@ static int check_taps(const struct vswitch *vswitch,
 
 /* --- the steps --------------------------------------------------------------- */
 
-static void remove_if(struct vswitch *vswitch, const struct ports *wanted,
-		      bool (*chosen)(const struct port_config *running,
-				     const struct ports *wanted))
+static void retire_ports(struct vswitch *vswitch,
+			 const struct reload_ports *wanted)
 {
 	for (unsigned i = 0; i < CONFIG_MAX_PORTS; i++) {
 		const struct port *port = vswitch_port(vswitch, i);
 
-		if (port && chosen(port->config, wanted))
-			vswitch_remove_port(vswitch, port->name);
+		if (port && reload_makes_room(port->config, wanted))
+			vswitch_retire_port(vswitch, i);
 	}
 }
 
-static bool is_gone(const struct port_config *running,
-		    const struct ports *wanted)
+static bool has_wanted_device(const struct port *port,
+			      const struct reload_ports *wanted)
 {
-	return judge(running, wanted) == GONE;
+	for (unsigned i = 0; i < wanted->count; i++)
+		if (reload_same_device(port->config, wanted->configs[i]))
+			return true;
+	return false;
+}
+
+static void halt_ports(struct vswitch *vswitch,
+		       const struct reload_ports *wanted)
+{
+	for (unsigned i = 0; i < CONFIG_MAX_PORTS; i++) {
+		const struct port *port = vswitch_retired_port(vswitch, i);
+
+		if (port && has_wanted_device(port, wanted))
+			vswitch_halt_port(vswitch, i);
+	}
+}
+
+static void remove_gone(struct vswitch *vswitch,
+			const struct reload_ports *wanted)
+{
+	for (unsigned i = 0; i < CONFIG_MAX_PORTS; i++) {
+		const struct port *port = vswitch_port(vswitch, i);
+
+		if (port && reload_judge(port->config, wanted) == RELOAD_GONE)
+			vswitch_remove_port(vswitch, port->name);
+	}
 }
 
 /* Takes a step with a copy of @config. */
@@ -284,15 +161,18 @@ static bool is_in_the_way(const struct vswitch *vswitch,
 {
 	for (unsigned i = 0; i < CONFIG_MAX_PORTS; i++) {
 		const struct port *port = vswitch_port(vswitch, i);
+		const struct port *retired = vswitch_retired_port(vswitch, i);
 
 		if (port && port_config_clash(port->config, config))
+			return true;
+		if (retired && reload_same_device(retired->config, config))
 			return true;
 	}
 	return false;
 }
 
 /* Of what is wanted and does not run, all that can be. */
-static int add_ports(struct vswitch *vswitch, const struct ports *wanted,
+static int add_ports(struct vswitch *vswitch, const struct reload_ports *wanted,
 		     char *ret_error)
 {
 	int err = 0;
@@ -304,83 +184,93 @@ static int add_ports(struct vswitch *vswitch, const struct ports *wanted,
 	return err;
 }
 
-static int change_ports(struct vswitch *vswitch, const struct ports *wanted,
-			char *ret_error)
+static int change_ports(struct vswitch *vswitch,
+			const struct reload_ports *wanted, char *ret_error)
 {
 	int err = 0;
 
 	for (unsigned i = 0; i < CONFIG_MAX_PORTS && err == 0; i++) {
 		const struct port *port = vswitch_port(vswitch, i);
 
-		if (port && judge(port->config, wanted) == CHANGE)
-			err = step(vswitch, find(wanted, port->name),
+		if (port && reload_judge(port->config, wanted) == RELOAD_CHANGE)
+			err = step(vswitch, reload_find(wanted, port->name),
 				   vswitch_change_port, ret_error);
 	}
 	return err;
 }
 
-static int go_to(struct vswitch *vswitch, const struct ports *wanted,
+static int go_to(struct vswitch *vswitch, const struct reload_ports *wanted,
 		 char *ret_error)
 {
-	int err = add_ports(vswitch, wanted, ret_error);
+	int err;
 
+	retire_ports(vswitch, wanted);
+	err = add_ports(vswitch, wanted, ret_error);
 	if (err == 0)
 		err = change_ports(vswitch, wanted, ret_error);
 	if (err < 0)
 		return err;
-	remove_if(vswitch, wanted, makes_room);
+	halt_ports(vswitch, wanted);
 	err = add_ports(vswitch, wanted, ret_error);
-	if (err == 0)
-		remove_if(vswitch, wanted, is_gone);
-	return err;
+	if (err < 0)
+		return err;
+	vswitch_dismiss_ports(vswitch);
+	remove_gone(vswitch, wanted);
+	return 0;
 }
 
-static int go_or_stay(struct vswitch *vswitch, const struct ports *running,
-		      const struct ports *wanted, char *ret_error)
+static void go_back(struct vswitch *vswitch, const struct before *before)
 {
 	char error[PORT_ERROR_BYTES];
-	int err = go_to(vswitch, wanted, ret_error);
 
-	if (err < 0 && go_to(vswitch, running, error) < 0)
+	for (unsigned i = 0; i < CONFIG_MAX_PORTS; i++)
+		if (vswitch_port(vswitch, i) && !before->numbers[i])
+			vswitch_remove_port(vswitch,
+					    vswitch_port(vswitch, i)->name);
+	vswitch_recall_ports(vswitch);
+	if (change_ports(vswitch, &before->ports, error) < 0)
 		log_error("the way back failed, too: %s", error);
-	return err;
+	reload_stations_restore(&before->stations, vswitch);
 }
 
-static void count(const struct ports *running, const struct ports *wanted,
-		  struct reload_counts *ret)
+static int list(struct vswitch *vswitch, const struct config *after,
+		struct before *before, struct reload_ports *wanted)
 {
-	unsigned verdicts[GONE + 1] = {0};
+	int err = reload_list_running(vswitch, &before->ports);
 
-	for (unsigned i = 0; i < running->count; i++)
-		verdicts[judge(running->configs[i], wanted)]++;
-	*ret = (struct reload_counts){
-		.added = wanted->count + verdicts[GONE] - running->count,
-		.removed = verdicts[GONE],
-		.changed = verdicts[CHANGE],
-		.replaced = verdicts[REPLACE],
-	};
+	for (unsigned i = 0; i < CONFIG_MAX_PORTS; i++)
+		before->numbers[i] = vswitch_port(vswitch, i);
+	if (err == 0)
+		err = reload_list_wanted(vswitch, after, &before->ports,
+					 wanted);
+	if (err == 0)
+		err = reload_stations_keep(vswitch, &before->stations);
+	return err;
 }
 
 static int reload_ports(struct vswitch *vswitch, const struct config *after,
 			struct reload_counts *ret_counts, char *ret_error)
 {
-	struct ports running = {0}, wanted = {0};
-	int err = list_running(vswitch, &running);
+	struct before before = {0};
+	struct reload_ports wanted = {0};
+	int err = list(vswitch, after, &before, &wanted);
 
-	if (err == 0)
-		err = list_wanted(vswitch, after, &running, &wanted);
 	if (err < 0)
 		snprintf(ret_error, RELOAD_ERROR_BYTES, "%s", strerror(-err));
 	if (err == 0)
 		err = check_clashes(vswitch, &wanted, ret_error);
 	if (err == 0)
-		err = check_taps(vswitch, &running, &wanted, ret_error);
+		err = check_taps(vswitch, &before.ports, &wanted, ret_error);
+	if (err == 0) {
+		err = go_to(vswitch, &wanted, ret_error);
+		if (err < 0)
+			go_back(vswitch, &before);
+	}
 	if (err == 0)
-		err = go_or_stay(vswitch, &running, &wanted, ret_error);
-	if (err == 0)
-		count(&running, &wanted, ret_counts);
-	free_ports(&running);
-	free_ports(&wanted);
+		reload_count(&before.ports, &wanted, ret_counts);
+	reload_stations_free(&before.stations);
+	reload_free_ports(&before.ports);
+	reload_free_ports(&wanted);
 	return err;
 }
 

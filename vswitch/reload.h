@@ -24,9 +24,10 @@ struct reload_counts {
 };
 
 /*
- * All or nothing: after an error the switch runs as before, but that guests
- * of ports which were to be replaced had to connect again. A negative errno,
- * with a sentence.
+ * All or nothing: after an error the switch runs as before. Guests of ports that
+ * were halted, because others were to have their sockets, have to connect again;
+ * all other guests, ports' numbers, counters and stations are what they were. A
+ * negative errno, with a sentence.
  */
 int reload(struct vswitch *vswitch, struct reload_counts *ret_counts,
 	   char ret_error[static RELOAD_ERROR_BYTES]);

@@ -372,9 +372,12 @@ static int start(struct port *port, char *ret_error)
 		.complain = complain,
 		.arg = p,
 	};
-	int err = make_queues(p);
+	int err = 0;
 
-	if (err == 0)
+	/* One that was stopped has them, and what they counted. */
+	if (!p->queues)
+		err = make_queues(p);
+	if (err == 0 && !p->netdev)
 		err = make_netdev(p);
 	if (err == 0)
 		err = endpoint_new(port->owner->control,

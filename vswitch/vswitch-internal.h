@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The inside of the switch: vswitch.c has its beginning and end, vswitch-ports.c
- * ports that come and go, vswitch-mirrors.c who listens to whom,
- * vswitch-change.c what changes of a port that stays.
+ * ports that come and go, vswitch-retire.c those that may come back,
+ * vswitch-mirrors.c who listens to whom, vswitch-change.c what changes of a port
+ * that stays.
  */
 #ifndef VSWITCH_VSWITCH_INTERNAL_H
 #define VSWITCH_VSWITCH_INTERNAL_H
@@ -12,11 +13,18 @@
 #include "vswitch/sniffer.h"
 #include "vswitch/vswitch.h"
 
+enum slot_state {
+	SLOT_USED, /* if there is a port */
+	SLOT_RETIRED,
+	SLOT_HALTED,
+	SLOT_LEAVING, /* until it is freed */
+};
+
 /* A port's place in the table, whether or not there is one. */
 struct vswitch_slot {
 	struct port *port;
 	struct port_config *config; /* owned */
-	bool is_leaving;	    /* until it is freed */
+	enum slot_state state;
 	struct loop_message freeing;
 };
 
@@ -58,6 +66,8 @@ int vswitch_start_port(struct vswitch *vswitch, uint16_t number,
 /* Whoever finds it in the table has done with it when this returns. Also if it
  * was not started. */
 void vswitch_stop_port(struct vswitch *vswitch, uint16_t number);
+/* The same, and has it freed behind what its threads have posted already. */
+void vswitch_end_port(struct vswitch *vswitch, uint16_t number);
 /* Frees the stopped port of the slot whose message it is, and the configuration,
  * if it is in the slot still. */
 void vswitch_free_slot(struct loop_message *freeing);

@@ -105,7 +105,7 @@ int vswitch_open_port(struct vswitch *vswitch, struct port_config *config,
 	}
 	slot->port = port;
 	slot->config = config;
-	slot->is_leaving = false;
+	slot->state = SLOT_USED;
 	vswitch->generation++;
 	return 0;
 }
@@ -146,7 +146,7 @@ void vswitch_stop_port(struct vswitch *vswitch, uint16_t number)
 {
 	struct port *port = vswitch->slots[number].port;
 
-	vswitch->slots[number].is_leaving = true;
+	vswitch->slots[number].state = SLOT_LEAVING;
 	vswitch->generation++;
 	sniffers_end(&vswitch->sniffers, number);
 	port->ops->stop(port);
@@ -225,15 +225,18 @@ int vswitch_find_port(const struct vswitch *vswitch, const char *name,
 	return -ENOENT;
 }
 
-/* Freed behind what its threads have posted already. */
+void vswitch_end_port(struct vswitch *vswitch, uint16_t number)
+{
+	vswitch_stop_port(vswitch, number);
+	loop_post(vswitch->config.control, &vswitch->slots[number].freeing);
+}
+
 int vswitch_remove_port(struct vswitch *vswitch, const char *name)
 {
 	uint16_t number;
 	int err = vswitch_find_port(vswitch, name, &number);
 
-	if (err < 0)
-		return err;
-	vswitch_stop_port(vswitch, number);
-	loop_post(vswitch->config.control, &vswitch->slots[number].freeing);
-	return 0;
+	if (err == 0)
+		vswitch_end_port(vswitch, number);
+	return err;
 }

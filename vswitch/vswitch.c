@@ -230,7 +230,8 @@ void vswitch_free(struct vswitch *vswitch)
 const struct port *vswitch_port(const struct vswitch *vswitch, unsigned number)
 {
 	/* One that is being freed is in its slot still. */
-	return number < CONFIG_MAX_PORTS && !vswitch->slots[number].is_leaving
+	return number < CONFIG_MAX_PORTS &&
+			       vswitch->slots[number].state == SLOT_USED
 		       ? vswitch->slots[number].port
 		       : NULL;
 }

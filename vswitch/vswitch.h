@@ -55,6 +55,21 @@ int vswitch_remove_port(struct vswitch *vswitch, const char *name);
 int vswitch_change_port(struct vswitch *vswitch, struct port_config *config,
 			char ret_error[static PORT_ERROR_BYTES]);
 
+/*
+ * A port that is to make room is retired first: nobody finds it any more, its name
+ * is free, and it forwards as before, until it is halted for what it has open. Then
+ * all that are retired come back as they were, those that were halted without
+ * their connections and stations, or all go. What cannot come back is logged, and
+ * goes.
+ */
+void vswitch_retire_port(struct vswitch *vswitch, uint16_t number);
+void vswitch_halt_port(struct vswitch *vswitch, uint16_t number);
+/* The retired port of @number that was not halted, or NULL. */
+const struct port *vswitch_retired_port(const struct vswitch *vswitch,
+					unsigned number);
+void vswitch_recall_ports(struct vswitch *vswitch);
+void vswitch_dismiss_ports(struct vswitch *vswitch);
+
 /* In the order of their numbers; NULL: no port has @number. Also before the
  * start. */
 const struct port *vswitch_port(const struct vswitch *vswitch, unsigned number);
