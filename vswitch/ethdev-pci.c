@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vswitch/ethdev-pci.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -12,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -46,13 +46,14 @@ say(char *ret_reason, const char *format, ...)
 }
 
 /* The first bytes of the device's file of that name, as a number. */
-static int read_number(const char *address, const char *name,
-		       unsigned long *ret_number)
+static int read_number(const struct ethdev_pci_view *view, const char *address,
+		       const char *name, unsigned long *ret_number)
 {
-	char path[PATH_BYTES], text[32] = "";
+	char path[PATH_MAX], text[32] = "";
 	autoclose int fd = -1;
 
-	snprintf(path, sizeof(path), DEVICES "/%s/%s", address, name);
+	snprintf(path, sizeof(path), "%s" DEVICES "/%s/%s", view->root, address,
+		 name);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0)
 		return -errno;
@@ -61,13 +62,14 @@ static int read_number(const char *address, const char *name,
 }
 
 /* The last name of where the device's link of that name points to. */
-static bool read_link(const char *address, const char *name,
-		      char ret_name[static NAME_BYTES])
+static bool read_link(const struct ethdev_pci_view *view, const char *address,
+		      const char *name, char ret_name[static NAME_BYTES])
 {
-	char path[PATH_BYTES], target[PATH_MAX];
+	char path[PATH_MAX], target[PATH_MAX];
 	ssize_t length;
 
-	snprintf(path, sizeof(path), DEVICES "/%s/%s", address, name);
+	snprintf(path, sizeof(path), "%s" DEVICES "/%s/%s", view->root, address,
+		 name);
 	length = readlink(path, target, sizeof(target) - 1);
 	if (length < 0)
 		return false;
@@ -78,10 +80,11 @@ static bool read_link(const char *address, const char *name,
 
 /* --- each answers whether it said what is wrong -------------------------------- */
 
-static bool bus_is_wrong(const char *address, char *ret_reason)
+static bool bus_is_wrong(const struct ethdev_pci_view *view,
+			 const char *address, char *ret_reason)
 {
 	unsigned long class = 0;
-	int err = read_number(address, "class", &class);
+	int err = read_number(view, address, "class", &class);
 
 	if (err == -ENOENT)
 		return say(ret_reason, "there is no such device");
@@ -90,17 +93,18 @@ static bool bus_is_wrong(const char *address, char *ret_reason)
 				       "--sandbox=off");
 	if (class >> 16 != CLASS_NETWORK)
 		return say(ret_reason, "it is no network device");
-	if (!rte_eal_has_pci())
+	if (!view->has_bus)
 		return say(ret_reason, "a switch that is started without a NIC "
 				       "in its configuration has no PCI bus");
 	return false;
 }
 
-static bool driver_is_wrong(const char *address, char *ret_reason)
+static bool driver_is_wrong(const struct ethdev_pci_view *view,
+			    const char *address, char *ret_reason)
 {
 	char driver[NAME_BYTES];
 
-	if (!read_link(address, "driver", driver))
+	if (!read_link(view, address, "driver", driver))
 		return say(ret_reason, "no driver has it: bind it to vfio-pci");
 	if (strcmp(driver, "vfio-pci") != 0)
 		return say(ret_reason, "its driver is %s: bind it to vfio-pci",
@@ -108,56 +112,108 @@ static bool driver_is_wrong(const char *address, char *ret_reason)
 	return false;
 }
 
-static bool group_is_taken(const char *group, char *ret_reason)
+/* VFIO's file of the group. Whether that is none, and has its name for such. */
+static bool find_group(const struct ethdev_pci_view *view, const char *group,
+		       char ret_path[static PATH_MAX])
 {
-	struct vfio_group_status status = {.argsz = sizeof(status)};
-	char path[PATH_BYTES];
-	autoclose int fd = -1;
-
-	snprintf(path, sizeof(path), GROUPS "/%s", group);
-	fd = open(path, O_RDWR | O_CLOEXEC);
-	if (fd < 0 && errno == EBUSY)
-		return say(ret_reason,
-			   "another program has its IOMMU group, %s", group);
-	if (fd < 0)
-		return say(ret_reason, "%s: %s", path, strerror(errno));
-	if (ioctl(fd, VFIO_GROUP_GET_STATUS, &status) == 0 &&
-	    !(status.flags & VFIO_GROUP_FLAGS_VIABLE))
-		return say(ret_reason,
-			   "another device of its IOMMU group, %s, has "
-			   "another driver: bind all of them to vfio-pci",
-			   group);
+	snprintf(ret_path, PATH_MAX, "%s" GROUPS "/noiommu-%s", view->root,
+		 group);
+	if (access(ret_path, F_OK) == 0)
+		return true;
+	snprintf(ret_path, PATH_MAX, "%s" GROUPS "/%s", view->root, group);
 	return false;
 }
 
-static bool group_is_wrong(const char *address, char *ret_reason)
+static bool group_is_none(const struct ethdev_pci_view *view,
+			  const char *address, char *ret_reason)
 {
-	char group[NAME_BYTES], path[PATH_BYTES];
+	char group[NAME_BYTES], path[PATH_MAX];
 
-	if (!read_link(address, "iommu_group", group))
+	if (!read_link(view, address, "iommu_group", group))
 		return say(ret_reason,
 			   "it has no IOMMU group: turn the IOMMU on, in the "
 			   "firmware and, if it is Intel's, with the kernel's "
 			   "option intel_iommu=on");
-	/* VFIO's name for a group that is none. */
-	snprintf(path, sizeof(path), GROUPS "/noiommu-%s", group);
-	if (access(path, F_OK) == 0)
+	if (find_group(view, group, path) && !view->has_hugepages)
 		return say(ret_reason, "without an IOMMU it works with "
 				       "hugepages alone");
-	return group_is_taken(group, ret_reason);
+	return false;
+}
+
+/* Devices without a driver do no DMA, nor do these have theirs do any. */
+static bool is_harmless(const char *driver)
+{
+	return strstr(driver, "vfio") || strcmp(driver, "pci-stub") == 0 ||
+	       strcmp(driver, "pcieport") == 0;
+}
+
+/* Of a group that is not viable: the kernel does not say because of whom. */
+static bool mate_is_wrong(const struct ethdev_pci_view *view,
+			  const char *address, char *ret_reason)
+{
+	char path[PATH_MAX], driver[NAME_BYTES];
+	bool is_wrong = false;
+	struct dirent *mate;
+	DIR *mates;
+
+	snprintf(path, sizeof(path), "%s" DEVICES "/%s/iommu_group/devices",
+		 view->root, address);
+	mates = opendir(path);
+	while (mates && !is_wrong && (mate = readdir(mates)))
+		if (read_link(view, mate->d_name, "driver", driver) &&
+		    !is_harmless(driver))
+			is_wrong =
+				say(ret_reason,
+				    "%.64s, which is in its IOMMU group, "
+				    "has the driver %s: bind it to vfio-pci, "
+				    "too",
+				    mate->d_name, driver);
+	if (mates)
+		closedir(mates);
+	return is_wrong;
+}
+
+static bool group_is_taken(const struct ethdev_pci_view *view,
+			   const char *address, char *ret_reason)
+{
+	char group[NAME_BYTES] = "", path[PATH_MAX];
+	autoclose int fd = -1;
+
+	read_link(view, address, "iommu_group", group);
+	find_group(view, group, path);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd >= 0)
+		return false;
+	if (errno == EBUSY)
+		return say(ret_reason,
+			   "another program has its IOMMU group, %s", group);
+	return say(ret_reason, "%.128s: %s", path + strlen(view->root),
+		   strerror(errno));
+}
+
+void ethdev_pci_judge(const struct ethdev_pci_view *view, const char *address,
+		      char ret_reason[static ETHDEV_PCI_REASON_BYTES])
+{
+	static bool (*const are_wrong[])(const struct ethdev_pci_view *,
+					 const char *, char *) = {
+		bus_is_wrong,  driver_is_wrong, group_is_none,
+		mate_is_wrong, group_is_taken,
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(are_wrong); i++)
+		if (are_wrong[i](view, address, ret_reason))
+			return;
+	say(ret_reason, "no driver that is here can open it");
 }
 
 void ethdev_pci_reason(const char *address,
 		       char ret_reason[static ETHDEV_PCI_REASON_BYTES])
 {
-	static bool (*const are_wrong[])(const char *, char *) = {
-		bus_is_wrong,
-		driver_is_wrong,
-		group_is_wrong,
+	const struct ethdev_pci_view here = {
+		.root = "",
+		.has_bus = rte_eal_has_pci(),
+		.has_hugepages = rte_eal_has_hugepages(),
 	};
 
-	for (size_t i = 0; i < ARRAY_SIZE(are_wrong); i++)
-		if (are_wrong[i](address, ret_reason))
-			return;
-	say(ret_reason, "no driver that is here can open it");
+	ethdev_pci_judge(&here, address, ret_reason);
 }

@@ -6,6 +6,7 @@
 #ifndef VSWITCH_ETHDEV_PCI_H
 #define VSWITCH_ETHDEV_PCI_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum {
@@ -18,6 +19,16 @@ enum {
  */
 void ethdev_pci_reason(const char *address,
 		       char ret_reason[static ETHDEV_PCI_REASON_BYTES]);
+
+/* What that depends on. */
+struct ethdev_pci_view {
+	const char *root; /* before the names of sysfs's and VFIO's files */
+	bool has_bus, has_hugepages; /* EAL's */
+};
+
+/* The same of any such tree. */
+void ethdev_pci_judge(const struct ethdev_pci_view *view, const char *address,
+		      char ret_reason[static ETHDEV_PCI_REASON_BYTES]);
 
 /* Requests of ioctl(2) that drivers make after such a device was opened: its
  * interrupts, memory that comes and goes, its end. */
