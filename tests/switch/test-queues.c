@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A guest of several queue pairs: what it gets is spread over them. */
+/* Several queues: what a guest gets is spread over its pairs; and what several
+ * threads have for one queue at once comes whole. */
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include "base/bytes.h"
 #include "base/clock.h"
-#include "tests/switch/fixture.h"
+#include "tests/switch/uplink.h"
 
 enum {
 	SENDER,
@@ -18,6 +22,10 @@ enum {
 	BYTES = 200,
 	LOOK_MS = 1,
 	PATIENCE_S = 20,
+	CROWD_GUEST = 2, /* who sends to one queue by two threads */
+	CROWD_PAIRS = 8,
+	CROWD_FRAMES = 16, /* of each pair */
+	CROWDS = 60,
 };
 
 static const char *const ports[] = {"", "queues: 4", NULL};
@@ -126,12 +134,130 @@ static void every_pair_sends(void **state)
 					sizeof(got)) < 0);
 }
 
+/* --- threads that send at once ------------------------------------------------ */
+
+struct crowd {
+	struct fixture *from, *to;
+	unsigned receiver;
+	size_t bytes; /* of a frame */
+};
+
+/* A serving thread on each of two processors, if there are two: they run at the
+ * same time whatever else does. */
+static void start_head(char ret_head[static 96])
+{
+	int found[2], count = 0;
+	cpu_set_t cpus;
+
+	assert_int_equal(sched_getaffinity(0, sizeof(cpus), &cpus), 0);
+	for (int cpu = 0; cpu < CPU_SETSIZE && count < 2; cpu++)
+		if (CPU_ISSET(cpu, &cpus))
+			found[count++] = cpu;
+	snprintf(ret_head, 96, "lcores: 2\nbalance: off\ncpus: [%d, %d]",
+		 found[0], found[count - 1]);
+}
+
+static void make_crowd_frame(const struct crowd *c, unsigned pair,
+			     uint32_t number)
+{
+	fixture_frame(frame, c->receiver, CROWD_GUEST, c->bytes, number);
+	frame[FLOW_BYTE] = pair;
+}
+
+/* All threads find the frames of all pairs when they go on: none is done before
+ * another one begins. */
+static void send_crowd(const struct crowd *c, uint32_t first)
+{
+	struct net_driver *guest = c->from->guests[CROWD_GUEST];
+	const pid_t pid = c->from->process.pid;
+	int status;
+
+	for (unsigned pair = 0; pair < CROWD_PAIRS; pair++)
+		assert_int_equal(net_send_wait(guest, pair), 0);
+	assert_int_equal(kill(pid, SIGSTOP), 0);
+	assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
+	assert_true(WIFSTOPPED(status));
+	for (unsigned i = 0; i < CROWD_FRAMES; i++) {
+		for (unsigned pair = 0; pair < CROWD_PAIRS; pair++) {
+			make_crowd_frame(c, pair, first + i);
+			assert_int_equal(net_send(guest, pair, NULL, frame,
+						  c->bytes, NULL),
+					 0);
+		}
+	}
+	assert_int_equal(kill(pid, SIGCONT), 0);
+}
+
+/* Once, whole, and in the order of their pair. */
+static void take_crowd(const struct crowd *c, uint32_t first)
+{
+	struct net_driver *guest = c->to->guests[c->receiver];
+	unsigned taken[CROWD_PAIRS] = {0};
+
+	for (unsigned n = 0; n < CROWD_PAIRS * CROWD_FRAMES; n++) {
+		const int bytes = net_receive(guest, 0, NULL, got, sizeof(got));
+		const unsigned pair = got[FLOW_BYTE];
+
+		assert_int_equal(bytes, c->bytes);
+		assert_in_range(pair, 0, CROWD_PAIRS - 1);
+		make_crowd_frame(c, pair, first + taken[pair]++);
+		assert_memory_equal(got, frame, c->bytes);
+	}
+}
+
+static void pass_crowds(const struct crowd *c)
+{
+	for (unsigned i = 0; i < CROWDS; i++) {
+		send_crowd(c, i * CROWD_FRAMES);
+		take_crowd(c, i * CROWD_FRAMES);
+	}
+}
+
+static void queue_of_a_guest_stays_whole_when_threads_fill_it(void **state)
+{
+	static const char *const crowd[] = {"", "", "queues: 8", NULL};
+	const struct net_options many = {.pairs = CROWD_PAIRS};
+	const struct net_options large = {.queue_size = 1024};
+	struct fixture *f = *state;
+	/* They take long to copy, and all of them have place. */
+	const struct crowd c = {f, f, RECEIVER, .bytes = 16000};
+	char head[96];
+
+	start_head(head);
+	fixture_start(f, head, crowd);
+	fixture_join(f, RECEIVER, &large);
+	fixture_join(f, CROWD_GUEST, &many);
+	pass_crowds(&c);
+}
+
+/* The device passes them on to another switch. */
+static void queue_of_a_device_stays_whole_when_threads_fill_it(void **state)
+{
+	const struct net_options many = {.pairs = CROWD_PAIRS};
+	struct uplink *u = *state;
+	const struct crowd c = {u->front, u->back, UPLINK_BACK_GUEST,
+				.bytes = 1514};
+	char head[96], path[128], add[256];
+
+	start_head(head);
+	uplink_start(u, head, "", "");
+	fixture_socket(u->front, CROWD_GUEST, path);
+	snprintf(add, sizeof(add),
+		 "port add name=p2 kind=vhost-user queues=8 socket-path=%s",
+		 path);
+	fixture_ctl_says(u->front, add, "");
+	fixture_join(u->front, CROWD_GUEST, &many);
+	pass_crowds(&c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		SWITCH_TEST(flows_are_spread_over_pairs_and_stay_whole),
 		SWITCH_TEST(flows_are_spread_by_several_threads_alike),
 		SWITCH_TEST(every_pair_sends),
+		SWITCH_TEST(queue_of_a_guest_stays_whole_when_threads_fill_it),
+		UPLINK_TEST(queue_of_a_device_stays_whole_when_threads_fill_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
