@@ -190,7 +190,8 @@ static void print_others(const char *text, const json_t *changes, FILE *to)
 		const size_t length = strcspn(text, "\n") + 1;
 		const size_t key = strcspn(text, ":\n");
 
-		if (text[0] != ' ' && text[0] != '-')
+		/* All else is of the key above: a blank line, too. */
+		if (!strchr(" -\n", text[0]))
 			is_kept = text[key] == ':' &&
 				  !json_object_getn(changes, text, key);
 		if (is_kept && strncmp(text, "---", 3) != 0)

@@ -177,6 +177,41 @@ static void what_cannot_be_is_named_and_changes_nothing(void **state)
 	assert_string_equal(f->said, before);
 }
 
+/* Values of many lines, and words that look like keys, among them. */
+static void changed_key_leaves_all_others_as_they_are(void **state)
+{
+	struct fixture *f = *state;
+	char arguments[512], path[128], wanted[FIXTURE_SAID_BYTES];
+	char *vlan;
+
+	start(f);
+	fixture_socket(f, 3, path);
+	snprintf(arguments, sizeof(arguments),
+		 "port add name=new kind=vhost-user socket-path=%s vlan=7 "
+		 "'group=\"a\\n\\nvlan: 8\\n- b\"' "
+		 "'stations=[\"02:00:00:00:00:03\"]' "
+		 "'guard={\"addresses\":[\"10.0.0.1\"]}' "
+		 "'frames={\"rate\":10,\"burst\":3}' "
+		 "'acl-out=[{\"name\":\"vlan: 6\",\"action\":\"deny\"}]'",
+		 path);
+	assert_int_equal(fixture_ctl(f, arguments), 0);
+	assert_int_equal(fixture_ctl(f, "config show"), 0);
+	strcpy(wanted, f->said);
+	vlan = strstr(wanted, "\n  vlan: 7\n");
+	assert_non_null(vlan);
+	vlan[9] = '9';
+	assert_int_equal(fixture_ctl(f, "port set new vlan=9"), 0);
+	assert_int_equal(fixture_ctl(f, "config show"), 0);
+	assert_string_equal(f->said, wanted);
+	/* One that is taken away is not there, or has its default. */
+	assert_int_equal(fixture_ctl(f, "port set new vlan=7 guard=null"), 0);
+	assert_int_equal(fixture_ctl(f, "port set new vlan=null"), 0);
+	assert_int_equal(fixture_ctl(f, "config show"), 0);
+	assert_null(strstr(f->said, "guard:"));
+	assert_null(strstr(f->said, "\n  vlan: 7\n"));
+	assert_non_null(strstr(f->said, "- name: 'vlan: 6'\n"));
+}
+
 static int connect_raw(const struct fixture *f)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -264,6 +299,7 @@ int main(void)
 		SWITCH_TEST(ports_stations_and_counters_are_shown),
 		SWITCH_TEST(ports_come_and_go_while_frames_pass),
 		SWITCH_TEST(what_cannot_be_is_named_and_changes_nothing),
+		SWITCH_TEST(changed_key_leaves_all_others_as_they_are),
 		SWITCH_TEST(client_that_misbehaves_holds_up_nobody),
 		SWITCH_TEST(top_shows_rates_and_ends),
 		SWITCH_TEST(socket_is_its_owners_alone),
