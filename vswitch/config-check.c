@@ -326,7 +326,6 @@ static bool has_port(const struct config *config, const char *name)
 	return false;
 }
 
-/* Of a file: later ports may come over the control socket. */
 static int check_mirrored(const struct config *config, unsigned i,
 			  struct config_finding *f)
 {
@@ -358,6 +357,14 @@ static int check_mirrors(const struct config *config, struct config_finding *f)
 	return 0;
 }
 
+int config_check_names(const struct config *config, struct config_finding *f)
+{
+	for (unsigned i = 0; i < config->ports_count; i++)
+		if (check_mirrored(config, i, f) < 0)
+			return config_find_below(f, "ports.%u", i);
+	return 0;
+}
+
 static int check_ports(const struct config *config, struct config_finding *f)
 {
 	for (unsigned i = 0; i < config->ports_count; i++) {
@@ -365,8 +372,6 @@ static int check_ports(const struct config *config, struct config_finding *f)
 
 		if (err == 0)
 			err = check_pairs(config, i, f);
-		if (err == 0)
-			err = check_mirrored(config, i, f);
 		if (err < 0)
 			return config_find_below(f, "ports.%u", i);
 	}

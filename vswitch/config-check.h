@@ -23,6 +23,8 @@ struct config_finding {
 
 /* What is not given has its default already. -EINVAL, with the finding. */
 int config_check(const struct config *config, struct config_finding *f);
+/* Of one that was checked, and is all that there is: mirrors listen to its ports. */
+int config_check_names(const struct config *config, struct config_finding *f);
 int port_config_check(const struct port_config *p, struct config_finding *f);
 
 int guard_config_check(const struct guard_config *guard,

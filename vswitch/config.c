@@ -81,6 +81,13 @@ static int check_whole(void *data, struct config_finding *finding)
 	return config_check(data, finding);
 }
 
+static int check_file(void *data, struct config_finding *finding)
+{
+	int err = check_whole(data, finding);
+
+	return err < 0 ? err : config_check_names(data, finding);
+}
+
 static int check_port(void *data, struct config_finding *finding)
 {
 	fill_in_port(data);
@@ -113,12 +120,15 @@ int config_read(const char *path, struct config **ret_config,
 		char ret_error[static CONFIG_FILE_ERROR_BYTES])
 {
 	struct config_text text;
+	void *data;
 	int err = config_text_read(path, &text, ret_error);
 
 	if (err < 0)
 		return err;
-	err = config_parse(&text, ret_config, ret_error);
+	err = read_text(&text, &config_schema, check_file, &data, ret_error);
 	config_text_free(&text);
+	if (err == 0)
+		*ret_config = data;
 	return err;
 }
 

@@ -157,7 +157,8 @@ struct config {
  */
 int config_read(const char *path, struct config **ret_config,
 		char ret_error[static CONFIG_FILE_ERROR_BYTES]);
-/* The same, of text that came from elsewhere. */
+/* The same, of text that came from elsewhere: its mirrors may listen to ports that
+ * it lacks. */
 int config_parse(const struct config_text *text, struct config **ret_config,
 		 char ret_error[static CONFIG_FILE_ERROR_BYTES]);
 void config_free(struct config *config); /* accepts NULL */

@@ -19,7 +19,7 @@ enum {
 	TOLD = 100, /* fewer than a receive ring has buffers */
 	UNTOLD = 12,
 	SECOND_PLACE = 1 << 27,
-	HEADER_BYTES = 40,
+	HEADER_BYTES = 40, /* vswitch/state-format.h */
 	SAVED_BYTES = 4096,
 };
 
@@ -61,7 +61,7 @@ static void start_again(struct fixture *f)
 {
 	char path[128];
 
-	for (unsigned i = 0; i < 4; i++) {
+	for (unsigned i = 0; i < 5; i++) {
 		fixture_socket(f, i, path);
 		unlink(path);
 	}
@@ -71,16 +71,21 @@ static void start_again(struct fixture *f)
 	fixture_wait_control(f);
 }
 
-static void add_port(struct fixture *f)
+/* With @keys beside name, kind and socket. */
+static void add_port_with(struct fixture *f, unsigned number, const char *keys)
 {
 	char arguments[256], path[128];
 
-	fixture_socket(f, 3, path);
+	fixture_socket(f, number, path);
 	snprintf(arguments, sizeof(arguments),
-		 "port add name=p3 kind=vhost-user socket-path=%s "
-		 "'stations=[\"02:00:00:00:00:33\"]'",
-		 path);
+		 "port add name=p%u kind=vhost-user socket-path=%s %s", number,
+		 path, keys);
 	assert_int_equal(fixture_ctl(f, arguments), 0);
+}
+
+static void add_port(struct fixture *f)
+{
+	add_port_with(f, 3, "'stations=[\"02:00:00:00:00:33\"]'");
 }
 
 static void pass(struct fixture *f, unsigned to, unsigned from)
@@ -140,6 +145,24 @@ static void stations_and_added_ports_outlive_the_switch(void **state)
 	start_again(f);
 	assert_int_equal(fixture_ctl(f, "port show"), 0);
 	assert_null(strstr(f->said, "p3"));
+}
+
+/* The file has the port that it listens to. */
+static void added_mirror_comes_back_and_listens(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	add_port_with(f, 4, "'mirror={\"ports\":[\"p0\"]}'");
+	add_port(f);
+	process_stop(&f->process, SIGTERM);
+	start_again(f);
+	fixture_ctl_says(f, "port show", "p3");
+	fixture_join_all(f, 5);
+	fixture_frame(frame, 1, 0, BYTES, ++seed);
+	fixture_send(f, 0, frame, BYTES);
+	fixture_expect(f, 1, frame, BYTES);
+	fixture_expect(f, 4, frame, BYTES);
 }
 
 /* Stations of a port that is gone, or is in another VLAN now. */
@@ -385,6 +408,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		STATE_TEST(stations_and_added_ports_outlive_the_switch),
+		STATE_TEST(added_mirror_comes_back_and_listens),
 		STATE_TEST(what_does_not_fit_any_more_is_left_out),
 		STATE_TEST(killed_switch_has_what_was_added),
 		STATE_TEST(spoilt_file_is_named_and_left_out),
