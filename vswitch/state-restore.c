@@ -70,7 +70,8 @@ static bool can_be_on(const struct port *port, fdb_key key)
 	const struct vlan_frame frame = {.vlan = fdb_key_vlan(key)};
 	struct vlan_edit edit;
 
-	return !port->forward.is_locked && !fdb_key_is_group(key) &&
+	return !port->forward.is_locked && !port->forward.listens &&
+	       !fdb_key_is_group(key) &&
 	       fdb_key_of((uint8_t[]){key >> 56, key >> 48, key >> 40,
 				      key >> 32, key >> 24, key >> 16},
 			  fdb_key_vlan(key)) == key &&

@@ -196,6 +196,39 @@ static void what_does_not_fit_any_more_is_left_out(void **state)
 	assert_null(strstr(f->said, "02:00:00:00:00:02"));
 }
 
+/* The last state again and again, and each time another p1, on which its guest
+ * cannot be heard now. */
+static void port_that_is_another_now_has_no_station_back(void **state)
+{
+	static const char *const kinds[] = {
+		"vlan: 8", "locked: yes, stations: [\"02:00:00:00:00:77\"]",
+		"mirror: {vlans: [\"9\"]}", "vlan-mode: trunk, vlans: [9]"};
+	struct fixture *f = *state;
+	char path[128];
+
+	start(f);
+	fixture_join_all(f, 3);
+	fixture_frame(frame, FIXTURE_BROADCAST, 1, BYTES, ++seed);
+	fixture_send(f, 1, frame, BYTES);
+	process_stop(&f->process, SIGTERM);
+	fixture_socket(f, 1, path);
+	for (unsigned i = 0; i < ARRAY_SIZE(kinds); i++) {
+		FILE *file = fopen(f->config, "we");
+
+		print_message("# %s\n", kinds[i]);
+		assert_non_null(file);
+		fprintf(file,
+			"ports:\n  - {name: p1, kind: vhost-user, socket-path: "
+			"%s, %s}\n",
+			path, kinds[i]);
+		assert_int_equal(fclose(file), 0);
+		start_again(f);
+		assert_int_equal(fixture_ctl(f, "fdb show"), 0);
+		assert_null(strstr(f->said, "02:00:00:00:00:01"));
+		process_stop(&f->process, SIGKILL);
+	}
+}
+
 static void killed_switch_has_what_was_added(void **state)
 {
 	struct fixture *f = *state;
@@ -410,6 +443,7 @@ int main(void)
 		STATE_TEST(stations_and_added_ports_outlive_the_switch),
 		STATE_TEST(added_mirror_comes_back_and_listens),
 		STATE_TEST(what_does_not_fit_any_more_is_left_out),
+		STATE_TEST(port_that_is_another_now_has_no_station_back),
 		STATE_TEST(killed_switch_has_what_was_added),
 		STATE_TEST(spoilt_file_is_named_and_left_out),
 		STATE_TEST(file_of_somebody_else_is_not_written_to),
