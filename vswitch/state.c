@@ -21,7 +21,7 @@ enum {
 struct state {
 	const char *path;
 	int fd;
-	uint64_t sequence; /* of the last that was begun, or read */
+	uint64_t sequence; /* of the last that was begun, or is whole */
 	struct vswitch *vswitch;
 	struct loop *loop;
 	int timer_fd;
@@ -74,10 +74,14 @@ void state_restore(struct state *state, struct vswitch *vswitch)
 
 /* --- saving ------------------------------------------------------------------ */
 
+/* After one that failed the next goes to the same place: the other may be the only
+ * one that is whole. */
 static void end_save(struct state *state, int err)
 {
-	if (err < 0)
+	if (err < 0) {
 		complain(state, strerror(-err));
+		state->sequence--;
+	}
 	free(state->bytes);
 	state->bytes = NULL;
 }

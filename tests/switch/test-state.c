@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,7 +21,9 @@ enum {
 	UNTOLD = 12,
 	SECOND_PLACE = 1 << 27,
 	HEADER_BYTES = 40, /* vswitch/state-format.h */
+	AT_SEQUENCE = 8,
 	SAVED_BYTES = 4096,
+	LITTLE_BYTES = 400, /* less than a port takes up */
 };
 
 static const char *const three[] = {"", "", "vlan: 7", NULL};
@@ -288,6 +291,51 @@ static void write_spoilt(const char *path, struct saved saved, unsigned flip,
 	close(fd);
 }
 
+static uint64_t sequence_at(const char *path, unsigned place)
+{
+	uint64_t sequence;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(pread(fd, &sequence, sizeof(sequence),
+			       place * (off_t)SECOND_PLACE + AT_SEQUENCE),
+			 sizeof(sequence));
+	close(fd);
+	return sequence;
+}
+
+/* At its own place; the next, too, goes there, and not over the last whole one. */
+static void save_that_fails_leaves_the_last_one(void **state)
+{
+	const struct rlimit little = {LITTLE_BYTES, LITTLE_BYTES};
+	struct fixture *f = *state;
+	char path[128];
+
+	/* So that the writes fail, and kill nobody. */
+	signal(SIGXFSZ, SIG_IGN);
+	state_path(f, path);
+	start(f);
+	process_stop(&f->process, SIGTERM);
+	assert_int_equal(sequence_at(path, 1), 1);
+	start_again(f);
+	add_port(f);
+	while (sequence_at(path, 0) != 2) {
+		process_assert_alive(&f->process);
+		usleep(1000);
+	}
+	assert_int_equal(truncate(f->process.log, 0), 0);
+	assert_int_equal(prlimit(f->process.pid, RLIMIT_FSIZE, &little, NULL),
+			 0);
+	add_port_with(f, 4, "");
+	process_wait_log(&f->process, "state: File too large");
+	process_stop(&f->process, SIGTERM);
+	start_again(f);
+	assert_int_equal(fixture_ctl(f, "port show"), 0);
+	assert_non_null(strstr(f->said, "p3"));
+	assert_null(strstr(f->said, "p4"));
+	signal(SIGXFSZ, SIG_DFL);
+}
+
 static void spoilt_file_is_named_and_left_out(void **state)
 {
 	static const struct {
@@ -445,6 +493,7 @@ int main(void)
 		STATE_TEST(what_does_not_fit_any_more_is_left_out),
 		STATE_TEST(port_that_is_another_now_has_no_station_back),
 		STATE_TEST(killed_switch_has_what_was_added),
+		STATE_TEST(save_that_fails_leaves_the_last_one),
 		STATE_TEST(spoilt_file_is_named_and_left_out),
 		STATE_TEST(file_of_somebody_else_is_not_written_to),
 		STATE_TEST(
