@@ -236,6 +236,15 @@ static json_t *list_drops(const uint64_t *drops)
 	return object;
 }
 
+static json_t *list_made(const uint64_t *offloads)
+{
+	json_t *object = json_object();
+
+	for (unsigned i = 0; i < OFFLOADS; i++)
+		add_count(object, offload_name(i), offloads[i]);
+	return object;
+}
+
 static json_t *count_port(struct vswitch *vswitch, const struct port *port)
 {
 	struct port_counters c;
@@ -257,6 +266,8 @@ static json_t *count_port(struct vswitch *vswitch, const struct port *port)
 	json_object_set_new(object, "received-dropped",
 			    list_faults(c.net.rx_faults));
 	json_object_set_new(object, "not-forwarded", list_drops(c.drops));
+	if (port->ops->offloads)
+		json_object_set_new(object, "offloads", list_made(c.offloads));
 	return object;
 }
 

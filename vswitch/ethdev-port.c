@@ -259,13 +259,15 @@ static void run_count(void *arg)
 		count->counters->drops[i] += count->queue->source.drops[i];
 }
 
-static void count_sent(struct queue *queue, struct netdev_counters *to)
+static void count_sent(struct queue *queue, struct port_counters *to)
 {
 	rte_spinlock_lock(&queue->lock);
-	to->rx_frames += queue->tx.frames_total;
-	to->rx_bytes += queue->tx.bytes_total;
+	to->net.rx_frames += queue->tx.frames_total;
+	to->net.rx_bytes += queue->tx.bytes_total;
 	for (unsigned i = 0; i < NET_FAULTS; i++)
-		to->rx_faults[i] += queue->tx.faults[i];
+		to->net.rx_faults[i] += queue->tx.faults[i];
+	for (unsigned i = 0; i < OFFLOADS; i++)
+		to->offloads[i] += queue->tx.made[i];
 	rte_spinlock_unlock(&queue->lock);
 }
 
@@ -280,7 +282,7 @@ static void count_pair(struct port *port, unsigned pair,
 	count.queue = &p->queues[pair];
 	lcore_run(port_home(port, &count.queue->source, pair), run_count,
 		  &count);
-	count_sent(count.queue, &counters->net);
+	count_sent(count.queue, counters);
 }
 
 /* What the device dropped for want of room, before we knew of it, and what it

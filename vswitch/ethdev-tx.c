@@ -118,30 +118,41 @@ static enum net_fault put_task(void *to, const struct net_delivery *delivery)
 	return NET_FAULT_NONE;
 }
 
+/* Says in *@made who makes it. */
 static enum net_fault put_offloaded(struct ethdev_tx *tx,
 				    const struct net_rx_frame *frame,
-				    enum net_work work)
+				    enum net_work work, enum offload *made)
 {
 	const uint32_t buffer_bytes =
 		rte_pktmbuf_data_room_size(tx->pool) - RTE_PKTMBUF_HEADROOM;
 	struct ethdev_task task;
+	enum net_fault fault;
 
+	*made = OFFLOAD_COPIED;
 	if (!ethdev_offload_out(&tx->offloads, frame, work, buffer_bytes,
 				tx->max_frame_bytes, &task))
 		return NET_FAULT_OFFLOAD;
-	return net_deliver(frame, NET_WORK_NONE, put_task,
-			   &(struct offloading){tx, &task});
+	fault = net_deliver(frame, NET_WORK_NONE, put_task,
+			    &(struct offloading){tx, &task});
+	*made = fault == NET_FAULT_OFFLOAD ? OFFLOAD_REFUSED
+		: task.segment_bytes	   ? OFFLOAD_TSO
+					   : OFFLOAD_CHECKSUM;
+	return fault;
 }
 
 void ethdev_tx_put(struct ethdev_tx *tx, const struct net_rx_frame *frame)
 {
 	const enum net_work work =
 		net_header_work(&frame->header, &frame->layout, 0);
-	enum net_fault fault = put_offloaded(tx, frame, work);
+	enum offload made;
+	enum net_fault fault = put_offloaded(tx, frame, work, &made);
 
 	if (fault == NET_FAULT_OFFLOAD)
 		fault = net_deliver(frame, work, put_delivery, tx);
-	tx->faults[fault] += fault != NET_FAULT_NONE;
+	if (fault != NET_FAULT_NONE)
+		tx->faults[fault]++;
+	else if (work == NET_WORK_CHECKSUM || work == NET_WORK_SEGMENT)
+		tx->made[made]++;
 }
 
 void ethdev_tx_flush(struct ethdev_tx *tx)

@@ -12,6 +12,7 @@
 
 #include "vhost-net/net-rx.h"
 #include "vswitch/ethdev.h"
+#include "vswitch/offload.h"
 
 struct ethdev_tx {
 	uint16_t id, queue; /* DPDK's */
@@ -24,6 +25,8 @@ struct ethdev_tx {
 	uint64_t frames_total, bytes_total;
 	/* NO_BUFFER: the device's ring or its pool; OVERSIZE: its MTU. */
 	uint64_t faults[NET_FAULTS];
+	/* Of frames that were put; the ring may have had no room for them. */
+	uint64_t made[OFFLOADS];
 };
 
 void ethdev_tx_put(struct ethdev_tx *tx, const struct net_rx_frame *frame);

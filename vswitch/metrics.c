@@ -259,12 +259,33 @@ static void print_links(FILE *page, struct vswitch *vswitch)
 	}
 }
 
+static void print_offloads(FILE *page, struct vswitch *vswitch,
+			   const struct counted *counted)
+{
+	fputs("# TYPE vswitch_offloads counter\n"
+	      "# HELP vswitch_offloads Frames for a device with something left "
+	      "to be made.\n",
+	      page);
+	for (unsigned i = 0; i < CONFIG_MAX_PORTS; i++) {
+		const struct port *port = vswitch_port(vswitch, i);
+
+		if (!port || !port->ops->offloads)
+			continue;
+		for (unsigned o = 0; o < OFFLOADS; o++)
+			print_sample(page, "vswitch_offloads_total",
+				     port->config->name, "outcome",
+				     offload_name(o),
+				     counted[i].port.offloads[o]);
+	}
+}
+
 static void print_page(FILE *page, struct vswitch *vswitch,
 		       const struct counted *counted)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(families); i++)
 		print_family(page, vswitch, &families[i], counted);
 	print_links(page, vswitch);
+	print_offloads(page, vswitch, counted);
 	print_queues(page, vswitch, counted);
 	metrics_print_lcores(page, vswitch);
 	fputs("# EOF\n", page);

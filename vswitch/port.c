@@ -136,6 +136,8 @@ static void add_pair(struct port_counters *to, const struct port_counters *from)
 	}
 	for (unsigned i = 0; i < FORWARD_DROPS; i++)
 		to->drops[i] += from->drops[i];
+	for (unsigned i = 0; i < OFFLOADS; i++)
+		to->offloads[i] += from->offloads[i];
 }
 
 void port_count(struct port *port, struct port_counters *ret_counters,

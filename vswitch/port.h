@@ -15,6 +15,7 @@
 #include "vswitch/config.h"
 #include "vswitch/forward.h"
 #include "vswitch/lcore.h"
+#include "vswitch/offload.h"
 #include "vswitch/shaper.h"
 
 enum {
@@ -36,7 +37,8 @@ struct port_owner {
 struct port_counters {
 	struct netdev_counters net; /* rx is what went out of the switch */
 	uint64_t drops[FORWARD_DROPS];
-	uint64_t unreachable; /* nobody was there to receive */
+	uint64_t offloads[OFFLOADS]; /* of ports with ops->offloads */
+	uint64_t unreachable;	     /* nobody was there to receive */
 	struct shaper_counters shaped;
 };
 

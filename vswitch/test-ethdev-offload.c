@@ -150,6 +150,18 @@ static bool is_offloaded(uint64_t offloads)
 	return is_used;
 }
 
+/* Of the frame, sent once more; OFFLOADS: as no frame at all. */
+static void assert_counted(enum offload who)
+{
+	uint64_t counts[OFFLOADS] = {0};
+
+	if (who < OFFLOADS)
+		counts[who] = 1;
+	memset(tx.made, 0, sizeof(tx.made));
+	send_with(ALL_TX, &made);
+	assert_memory_equal(tx.made, counts, sizeof(counts));
+}
+
 static uint8_t gso_of(enum net_l3 l3)
 {
 	return l3 == NET_L3_IPV4 ? VIRTIO_NET_HDR_GSO_TCPV4
@@ -178,6 +190,10 @@ static void checksums_are_the_devices(void **state)
 		assert_true(is_offloaded(ALL_TX));
 		assert_true(is_offloaded(mine));
 		assert_false(is_offloaded(ALL_TX & ~mine));
+		assert_counted(OFFLOAD_CHECKSUM);
+		/* With nothing left to be made. */
+		frame.header = (struct virtio_net_hdr_v1){0};
+		assert_counted(OFFLOADS);
 		forget();
 	}
 }
@@ -207,6 +223,7 @@ static void segments_are_the_devices(void **state)
 				ALL_TX & ~RTE_ETH_TX_OFFLOAD_IPV4_CKSUM));
 			assert_false(is_offloaded(ALL_TX &
 						  ~RTE_ETH_TX_OFFLOAD_TCP_TSO));
+			assert_counted(OFFLOAD_TSO);
 			forget();
 		}
 	}
@@ -230,6 +247,7 @@ static void a_frame_that_is_one_segment_is_summed(void **state)
 			is_offloaded(ALL_TX & ~RTE_ETH_TX_OFFLOAD_IPV4_CKSUM));
 		/* A checksum is enough. */
 		assert_true(is_offloaded(ALL_TX & ~RTE_ETH_TX_OFFLOAD_TCP_TSO));
+		assert_counted(OFFLOAD_CHECKSUM);
 		forget();
 	}
 }
@@ -265,6 +283,7 @@ static void limits_of_a_device_are_kept(void **state)
 	assert_false(send_with(ALL_TX, &made));
 	assert_int_equal(made.count, 0);
 	assert_int_equal(tx.faults[NET_FAULT_OVERSIZE], 1);
+	assert_counted(OFFLOADS);
 	forget();
 }
 
@@ -291,6 +310,7 @@ static void what_a_driver_refuses_is_made_in_the_copy(void **state)
 	assert_false(is_offloaded(ALL_TX));
 	assert_int_equal(refused, 1);
 	assert_int_equal(tx.faults[NET_FAULT_OFFLOAD], 0);
+	assert_counted(OFFLOAD_REFUSED);
 	rte_eth_fp_ops[dev.id].tx_pkt_prepare = prepare;
 	assert_true(is_offloaded(ALL_TX));
 	forget();
@@ -316,6 +336,7 @@ static void odd_frames_are_made_in_the_copy(void **state)
 
 	make(&shape, VIRTIO_NET_HDR_GSO_TCPV4, 1400);
 	assert_false(is_offloaded(ALL_TX));
+	assert_counted(OFFLOAD_COPIED);
 	forget();
 	shape.tags = 0;
 	make(&shape, VIRTIO_NET_HDR_GSO_TCPV4 | VIRTIO_NET_HDR_GSO_ECN, 1400);
@@ -385,6 +406,7 @@ static void lies_are_the_copys(void **state)
 		}
 		net_frame_parse(frame.head, frame.head_bytes, &frame.layout);
 		assert_false(is_offloaded(ALL_TX));
+		assert_counted(OFFLOAD_COPIED);
 		forget();
 	}
 }

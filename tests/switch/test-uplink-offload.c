@@ -294,6 +294,39 @@ static void pass(struct net_driver *from, struct net_driver *to,
 	assert_int_equal(at, payload);
 }
 
+/* What the device takes and gives so. */
+enum {
+	OUT_SUMS = 1,
+	OUT_CUTS = 2,
+	IN_SUMS = 4,
+	IN_CUTS = 8,
+	EVERYTHING = 15,
+};
+
+/* By the one in front, of the frames that its guest sent @rounds times. */
+static void assert_counted(struct uplink *u, unsigned rounds, unsigned does)
+{
+	unsigned sums = 0, cuts = 0;
+	char words[512];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(works); i++) {
+		const bool is_cut =
+			works[i].gso_type != VIRTIO_NET_HDR_GSO_NONE;
+
+		sums += works[i].out && !is_cut && does & OUT_SUMS;
+		cuts += works[i].out && is_cut && does & OUT_CUTS;
+	}
+#define SAMPLE "vswitch_offloads_total{port=\"w\",outcome="
+	snprintf(words, sizeof(words),
+		 SAMPLE "\"checksum\"} %u\n" SAMPLE "\"tso\"} %u\n" SAMPLE
+			"\"copied\"} %u\n" SAMPLE "\"refused\"} 0\n",
+		 rounds * sums, rounds * cuts,
+		 rounds * ((unsigned)ARRAY_SIZE(works) - sums - cuts));
+	fixture_ctl_says(u->front, "metrics", words);
+	assert_null(
+		strstr(u->front->said, "vswitch_offloads_total{port=\"p1\""));
+}
+
 static void join(struct uplink *u, const struct taker *taker)
 {
 	const struct net_options options = {.without = taker->without};
@@ -307,15 +340,6 @@ static void leave(struct uplink *u)
 	fixture_leave(u->back, UPLINK_BACK_GUEST);
 	fixture_leave(u->front, UPLINK_FRONT_GUEST);
 }
-
-/* What the device takes and gives so. */
-enum {
-	OUT_SUMS = 1,
-	OUT_CUTS = 2,
-	IN_SUMS = 4,
-	IN_CUTS = 8,
-	EVERYTHING = 15,
-};
 
 /* All that a frame can be, both ways. */
 static void pass_works(struct uplink *u, const struct taker *taker,
@@ -344,6 +368,7 @@ static void pass_all(struct uplink *u, unsigned does)
 		pass_works(u, &takers[i], does);
 		leave(u);
 	}
+	assert_counted(u, ARRAY_SIZE(takers), does);
 }
 
 static void start(struct uplink *u, const char *args, const char *both,
@@ -407,6 +432,8 @@ static void a_device_with_packed_rings_is_given_none(void **state)
 			 "tx-checksum rx-checksum rx-tso");
 	join(u, &takers[0]);
 	pass_works(u, &takers[0], EVERYTHING & ~OUT_CUTS);
+	assert_counted(u, 1, EVERYTHING & ~OUT_CUTS);
+	fixture_ctl_says(u->front, "--json stats", "\"checksum\": 4,\n");
 }
 
 int main(void)
