@@ -2,12 +2,17 @@
 /*
  * The shaper on a clock of the test's: the rate that comes out of it, to a
  * thousandth; order and bytes of what waited; a queue that is full, and one that
- * gets another size.
+ * gets another size. And on the kernel's: that whoever drains it is woken.
  */
 #include "vswitch/shaper.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/bytes.h"
 #include "base/clock.h"
@@ -20,6 +25,12 @@ enum {
 	SMALL_QUEUE = 64 << 10,
 	QUEUE = 256 << 10,
 	BIG_QUEUE = 8 << 20,
+	SMALL = 100, /* frames */
+	LARGE = 8000,
+	SLOW = 1000, /* bytes a second: a frame makes the next one wait */
+	STEP = 16,   /* of a queue's size */
+	COME_AND_GO = 20,
+	PATIENCE_MS = 3000,
 };
 
 static struct forward_port port;
@@ -55,8 +66,7 @@ static void check_frames(struct forward_port *to,
 		next_seed = seed + 1;
 		assert_int_equal(f->bytes, bytes_of(seed));
 		assert_int_equal(f->layout.l3_offset, seed & 0xff);
-		if (behind > 0)
-			iov_read(&at, got, behind);
+		assert_int_equal(iov_read(&at, got, sizeof(got)), behind);
 		for (size_t n = 0; n < behind; n += 97)
 			assert_int_equal(got[n], byte_of(seed, n));
 		sent_frames++;
@@ -195,6 +205,171 @@ static void queue_has_its_bound(void **state)
 	waited = sent_bytes - waited;
 	assert_true(waited > QUEUE * 8 / 10 && waited <= QUEUE);
 	assert_true(shaper_set(shaper, LIMIT_MAX_RATE + 1, 1, QUEUE) < 0);
+	assert_true(shaper_set(shaper, LIMIT_MAX_RATE + 1, 1, BIG_QUEUE) < 0);
+}
+
+/* --- places in the queue ------------------------------------------------------ */
+
+static void offer_sized(size_t bytes, uint64_t now_ns)
+{
+	static uint64_t seed;
+
+	while (bytes_of(seed) != bytes)
+		seed++;
+	offer(seed++, now_ns);
+}
+
+/* A new shaper that has let one small frame through. */
+static void begin_slow(size_t queue_bytes)
+{
+	tear_down(NULL);
+	assert_int_equal(set_up(NULL), 0);
+	assert_int_equal(shaper_set(shaper, SLOW, 1, queue_bytes), 0);
+	offer_sized(SMALL, NS_PER_SECOND);
+	assert_int_equal(sent_frames, 1);
+}
+
+/* How many of @count frames wait in a queue of @queue_bytes. */
+static unsigned fill(size_t queue_bytes, size_t bytes, unsigned count)
+{
+	struct shaper_counters counters;
+
+	begin_slow(queue_bytes);
+	for (unsigned i = 0; i < count; i++)
+		offer_sized(bytes, NS_PER_SECOND);
+	shaper_count(shaper, &counters);
+	assert_int_equal(counters.delayed + counters.dropped, count);
+	return counters.delayed;
+}
+
+/* The smallest queue for a frame of @bytes. */
+static size_t place_of(size_t bytes)
+{
+	size_t room = align_up(bytes, STEP);
+
+	while (fill(room, bytes, 1) == 0)
+		room += STEP;
+	return room;
+}
+
+/* The first frame that waits, which is due by then, and no other one. */
+static uint64_t drain_first(void)
+{
+	const uint64_t now = NS_PER_SECOND + NS_PER_SECOND * SMALL / SLOW + 1;
+
+	shaper_drain(shaper, now);
+	assert_int_equal(sent_frames, 2);
+	return now;
+}
+
+static void queue_is_used_to_its_last_byte(void **state)
+{
+	const size_t large = place_of(LARGE), small = place_of(SMALL);
+	const unsigned many = large / STEP + 1;
+	struct shaper_counters counters;
+
+	assert_int_equal(fill(many * large, LARGE, many + 1), many);
+	assert_int_equal(fill(many * small, SMALL, many + 1), many);
+	/* At its beginning, what does not go at its end. */
+	assert_int_equal(fill(2 * large + STEP, LARGE, 2), 2);
+	offer_sized(LARGE, drain_first());
+	shaper_count(shaper, &counters);
+	assert_int_equal(counters.dropped, 0);
+	/* Empty, all of it again, wherever the last one lay. */
+	assert_int_equal(fill(large, SMALL, 1), 1);
+	offer_sized(LARGE, drain_first());
+	shaper_count(shaper, &counters);
+	assert_int_equal(counters.dropped, 0);
+}
+
+/* --- turns of the thread that drains it ---------------------------------------- */
+
+static void turn_sends_a_burst_and_says_that_more_waits(void **state)
+{
+	begin_slow(QUEUE);
+	for (unsigned i = 0; i < NET_BURST + 1; i++)
+		offer_sized(SMALL, NS_PER_SECOND);
+	assert_int_equal(shaper_set(shaper, 0, 1, QUEUE), 0);
+	assert_true(shaper_drain(shaper, NS_PER_SECOND) > 0);
+	assert_int_equal(sent_frames, 1 + NET_BURST);
+	assert_int_equal(shaper_drain(shaper, NS_PER_SECOND), 0);
+	assert_int_equal(sent_frames, 2 + NET_BURST);
+}
+
+static bool is_woken(int timeout_ms)
+{
+	struct pollfd timer = {
+		.fd = shaper_source(shaper)->fd,
+		.events = POLLIN,
+	};
+
+	return poll(&timer, 1, timeout_ms) == 1;
+}
+
+static void frame_that_waits_wakes_who_drains(void **state)
+{
+	struct source *source = shaper_source(shaper);
+	struct net_rx_frame *none;
+	uint64_t now = clock_ns();
+
+	assert_int_equal(shaper_set(shaper, 100 * SLOW, 1, QUEUE), 0);
+	offer_sized(SMALL, now);
+	assert_false(is_woken(0));
+	offer_sized(SMALL, now);
+	assert_true(is_woken(PATIENCE_MS));
+	source->ops->ready(source);
+	assert_false(is_woken(0));
+	assert_int_equal(source->ops->receive(source, &none), 0);
+	assert_int_equal(sent_frames, 2);
+	/* One that waits for longer than this test would. */
+	assert_int_equal(shaper_set(shaper, SLOW, 1, QUEUE), 0);
+	now = clock_ns();
+	offer_sized(LARGE, now);
+	offer_sized(SMALL, now);
+	assert_false(source->ops->sleep(source));
+	assert_false(is_woken(0));
+	/* And is due by the time that everybody goes to sleep. */
+	assert_int_equal(shaper_set(shaper, 0, 1, QUEUE), 0);
+	assert_false(source->ops->sleep(source));
+	assert_true(is_woken(PATIENCE_MS));
+}
+
+/* --- what it leaves ------------------------------------------------------------ */
+
+static int free_descriptor(void)
+{
+	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	assert_return_code(fd, errno);
+	close(fd);
+	return fd;
+}
+
+static unsigned long mapped_pages(void)
+{
+	FILE *file = fopen("/proc/self/statm", "re");
+	unsigned long pages;
+
+	assert_non_null(file);
+	assert_int_equal(fscanf(file, "%lu", &pages), 1);
+	fclose(file);
+	return pages;
+}
+
+/* Queues with frames in them, too, and those that were replaced. */
+static void nothing_is_left_of_shapers_that_went(void **state)
+{
+	const int fd = free_descriptor();
+	const unsigned long pages = mapped_pages();
+
+	for (unsigned i = 0; i < COME_AND_GO; i++) {
+		begin_slow(BIG_QUEUE);
+		offer_sized(LARGE, NS_PER_SECOND);
+		assert_int_equal(shaper_set(shaper, SLOW, 1, 2 * BIG_QUEUE), 0);
+	}
+	assert_int_equal(free_descriptor(), fd);
+	assert_true(mapped_pages() <
+		    pages + 4ul * BIG_QUEUE / sysconf(_SC_PAGESIZE));
 }
 
 int main(void)
@@ -209,6 +384,16 @@ int main(void)
 						set_up, tear_down),
 		cmocka_unit_test_setup_teardown(queue_has_its_bound, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(queue_is_used_to_its_last_byte,
+						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			turn_sends_a_burst_and_says_that_more_waits, set_up,
+			tear_down),
+		cmocka_unit_test_setup_teardown(
+			frame_that_waits_wakes_who_drains, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			nothing_is_left_of_shapers_that_went, set_up,
+			tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
