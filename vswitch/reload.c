@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * From a list of the ports that run to one of those that are wanted, in this
- * order: who has to make room is retired, and forwards on; what is in nobody's way
- * comes; what forwards otherwise changes; of those that are retired are halted whose
- * sockets others want, and these come. What is only removed goes last, since that
- * cannot fail. From a step that failed the way back is: what came goes, who is
- * retired is recalled, what changed changes back.
+ * order: who has to make room is retired, and forwards on; all that are new are
+ * opened, and those that are in nobody's way started; what forwards otherwise
+ * changes; of those that are retired are halted whose sockets others want, and these
+ * are started. What is only removed goes last, since that cannot fail. From a step
+ * that failed the way back is: what came goes, who is retired is recalled, what
+ * changed changes back.
  */
 #include "vswitch/reload.h"
 
@@ -16,11 +17,12 @@
 #include "vswitch/reload-plan.h"
 #include "vswitch/reload-stations.h"
 
-/* What the switch was like. */
-struct before {
-	struct reload_ports ports;
-	bool numbers[CONFIG_MAX_PORTS]; /* that ports have */
-	struct reload_stations stations;
+struct reloading {
+	struct vswitch *vswitch;
+	struct reload_ports before, wanted;
+	/* By number. */
+	bool was_here[CONFIG_MAX_PORTS], is_started[CONFIG_MAX_PORTS];
+	struct reload_stations stations; /* before */
 };
 
 /* --- before anything happens ------------------------------------------------- */
@@ -54,20 +56,20 @@ static int check_switch(const struct vswitch *vswitch,
 }
 
 /* Each pair that is wanted, with those that came over the control socket. */
-static int check_clashes(const struct vswitch *vswitch,
-			 const struct reload_ports *wanted, char *ret_error)
+static int check_clashes(const struct reloading *r, char *ret_error)
 {
+	const struct reload_ports *wanted = &r->wanted;
+
 	if (wanted->count > CONFIG_MAX_PORTS)
-		return fail(vswitch, "ports",
-			    "too many, with those that were "
-			    "added since",
+		return fail(r->vswitch, "ports",
+			    "too many, with those that were added since",
 			    ret_error);
 	for (unsigned i = 0; i < wanted->count; i++)
 		for (unsigned j = 0; j < i; j++)
 			if (port_config_clash(wanted->configs[i],
 					      wanted->configs[j]))
 				return fail(
-					vswitch, wanted->configs[j]->name,
+					r->vswitch, wanted->configs[j]->name,
 					"its socket, TAP or device is another "
 					"port's, which was added since",
 					ret_error);
@@ -76,16 +78,14 @@ static int check_clashes(const struct vswitch *vswitch,
 
 /* A TAP or a device cannot be opened again once privileges are given up: there
  * would be no way back. */
-static int check_taps(const struct vswitch *vswitch,
-		      const struct reload_ports *running,
-		      const struct reload_ports *wanted, char *ret_error)
+static int check_taps(const struct reloading *r, char *ret_error)
 {
-	for (unsigned i = 0; i < running->count; i++) {
-		const struct port_config *config = running->configs[i];
+	for (unsigned i = 0; i < r->before.count; i++) {
+		const struct port_config *config = r->before.configs[i];
 
 		if (config->kind != PORT_VHOST_USER &&
-		    reload_makes_room(config, wanted))
-			return fail(vswitch, config->name,
+		    reload_makes_room(config, &r->wanted))
+			return fail(r->vswitch, config->name,
 				    "only a restart can change what a TAP or a "
 				    "DPDK device is opened with",
 				    ret_error);
@@ -95,45 +95,13 @@ static int check_taps(const struct vswitch *vswitch,
 
 /* --- the steps --------------------------------------------------------------- */
 
-static void retire_ports(struct vswitch *vswitch,
-			 const struct reload_ports *wanted)
+static void retire_ports(struct reloading *r)
 {
 	for (unsigned i = 0; i < CONFIG_MAX_PORTS; i++) {
-		const struct port *port = vswitch_port(vswitch, i);
+		const struct port *port = vswitch_port(r->vswitch, i);
 
-		if (port && reload_makes_room(port->config, wanted))
-			vswitch_retire_port(vswitch, i);
-	}
-}
-
-static bool has_wanted_device(const struct port *port,
-			      const struct reload_ports *wanted)
-{
-	for (unsigned i = 0; i < wanted->count; i++)
-		if (reload_same_device(port->config, wanted->configs[i]))
-			return true;
-	return false;
-}
-
-static void halt_ports(struct vswitch *vswitch,
-		       const struct reload_ports *wanted)
-{
-	for (unsigned i = 0; i < CONFIG_MAX_PORTS; i++) {
-		const struct port *port = vswitch_retired_port(vswitch, i);
-
-		if (port && has_wanted_device(port, wanted))
-			vswitch_halt_port(vswitch, i);
-	}
-}
-
-static void remove_gone(struct vswitch *vswitch,
-			const struct reload_ports *wanted)
-{
-	for (unsigned i = 0; i < CONFIG_MAX_PORTS; i++) {
-		const struct port *port = vswitch_port(vswitch, i);
-
-		if (port && reload_judge(port->config, wanted) == RELOAD_GONE)
-			vswitch_remove_port(vswitch, port->name);
+		if (port && reload_makes_room(port->config, &r->wanted))
+			vswitch_retire_port(r->vswitch, i);
 	}
 }
 
@@ -156,31 +124,48 @@ static int step(struct vswitch *vswitch, const struct port_config *config,
 	return err;
 }
 
-static bool is_in_the_way(const struct vswitch *vswitch,
-			  const struct port_config *config)
+static int open_ports(struct reloading *r, char *ret_error)
+{
+	uint16_t number;
+	int err = 0;
+
+	for (unsigned i = 0; i < r->wanted.count && err == 0; i++) {
+		const struct port_config *config = r->wanted.configs[i];
+
+		if (vswitch_find_port(r->vswitch, config->name, &number) < 0)
+			err = step(r->vswitch, config, vswitch_open_port,
+				   ret_error);
+	}
+	return err;
+}
+
+/* A retired port has open what @config names. */
+static bool waits(const struct vswitch *vswitch,
+		  const struct port_config *config)
 {
 	for (unsigned i = 0; i < CONFIG_MAX_PORTS; i++) {
-		const struct port *port = vswitch_port(vswitch, i);
 		const struct port *retired = vswitch_retired_port(vswitch, i);
 
-		if (port && port_config_clash(port->config, config))
-			return true;
 		if (retired && reload_same_device(retired->config, config))
 			return true;
 	}
 	return false;
 }
 
-/* Of what is wanted and does not run, all that can be. */
-static int add_ports(struct vswitch *vswitch, const struct reload_ports *wanted,
-		     char *ret_error)
+/* Of those that were opened, all that can be. */
+static int start_ports(struct reloading *r, char *ret_error)
 {
 	int err = 0;
 
-	for (unsigned i = 0; i < wanted->count && err == 0; i++)
-		if (!is_in_the_way(vswitch, wanted->configs[i]))
-			err = step(vswitch, wanted->configs[i],
-				   vswitch_add_port, ret_error);
+	for (unsigned i = 0; i < CONFIG_MAX_PORTS && err == 0; i++) {
+		const struct port *port = vswitch_port(r->vswitch, i);
+
+		if (!port || r->was_here[i] || r->is_started[i] ||
+		    waits(r->vswitch, port->config))
+			continue;
+		err = vswitch_start_port(r->vswitch, i, ret_error);
+		r->is_started[i] = true;
+	}
 	return err;
 }
 
@@ -199,78 +184,111 @@ static int change_ports(struct vswitch *vswitch,
 	return err;
 }
 
-static int go_to(struct vswitch *vswitch, const struct reload_ports *wanted,
-		 char *ret_error)
+static bool has_wanted_device(const struct reloading *r,
+			      const struct port *port)
+{
+	for (unsigned i = 0; i < r->wanted.count; i++)
+		if (reload_same_device(port->config, r->wanted.configs[i]))
+			return true;
+	return false;
+}
+
+static void halt_ports(struct reloading *r)
+{
+	for (unsigned i = 0; i < CONFIG_MAX_PORTS; i++) {
+		const struct port *port = vswitch_retired_port(r->vswitch, i);
+
+		if (port && has_wanted_device(r, port))
+			vswitch_halt_port(r->vswitch, i);
+	}
+}
+
+static void remove_gone(struct reloading *r)
+{
+	for (unsigned i = 0; i < CONFIG_MAX_PORTS; i++) {
+		const struct port *port = vswitch_port(r->vswitch, i);
+
+		if (port &&
+		    reload_judge(port->config, &r->wanted) == RELOAD_GONE)
+			vswitch_remove_port(r->vswitch, port->name);
+	}
+}
+
+static int go(struct reloading *r, char *ret_error)
 {
 	int err;
 
-	retire_ports(vswitch, wanted);
-	err = add_ports(vswitch, wanted, ret_error);
+	retire_ports(r);
+	err = open_ports(r, ret_error);
 	if (err == 0)
-		err = change_ports(vswitch, wanted, ret_error);
+		err = start_ports(r, ret_error);
+	if (err == 0)
+		err = change_ports(r->vswitch, &r->wanted, ret_error);
 	if (err < 0)
 		return err;
-	halt_ports(vswitch, wanted);
-	err = add_ports(vswitch, wanted, ret_error);
+	halt_ports(r);
+	err = start_ports(r, ret_error);
 	if (err < 0)
 		return err;
-	vswitch_dismiss_ports(vswitch);
-	remove_gone(vswitch, wanted);
+	vswitch_dismiss_ports(r->vswitch);
+	remove_gone(r);
 	return 0;
 }
 
-static void go_back(struct vswitch *vswitch, const struct before *before)
+static void go_back(struct reloading *r)
 {
 	char error[PORT_ERROR_BYTES];
 
-	for (unsigned i = 0; i < CONFIG_MAX_PORTS; i++)
-		if (vswitch_port(vswitch, i) && !before->numbers[i])
-			vswitch_remove_port(vswitch,
-					    vswitch_port(vswitch, i)->name);
-	vswitch_recall_ports(vswitch);
-	if (change_ports(vswitch, &before->ports, error) < 0)
+	for (unsigned i = 0; i < CONFIG_MAX_PORTS; i++) {
+		const struct port *port = vswitch_port(r->vswitch, i);
+
+		if (port && !r->was_here[i])
+			vswitch_remove_port(r->vswitch, port->name);
+	}
+	vswitch_recall_ports(r->vswitch);
+	if (change_ports(r->vswitch, &r->before, error) < 0)
 		log_error("the way back failed, too: %s", error);
-	reload_stations_restore(&before->stations, vswitch);
+	reload_stations_restore(&r->stations, r->vswitch);
 }
 
-static int list(struct vswitch *vswitch, const struct config *after,
-		struct before *before, struct reload_ports *wanted)
+/* --- all of it --------------------------------------------------------------- */
+
+static int list(struct reloading *r, const struct config *after)
 {
-	int err = reload_list_running(vswitch, &before->ports);
+	int err = reload_list_running(r->vswitch, &r->before);
 
 	for (unsigned i = 0; i < CONFIG_MAX_PORTS; i++)
-		before->numbers[i] = vswitch_port(vswitch, i);
+		r->was_here[i] = vswitch_port(r->vswitch, i);
 	if (err == 0)
-		err = reload_list_wanted(vswitch, after, &before->ports,
-					 wanted);
+		err = reload_list_wanted(r->vswitch, after, &r->before,
+					 &r->wanted);
 	if (err == 0)
-		err = reload_stations_keep(vswitch, &before->stations);
+		err = reload_stations_keep(r->vswitch, &r->stations);
 	return err;
 }
 
 static int reload_ports(struct vswitch *vswitch, const struct config *after,
 			struct reload_counts *ret_counts, char *ret_error)
 {
-	struct before before = {0};
-	struct reload_ports wanted = {0};
-	int err = list(vswitch, after, &before, &wanted);
+	struct reloading r = {.vswitch = vswitch};
+	int err = list(&r, after);
 
 	if (err < 0)
 		snprintf(ret_error, RELOAD_ERROR_BYTES, "%s", strerror(-err));
 	if (err == 0)
-		err = check_clashes(vswitch, &wanted, ret_error);
+		err = check_clashes(&r, ret_error);
 	if (err == 0)
-		err = check_taps(vswitch, &before.ports, &wanted, ret_error);
+		err = check_taps(&r, ret_error);
 	if (err == 0) {
-		err = go_to(vswitch, &wanted, ret_error);
+		err = go(&r, ret_error);
 		if (err < 0)
-			go_back(vswitch, &before);
+			go_back(&r);
 	}
 	if (err == 0)
-		reload_count(&before.ports, &wanted, ret_counts);
-	reload_stations_free(&before.stations);
-	reload_free_ports(&before.ports);
-	reload_free_ports(&wanted);
+		reload_count(&r.before, &r.wanted, ret_counts);
+	reload_stations_free(&r.stations);
+	reload_free_ports(&r.before);
+	reload_free_ports(&r.wanted);
 	return err;
 }
 

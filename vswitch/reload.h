@@ -24,9 +24,9 @@ struct reload_counts {
 };
 
 /*
- * All or nothing: after an error the switch runs as before. Guests of ports that
- * were halted, because others were to have their sockets, have to connect again;
- * all other guests, ports' numbers, counters and stations are what they were. A
+ * All or nothing: after an error the switch runs as before, with guests, numbers,
+ * counters and stations. Only if a socket cannot be had again guests of ports that
+ * were halted, because others were to have their sockets, have to connect again. A
  * negative errno, with a sentence.
  */
 int reload(struct vswitch *vswitch, struct reload_counts *ret_counts,

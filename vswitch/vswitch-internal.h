@@ -58,11 +58,8 @@ int vswitch_give_stations(struct vswitch *vswitch,
 			  char *ret_error);
 
 /* Opens what needs rights, and takes the place @number; and @config on success. */
-int vswitch_open_port(struct vswitch *vswitch, struct port_config *config,
-		      uint16_t number, char *ret_error);
-/* Frames may come: the port can be reached before it sends. */
-int vswitch_start_port(struct vswitch *vswitch, uint16_t number,
-		       char *ret_error);
+int vswitch_open_at(struct vswitch *vswitch, struct port_config *config,
+		    uint16_t number, char *ret_error);
 /* Whoever finds it in the table has done with it when this returns. Also if it
  * was not started. */
 void vswitch_stop_port(struct vswitch *vswitch, uint16_t number);

@@ -85,8 +85,8 @@ static int open_with_stations(struct vswitch *vswitch, struct port *port,
 
 /* --- coming and going --------------------------------------------------------- */
 
-int vswitch_open_port(struct vswitch *vswitch, struct port_config *config,
-		      uint16_t number, char *ret_error)
+int vswitch_open_at(struct vswitch *vswitch, struct port_config *config,
+		    uint16_t number, char *ret_error)
 {
 	struct vswitch_slot *slot = &vswitch->slots[number];
 	struct port *port;
@@ -111,7 +111,7 @@ int vswitch_open_port(struct vswitch *vswitch, struct port_config *config,
 }
 
 int vswitch_start_port(struct vswitch *vswitch, uint16_t number,
-		       char *ret_error)
+		       char ret_error[static PORT_ERROR_BYTES])
 {
 	struct port *port = vswitch->slots[number].port;
 	struct forward_table *table = &vswitch->table;
@@ -184,8 +184,9 @@ static int find_clash(const struct vswitch *vswitch,
 	return 0;
 }
 
-int vswitch_add_port(struct vswitch *vswitch, struct port_config *config,
-		     char ret_error[static PORT_ERROR_BYTES])
+/* The number, or a negative errno. */
+static int open_somewhere(struct vswitch *vswitch, struct port_config *config,
+			  char *ret_error)
 {
 	int err = find_clash(vswitch, config, ret_error);
 	int number = find_place(vswitch);
@@ -199,9 +200,26 @@ int vswitch_add_port(struct vswitch *vswitch, struct port_config *config,
 	}
 	err = vswitch_check_mirror(vswitch, config, false, ret_error);
 	if (err == 0)
-		err = vswitch_open_port(vswitch, config, number, ret_error);
-	if (err < 0 || !vswitch->is_started)
-		return err;
+		err = vswitch_open_at(vswitch, config, number, ret_error);
+	return err < 0 ? err : number;
+}
+
+int vswitch_open_port(struct vswitch *vswitch, struct port_config *config,
+		      char ret_error[static PORT_ERROR_BYTES])
+{
+	int number = open_somewhere(vswitch, config, ret_error);
+
+	return MIN(number, 0);
+}
+
+int vswitch_add_port(struct vswitch *vswitch, struct port_config *config,
+		     char ret_error[static PORT_ERROR_BYTES])
+{
+	int number = open_somewhere(vswitch, config, ret_error);
+	int err;
+
+	if (number < 0 || !vswitch->is_started)
+		return MIN(number, 0);
 	err = vswitch_start_port(vswitch, number, ret_error);
 	if (err < 0) {
 		vswitch_stop_port(vswitch, number);

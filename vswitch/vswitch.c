@@ -139,7 +139,7 @@ static int open_copy(struct vswitch *vswitch, unsigned number, char *ret_error)
 			 strerror(-err));
 		return err;
 	}
-	err = vswitch_open_port(vswitch, copy, number, ret_error);
+	err = vswitch_open_at(vswitch, copy, number, ret_error);
 	if (err < 0)
 		port_config_free(copy);
 	return err;

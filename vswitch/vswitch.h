@@ -43,6 +43,12 @@ void vswitch_free(struct vswitch *vswitch);
  */
 int vswitch_add_port(struct vswitch *vswitch, struct port_config *config,
 		     char ret_error[static PORT_ERROR_BYTES]);
+/* The same in two steps: what needs rights is opened, and the port has its place
+ * and stations; then frames may come. If they may not, it is to be removed. */
+int vswitch_open_port(struct vswitch *vswitch, struct port_config *config,
+		      char ret_error[static PORT_ERROR_BYTES]);
+int vswitch_start_port(struct vswitch *vswitch, uint16_t number,
+		       char ret_error[static PORT_ERROR_BYTES]);
 /* -ENOENT. */
 int vswitch_remove_port(struct vswitch *vswitch, const char *name);
 

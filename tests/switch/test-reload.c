@@ -2,6 +2,7 @@
 /* What a reload that fails leaves of what was there: everything, if it can. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/bytes.h"
 #include "tests/switch/fixture.h"
@@ -67,6 +68,13 @@ static void look(struct fixture *f, struct view *ret)
 	strcpy(ret->counters, f->said);
 }
 
+static void assert_same(const struct view *a, const struct view *b)
+{
+	assert_string_equal(a->config, b->config);
+	assert_string_equal(a->ports, b->ports);
+	assert_string_equal(a->counters, b->counters);
+}
+
 static void assert_fails(struct fixture *f, const char *words)
 {
 	assert_int_equal(fixture_ctl(f, "reload"), 1);
@@ -104,9 +112,7 @@ static void port_that_cannot_come_leaves_the_one_before_alone(void **state)
 	write_config(f, "lcores: 2", after, ARRAY_SIZE(after));
 	assert_fails(f, "/nowhere/p1: ");
 	look(f, &is);
-	assert_string_equal(is.config, was.config);
-	assert_string_equal(is.ports, was.ports);
-	assert_string_equal(is.counters, was.counters);
+	assert_same(&is, &was);
 	assert_stations(f);
 	assert_non_null(strstr(f->said, "02:00:00:00:00:09  1     p2"));
 
@@ -118,19 +124,15 @@ static void port_that_cannot_come_leaves_the_one_before_alone(void **state)
 	pass(f, 0, 1);
 }
 
-/* Its socket is wanted, and so it was stopped before the other one failed: for want
- * of places for stations. */
-static void port_that_was_halted_comes_back_with_its_stations(void **state)
+/* The port is to be made anew on its own socket: not before there is place for all
+ * that it has. */
+static void port_without_places_for_stations_stops_nobody(void **state)
 {
-	static const char *const before[] = {"", "shape: {rate: 100000000}", "",
-					     NULL};
+	static const char *const before[] = {"", "", "", NULL};
 	static const struct row after[] = {
 		{"p0", "vlan: 7", 0, NULL},
 		{"p2", "", 2, NULL},
-		{"p1",
-		 "stations: [\"02:00:00:00:01:00\", \"02:00:00:00:01:01\", "
-		 "\"02:00:00:00:01:02\", \"02:00:00:00:01:03\"], queues: 2",
-		 1, NULL},
+		{"p1", "stations: [\"02:00:00:00:01:00\"], queues: 2", 1, NULL},
 	};
 	static struct view was, is;
 	struct fixture *f = *state;
@@ -141,18 +143,66 @@ static void port_that_was_halted_comes_back_with_its_stations(void **state)
 	look(f, &was);
 	write_config(f, "fdb-capacity: 3", after, ARRAY_SIZE(after));
 	assert_fails(f, "its stations find no place");
+	look(f, &is);
+	assert_same(&is, &was);
+	assert_stations(f);
+	pass(f, 1, 0);
+	pass(f, 0, 1);
+}
+
+static void put_file_in_place_of_socket(const struct fixture *f, unsigned port)
+{
+	char path[128];
+	FILE *file;
+
+	fixture_socket(f, port, path);
+	assert_int_equal(unlink(path), 0);
+	file = fopen(path, "we");
+	assert_non_null(file);
+	assert_int_equal(fclose(file), 0);
+}
+
+/* Both sockets are wanted, and both ports stop; that of p2 is not to be had again, by
+ * nobody, since there is something else. */
+static void port_that_was_halted_comes_back_with_its_stations(void **state)
+{
+	static const char *const before[] = {"", "shape: {rate: 100000000}", "",
+					     NULL};
+	static const struct row after[] = {
+		{"p0", "vlan: 7", 0, NULL},
+		{"p1", "queues: 2", 1, NULL},
+		{"p2", "queues: 2", 2, NULL},
+	};
+	struct fixture *f = *state;
+	char path[128];
+	uint64_t sent;
+
+	fixture_start_controlled(f, "", before);
+	fixture_join_all(f, 3);
+	fixture_introduce(f, 3);
+	fixture_count(f);
+	sent = fixture_counted(f, "p1: sent frames ");
+	write_config(f, "", after, ARRAY_SIZE(after));
+	put_file_in_place_of_socket(f, 2);
+	fixture_socket(f, 2, path);
+	assert_fails(f, path);
+	process_wait_log(&f->process, "the port p2 does not come back: ");
 	fixture_leave(f, 1);
 	fixture_join(f, 1, NULL);
-	look(f, &is);
-	assert_string_equal(is.config, was.config);
-	assert_string_equal(is.ports, was.ports);
-	assert_string_equal(is.counters, was.counters);
-	assert_stations(f);
-
-	/* To it alone, as before. */
+	fixture_ctl_says(f, "fdb show", "02:00:00:00:00:00  1     p0");
+	assert_non_null(strstr(f->said, "02:00:00:00:00:01  1     p1"));
+	assert_null(strstr(f->said, "02:00:00:00:00:02"));
+	/* Under its number, with what it has counted. */
+	fixture_ctl_says(f, "port show", "\np1    vhost-user  1 ");
+	assert_null(strstr(f->said, "p2 "));
 	pass(f, 1, 0);
-	fixture_expect_nothing(f, 2, 0);
 	pass(f, 0, 1);
+	fixture_count(f);
+	assert_int_equal(fixture_counted(f, "p1: sent frames "), sent + 1);
+
+	assert_int_equal(unlink(path), 0);
+	fixture_ctl_says(f, "reload",
+			 "added=1 removed=0 changed=1 replaced=1\n");
 }
 
 /* Two that change places have both to stop; a third goes on beside the one that
@@ -190,6 +240,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		SWITCH_TEST(port_that_cannot_come_leaves_the_one_before_alone),
+		SWITCH_TEST(port_without_places_for_stations_stops_nobody),
 		SWITCH_TEST(port_that_was_halted_comes_back_with_its_stations),
 		SWITCH_TEST(ports_change_places),
 	};
