@@ -18,8 +18,9 @@
 #include "base/bytes.h"
 #include "base/fd.h"
 
-#define DEVICES "/sys/bus/pci/devices"
-#define GROUPS	"/dev/vfio"
+#define DEVICES	    "/sys/bus/pci/devices"
+#define GROUPS	    "/dev/vfio"
+#define UNSAFE_MODE "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode"
 
 enum {
 	CLASS_NETWORK = 0x02, /* of 24 bits the first eight */
@@ -45,20 +46,30 @@ say(char *ret_reason, const char *format, ...)
 	return true;
 }
 
+static int read_start(const char *path, char *ret_text, size_t bytes)
+{
+	autoclose int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t length = fd < 0 ? -1 : read(fd, ret_text, bytes - 1);
+
+	if (length < 0)
+		return -errno;
+	ret_text[length] = '\0';
+	return 0;
+}
+
 /* The first bytes of the device's file of that name, as a number. */
 static int read_number(const struct ethdev_pci_view *view, const char *address,
 		       const char *name, unsigned long *ret_number)
 {
-	char path[PATH_MAX], text[32] = "";
-	autoclose int fd = -1;
+	char path[PATH_MAX], text[32];
+	int err;
 
 	snprintf(path, sizeof(path), "%s" DEVICES "/%s/%s", view->root, address,
 		 name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0)
-		return -errno;
-	*ret_number = strtoul(text, NULL, 16);
-	return 0;
+	err = read_start(path, text, sizeof(text));
+	if (err == 0)
+		*ret_number = strtoul(text, NULL, 16);
+	return err;
 }
 
 /* The last name of where the device's link of that name points to. */
@@ -99,6 +110,30 @@ static bool bus_is_wrong(const struct ethdev_pci_view *view,
 	return false;
 }
 
+/* VFIO makes groups that are none. */
+static bool has_unsafe_mode(const struct ethdev_pci_view *view)
+{
+	char path[PATH_MAX], text[2] = "";
+
+	snprintf(path, sizeof(path), "%s" UNSAFE_MODE, view->root);
+	return read_start(path, text, sizeof(text)) == 0 && text[0] == 'Y';
+}
+
+/* Such a device cannot be bound to vfio-pci, either. */
+static bool iommu_is_off(const struct ethdev_pci_view *view,
+			 const char *address, char *ret_reason)
+{
+	char group[NAME_BYTES];
+
+	if (read_link(view, address, "iommu_group", group) ||
+	    has_unsafe_mode(view))
+		return false;
+	return say(ret_reason,
+		   "it has no IOMMU group: turn the IOMMU on, in the firmware "
+		   "and, if it is Intel's, with the kernel's option "
+		   "intel_iommu=on");
+}
+
 static bool driver_is_wrong(const struct ethdev_pci_view *view,
 			    const char *address, char *ret_reason)
 {
@@ -127,13 +162,9 @@ static bool find_group(const struct ethdev_pci_view *view, const char *group,
 static bool group_is_none(const struct ethdev_pci_view *view,
 			  const char *address, char *ret_reason)
 {
-	char group[NAME_BYTES], path[PATH_MAX];
+	char group[NAME_BYTES] = "", path[PATH_MAX];
 
-	if (!read_link(view, address, "iommu_group", group))
-		return say(ret_reason,
-			   "it has no IOMMU group: turn the IOMMU on, in the "
-			   "firmware and, if it is Intel's, with the kernel's "
-			   "option intel_iommu=on");
+	read_link(view, address, "iommu_group", group);
 	if (find_group(view, group, path) && !view->has_hugepages)
 		return say(ret_reason, "without an IOMMU it works with "
 				       "hugepages alone");
@@ -196,8 +227,8 @@ void ethdev_pci_judge(const struct ethdev_pci_view *view, const char *address,
 {
 	static bool (*const are_wrong[])(const struct ethdev_pci_view *,
 					 const char *, char *) = {
-		bus_is_wrong,  driver_is_wrong, group_is_none,
-		mate_is_wrong, group_is_taken,
+		bus_is_wrong,  iommu_is_off,  driver_is_wrong,
+		group_is_none, mate_is_wrong, group_is_taken,
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(are_wrong); i++)

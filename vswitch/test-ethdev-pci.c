@@ -186,12 +186,20 @@ static void driver_that_is_not_vfio_is_named(void **state)
 
 /* --- its group --------------------------------------------------------------- */
 
+/* Before it is bound, which it cannot be; but if VFIO is told to do without. */
 static void without_a_group_the_iommu_is_off(void **state)
 {
+	static const char mode[] = "sys/module/vfio/parameters";
 	struct tree *t = *state;
 
 	take_away(t, DEVICES "/" NIC "/iommu_group");
 	assert_reason(t, "it has no IOMMU group: turn the IOMMU on");
+	take_away(t, DEVICES "/" NIC "/driver");
+	assert_reason(t, "it has no IOMMU group: turn the IOMMU on");
+	make_file(t, mode, "enable_unsafe_noiommu_mode", "N\n");
+	assert_reason(t, "it has no IOMMU group: turn the IOMMU on");
+	make_file(t, mode, "enable_unsafe_noiommu_mode", "Y\n");
+	assert_reason(t, "no driver has it: bind it to vfio-pci");
 }
 
 static void group_that_is_none_wants_hugepages(void **state)

@@ -55,12 +55,16 @@ find_modules()
 	}
 }
 
-# The NICs are devices 4 to 6 of the first bus.
+# The NICs are devices 4 to 6 of the first bus. Two more are behind a bridge that
+# makes them one IOMMU group.
 machine()
 {
 	local i
 	guest_devices=(-cpu max
-		-device intel-iommu,intremap=on,caching-mode=on)
+		-device intel-iommu,intremap=on,caching-mode=on
+		-device pcie-pci-bridge,id=bridge,addr=8
+		-device e1000,bus=bridge,addr=1
+		-device virtio-net-pci,bus=bridge,addr=2,disable-legacy=on,iommu_platform=on)
 	for i in "${!cards[@]}"; do
 		guest_devices+=(-netdev "tap,id=nic$((i + 1)),ifname=nic$((i + 1)),script=no,downscript=no${of_tap[$i]:-}"
 			-device "${cards[$i]},netdev=nic$((i + 1)),addr=$((i + 4)),mac=02:00:00:00:0$((i + 1)):01${of_card[$i]:-}")
