@@ -2,10 +2,12 @@
 #include "tests/namespace.h"
 
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "tests/process.h"
@@ -44,4 +46,27 @@ void namespace_enter(void)
 	/* Its neighbour discovery would come between our frames. */
 	write_text("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1");
 	write_text("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
+}
+
+/* Root of a user namespace has no programs. */
+static bool has_sockets_map(void)
+{
+	union bpf_attr map = {
+		.map_type = BPF_MAP_TYPE_XSKMAP,
+		.key_size = sizeof(int),
+		.value_size = sizeof(int),
+		.max_entries = 1,
+	};
+	int fd = syscall(SYS_bpf, BPF_MAP_CREATE, &map, sizeof(map));
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+void namespace_enter_xdp(void)
+{
+	namespace_enter();
+	if (!has_sockets_map())
+		process_skip_all("no AF_XDP, or no right to it");
 }

@@ -7,4 +7,7 @@
  * made all tests are skipped. */
 void namespace_enter(void);
 
+/* The same, and where there is no AF_XDP. */
+void namespace_enter_xdp(void);
+
 #endif

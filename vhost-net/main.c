@@ -130,14 +130,21 @@ static int open_tap(struct server *server)
 
 static int open_xdp(struct server *server)
 {
+	static const struct net_xdp_words words = {
+		.mtu = "--mtu=",
+		.queues = "--num-queue-pairs=",
+		.mode = "--xdp-mode=",
+		.rights = "start as root",
+	};
 	const struct net_options *options = &server->options;
-	const struct net_wire_xdp_config config = {
+	const struct net_xdp_config config = {
 		.name = options->xdp,
 		.count = options->pairs,
 		.mode = options->xdp_mode,
 		.mtu = options->mtu,
+		.words = &words,
 	};
-	char error[NET_WIRE_XDP_ERROR_BYTES] = "no memory";
+	char error[NET_XDP_ERROR_BYTES] = "no memory";
 	int err = net_wire_xdp_new(&config, &server->wire, error);
 
 	if (err < 0)

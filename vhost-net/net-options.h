@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "vhost-net/net-limits.h"
-#include "vhost-net/net-wire-xdp.h"
+#include "vhost-net/net-xdp-config.h"
 #include "vhost/daemon-options.h"
 
 enum {

@@ -15,8 +15,8 @@
 #include <stdlib.h>
 
 #include "base/bytes.h"
-#include "vhost-net/net-deliver.h"
 #include "vhost-net/net-pump-internal.h"
+#include "vhost-net/net-xdp-send.h"
 
 enum {
 	/* How often room is looked for, while two thousand frames leave. */
@@ -45,46 +45,16 @@ static struct xdp_pump *to_xdp(struct net_pump *pump)
 
 /* --- from the guest --------------------------------------------------------- */
 
-static enum net_fault put_delivery(void *to,
-				   const struct net_delivery *delivery)
-{
-	struct xdp_pump *xdp = to;
-	struct net_xdp_socket *socket = xdp->socket;
-	struct iovec place;
-
-	if (delivery->bytes > xdp->max_frame_bytes)
-		return NET_FAULT_OVERSIZE;
-	if (net_xdp_socket_room(socket, 1) == 0)
-		return NET_FAULT_NO_BUFFER;
-	place = (struct iovec){net_xdp_socket_place(socket), delivery->bytes};
-	net_delivery_write(delivery, iov_cursor(&place, 1));
-	net_xdp_socket_put(socket, delivery->bytes);
-	return NET_FAULT_NONE;
-}
-
-/* How many frames it becomes. */
-static unsigned pieces(const struct net_rx_frame *frame, enum net_work work)
-{
-	const uint16_t size = le16toh(frame->header.gso_size);
-
-	if (work != NET_WORK_SEGMENT)
-		return 1;
-	return (frame->bytes - frame->layout.payload_offset) / size + 1;
-}
-
 /* False: it waits for room. One that needs more than there can be has to do
  * with what there is. */
 static bool send_one(struct xdp_pump *xdp, const struct net_rx_frame *frame)
 {
-	const enum net_work work =
-		net_header_work(&frame->header, &frame->layout, 0);
-	const unsigned wanted =
-		MIN(pieces(frame, work), (unsigned)NET_XDP_FRAMES);
+	const unsigned wanted = net_xdp_places(frame);
 	enum net_fault fault;
 
 	if (net_xdp_socket_room(xdp->socket, wanted) < wanted)
 		return false;
-	fault = net_deliver(frame, work, put_delivery, xdp);
+	fault = net_xdp_send(xdp->socket, frame, xdp->max_frame_bytes);
 	if (fault == NET_FAULT_NO_BUFFER)
 		xdp->pump.refused++;
 	else if (fault)

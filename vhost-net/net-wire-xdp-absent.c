@@ -4,11 +4,11 @@
 
 #include "vhost-net/net-wire-xdp.h"
 
-int net_wire_xdp_new(const struct net_wire_xdp_config *config,
+int net_wire_xdp_new(const struct net_xdp_config *config,
 		     struct net_wire **ret_wire,
-		     char ret_error[static NET_WIRE_XDP_ERROR_BYTES])
+		     char ret_error[static NET_XDP_ERROR_BYTES])
 {
-	snprintf(ret_error, NET_WIRE_XDP_ERROR_BYTES,
+	snprintf(ret_error, NET_XDP_ERROR_BYTES,
 		 "%s: this vhost-net was built without AF_XDP: build it where "
 		 "libxdp-dev is installed",
 		 config->name);

@@ -84,19 +84,9 @@ static const struct net_wire_ops ops = {
 	.close = close_wire,
 };
 
-/* For net_wire's kind. */
-static const char *kind_of(const struct net_xdp *xdp)
-{
-	if (!xdp->is_native)
-		return "AF_XDP in copy mode";
-	return net_xdp_socket_is_zero_copy(&xdp->sockets[0])
-		       ? "AF_XDP in native mode, without copies"
-		       : "AF_XDP in native mode, with copies";
-}
-
-int net_wire_xdp_new(const struct net_wire_xdp_config *config,
+int net_wire_xdp_new(const struct net_xdp_config *config,
 		     struct net_wire **ret_wire,
-		     char ret_error[static NET_WIRE_XDP_ERROR_BYTES])
+		     char ret_error[static NET_XDP_ERROR_BYTES])
 {
 	struct net_wire_xdp *wire = calloc(1, sizeof(*wire));
 	int err = wire ? net_xdp_open(config, &wire->xdp, ret_error) : -ENOMEM;
@@ -108,7 +98,7 @@ int net_wire_xdp_new(const struct net_wire_xdp_config *config,
 	wire->wire = (struct net_wire){
 		.ops = &ops,
 		.name = wire->xdp.name,
-		.kind = kind_of(&wire->xdp),
+		.kind = net_xdp_kind(&wire->xdp),
 		.gone = "the interface is gone: make it again, and start again",
 		.ifindex = wire->xdp.ifindex,
 		.mtu = wire->xdp.mtu,

@@ -9,27 +9,11 @@
 #define VHOST_NET_NET_WIRE_XDP_H
 
 #include "vhost-net/net-wire.h"
-
-enum {
-	NET_WIRE_XDP_ERROR_BYTES = 256,
-};
-
-enum net_xdp_mode {
-	NET_XDP_AUTO, /* native, or else copy */
-	NET_XDP_NATIVE,
-	NET_XDP_COPY,
-};
-
-struct net_wire_xdp_config {
-	const char *name; /* of the interface */
-	unsigned count;	  /* of its queues */
-	enum net_xdp_mode mode;
-	uint32_t mtu; /* for the guest, no more than the interface's; 0: that */
-};
+#include "vhost-net/net-xdp-config.h"
 
 /* As net_xdp_open. */
-int net_wire_xdp_new(const struct net_wire_xdp_config *config,
+int net_wire_xdp_new(const struct net_xdp_config *config,
 		     struct net_wire **ret_wire,
-		     char ret_error[static NET_WIRE_XDP_ERROR_BYTES]);
+		     char ret_error[static NET_XDP_ERROR_BYTES]);
 
 #endif

@@ -177,6 +177,8 @@ void net_xdp_socket_put(struct net_xdp_socket *socket, uint32_t bytes)
 	};
 	xsk_ring_prod__submit(&socket->send, 1);
 	socket->unsent = true;
+	socket->put_frames++;
+	socket->put_bytes += bytes;
 }
 
 /* Whether to call again. */

@@ -11,8 +11,8 @@
  *
  * The kernel's numbers are taken as they are; what is in the frames is anybody's.
  *
- * Opening and closing: control thread, with CAP_NET_RAW. The others: one thread
- * at a time.
+ * Opening and closing: control thread, with CAP_NET_RAW. What comes: one thread at
+ * a time; what goes: one thread at a time, which may be another.
  */
 #ifndef VHOST_NET_NET_XDP_SOCKET_H
 #define VHOST_NET_NET_XDP_SOCKET_H
@@ -42,9 +42,10 @@ struct net_xdp_socket {
 
 	unsigned free_count;
 	uint64_t free[NET_XDP_FRAMES]; /* places in memory */
-	bool unsent;	  /* the kernel may not have looked at all of send */
-	bool is_down;	  /* the interface, when last pushed */
-	uint64_t dropped; /* what was sent, by the kernel */
+	bool unsent;  /* the kernel may not have looked at all of send */
+	bool is_down; /* the interface, when last pushed */
+	uint64_t put_frames, put_bytes;
+	uint64_t dropped; /* of what was put, by the kernel */
 };
 
 /* Where opening failed. */
@@ -70,6 +71,12 @@ bool net_xdp_socket_is_zero_copy(const struct net_xdp_socket *socket);
 uint64_t net_xdp_socket_missed(const struct net_xdp_socket *socket);
 
 /* --- what comes --- */
+
+/* Whether there are some. */
+static inline bool net_xdp_socket_look(struct net_xdp_socket *socket)
+{
+	return xsk_cons_nb_avail(&socket->receive, 1) > 0;
+}
 
 /* Up to @max frames; those that are not released come again. */
 unsigned net_xdp_socket_peek(struct net_xdp_socket *socket, unsigned max,

@@ -25,7 +25,7 @@ enum {
 };
 
 struct opening {
-	const struct net_wire_xdp_config *config;
+	const struct net_xdp_config *config;
 	struct net_xdp *xdp;
 	char *error;
 	int socket_fd; /* any socket: for what is asked of devices */
@@ -34,15 +34,21 @@ struct opening {
 __attribute__((format(printf, 3, 4))) static int
 fail(struct opening *o, int err, const char *format, ...)
 {
-	char what[NET_WIRE_XDP_ERROR_BYTES - 32];
+	char what[NET_XDP_ERROR_BYTES - 32];
 	va_list args;
 
 	va_start(args, format);
 	vsnprintf(what, sizeof(what), format, args);
 	va_end(args);
-	snprintf(o->error, NET_WIRE_XDP_ERROR_BYTES, "%s: %s", o->xdp->name,
-		 what);
+	snprintf(o->error, NET_XDP_ERROR_BYTES, "%s: %s", o->xdp->name, what);
 	return err;
+}
+
+static int lacks_rights(struct opening *o)
+{
+	return fail(o, -EPERM,
+		    "AF_XDP needs CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF: %s",
+		    o->config->words->rights);
 }
 
 /* --- the interface ---------------------------------------------------------- */
@@ -58,9 +64,14 @@ static int find_interface(struct opening *o)
 	struct net_xdp *xdp = o->xdp;
 	struct ifreq request = {0};
 
-	if (snprintf(xdp->name, sizeof(xdp->name), "%s", o->config->name) >=
-		    (int)sizeof(xdp->name) ||
-	    ask(o, SIOCGIFINDEX, &request) < 0)
+	const size_t length =
+		snprintf(xdp->name, sizeof(xdp->name), "%s", o->config->name);
+
+	/* In a sandbox no socket is to be had. Nothing else is tried there, for
+	 * which it might end the process. */
+	if (o->socket_fd < 0)
+		return lacks_rights(o);
+	if (length >= sizeof(xdp->name) || ask(o, SIOCGIFINDEX, &request) < 0)
 		return fail(o, -ENODEV, "there is no such interface");
 	xdp->ifindex = request.ifr_ifindex;
 	if (ask(o, SIOCGIFFLAGS, &request) == 0 &&
@@ -81,17 +92,16 @@ static int check_mtu(struct opening *o)
 		return fail(o, err, "has no MTU: %s", strerror(-err));
 	if (mtu > (uint32_t)request.ifr_mtu)
 		return fail(o, -EINVAL,
-			    "its MTU is %d, and --mtu=%u: give no more than "
-			    "that",
-			    request.ifr_mtu, mtu);
+			    "its MTU is %d, and %s%u: give no more than that",
+			    request.ifr_mtu, o->config->words->mtu, mtu);
 	if (mtu == 0)
 		mtu = request.ifr_mtu;
 	if (mtu > NET_XDP_MAX_MTU)
 		return fail(o, -EMSGSIZE,
 			    "an MTU of %u is more than AF_XDP's buffers hold: "
-			    "ip link set %s mtu %u, or give --mtu=%u",
+			    "ip link set %s mtu %u, or give %s%u",
 			    mtu, o->xdp->name, NET_XDP_MAX_MTU,
-			    NET_XDP_MAX_MTU);
+			    o->config->words->mtu, NET_XDP_MAX_MTU);
 	o->xdp->mtu = mtu;
 	return 0;
 }
@@ -117,9 +127,31 @@ static int check_queues(struct opening *o)
 	if (o->config->count <= queues)
 		return 0;
 	return fail(o, -EINVAL,
-		    "its queues are %u, and --num-queue-pairs=%u: give "
-		    "no more, or ethtool -L %s combined %u",
-		    queues, o->config->count, o->xdp->name, o->config->count);
+		    "its queues are %u, and %s%u: give no more, or ethtool -L "
+		    "%s combined %u",
+		    queues, o->config->words->queues, o->config->count,
+		    o->xdp->name, o->config->count);
+}
+
+/* A tag that is taken off before we see the frame is lost: the frame would be
+ * another VLAN's. */
+static int keep_tags(struct opening *o)
+{
+	struct ethtool_value flags = {.cmd = ETHTOOL_GFLAGS};
+	struct ifreq request = {.ifr_data = (void *)&flags};
+	int err;
+
+	if (ask(o, SIOCETHTOOL, &request) < 0 ||
+	    !(flags.data & ETH_FLAG_RXVLAN))
+		return 0;
+	flags.cmd = ETHTOOL_SFLAGS;
+	flags.data &= ~ETH_FLAG_RXVLAN;
+	err = ask(o, SIOCETHTOOL, &request);
+	return err < 0 ? fail(o, err,
+			      "its driver takes VLAN tags off, and cannot be told "
+			      "not to: %s",
+			      strerror(-err))
+		       : 0;
 }
 
 /* --- the program ------------------------------------------------------------ */
@@ -129,9 +161,7 @@ static int load(struct opening *o)
 	int err = net_xdp_program_load(o->config->count, &o->xdp->program);
 
 	if (err == -EPERM)
-		return fail(o, err,
-			    "AF_XDP needs CAP_NET_ADMIN, CAP_NET_RAW and "
-			    "CAP_BPF: start as root");
+		return lacks_rights(o);
 	return err < 0 ? fail(o, err, "this kernel takes no XDP program: %s",
 			      strerror(-err))
 		       : 0;
@@ -162,9 +192,8 @@ static int why_not_attached(struct opening *o, int err)
 			    o->xdp->name, o->xdp->name);
 	if (o->config->mode == NET_XDP_NATIVE)
 		return fail(o, err,
-			    "its driver refuses native mode: %s: give "
-			    "--xdp-mode=copy",
-			    strerror(-err));
+			    "its driver refuses native mode: %s: give %scopy",
+			    strerror(-err), o->config->words->mode);
 	return fail(o, err, "takes no XDP program: %s", strerror(-err));
 }
 
@@ -253,30 +282,33 @@ static int open_packet_socket(struct opening *o)
 		.sll_family = AF_PACKET,
 		.sll_ifindex = o->xdp->ifindex,
 	};
+	/* Frames for addresses that are not the interface's; until it is closed. */
+	const struct packet_mreq all = {
+		.mr_ifindex = o->xdp->ifindex,
+		.mr_type = PACKET_MR_PROMISC,
+	};
 	int *fd = &o->xdp->packet_fd;
 
 	/* Protocol 0: nothing comes. */
 	*fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
 	if (*fd < 0 ||
-	    bind(*fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+	    bind(*fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
+	    setsockopt(*fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &all,
+		       sizeof(all)) < 0)
 		return fail(o, -errno, "has no packet socket: %s",
 			    strerror(errno));
 	return 0;
 }
 
-int net_xdp_open(const struct net_wire_xdp_config *config,
-		 struct net_xdp *ret_xdp,
-		 char ret_error[static NET_WIRE_XDP_ERROR_BYTES])
+int net_xdp_open(const struct net_xdp_config *config, struct net_xdp *ret_xdp,
+		 char ret_error[static NET_XDP_ERROR_BYTES])
 {
 	static int (*const steps[])(struct opening *) = {
-		find_interface, check_mtu,    check_queues,	  load,
-		attach,		open_sockets, open_packet_socket,
+		find_interface, check_mtu, check_queues, keep_tags,
+		load,		attach,	   open_sockets, open_packet_socket,
 	};
 	autoclose int socket_fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct net_xdp xdp = {
-		.program = NET_XDP_PROGRAM_NONE,
-		.packet_fd = -1,
-	};
+	struct net_xdp xdp = NET_XDP_NONE;
 	struct opening o = {
 		.config = config,
 		.xdp = &xdp,
@@ -307,8 +339,14 @@ void net_xdp_close(struct net_xdp *xdp)
 		net_xdp_socket_close(&xdp->sockets[i]);
 	free(xdp->sockets);
 	fd_close(&xdp->packet_fd);
-	*xdp = (struct net_xdp){
-		.program = NET_XDP_PROGRAM_NONE,
-		.packet_fd = -1,
-	};
+	*xdp = NET_XDP_NONE;
+}
+
+const char *net_xdp_kind(const struct net_xdp *xdp)
+{
+	if (!xdp->is_native)
+		return "AF_XDP in copy mode";
+	return net_xdp_socket_is_zero_copy(&xdp->sockets[0])
+		       ? "AF_XDP in native mode, without copies"
+		       : "AF_XDP in native mode, with copies";
 }

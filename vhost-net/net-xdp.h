@@ -13,7 +13,7 @@
 #include <net/if.h>
 
 #include "vhost-net/net-frame.h"
-#include "vhost-net/net-wire-xdp.h"
+#include "vhost-net/net-xdp-config.h"
 #include "vhost-net/net-xdp-program.h"
 #include "vhost-net/net-xdp-socket.h"
 
@@ -26,7 +26,7 @@ enum {
 struct net_xdp {
 	char name[IFNAMSIZ];
 	int ifindex;
-	uint32_t mtu; /* for the guest */
+	uint32_t mtu;
 	bool is_native;
 	struct net_xdp_program program;
 	int packet_fd; /* sends on the interface */
@@ -34,11 +34,17 @@ struct net_xdp {
 	struct net_xdp_socket *sockets;
 };
 
+#define NET_XDP_NONE \
+	((struct net_xdp){.program = NET_XDP_PROGRAM_NONE, .packet_fd = -1})
+
 /* A negative errno, with a sentence in @ret_error that names the interface, what
  * is wrong with it, and what to do. */
-int net_xdp_open(const struct net_wire_xdp_config *config,
-		 struct net_xdp *ret_xdp,
-		 char ret_error[static NET_WIRE_XDP_ERROR_BYTES]);
+int net_xdp_open(const struct net_xdp_config *config, struct net_xdp *ret_xdp,
+		 char ret_error[static NET_XDP_ERROR_BYTES]);
+/* Leaves NET_XDP_NONE, which it takes, too. */
 void net_xdp_close(struct net_xdp *xdp);
+
+/* For a person: "AF_XDP in copy mode". */
+const char *net_xdp_kind(const struct net_xdp *xdp);
 
 #endif

@@ -360,6 +360,6 @@ int main(void)
 		XDP_DAEMON_TEST(killed_daemon_is_followed_by_another),
 	};
 
-	xdp_enter();
+	namespace_enter_xdp();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

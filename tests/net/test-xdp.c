@@ -20,6 +20,7 @@
 
 enum {
 	PATIENCE_MS = 10000,
+	MIN_FRAME = 60,
 	MAX_FRAME = XDP_MAX_MTU + 14,
 	FLOW_FRAMES = 20000,
 	WINDOW = 200, /* frames on their way */
@@ -162,8 +163,9 @@ static void assert_segments(const struct fixture *f, size_t payload,
 		const size_t bytes =
 			FRAME_TCP_HEADERS + MIN(size, payload - at);
 
+		/* What is too short for a network is filled up. */
 		assert_int_equal(wire_receive(f, PATIENCE_MS, NULL, got),
-				 bytes);
+				 MAX(bytes, (size_t)MIN_FRAME));
 		assert_int_equal(tcp_sequence(got), 77 + at);
 		frame_assert_tcp(got, bytes, at);
 	}
@@ -431,6 +433,6 @@ int main(void)
 		XDP_TEST(what_passes_is_captured),
 	};
 
-	xdp_enter();
+	namespace_enter_xdp();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,36 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/net/xdp.h"
 
-#include <linux/bpf.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
-
-/* Root of a user namespace has no programs. */
-static bool has_sockets_map(void)
-{
-	union bpf_attr map = {
-		.map_type = BPF_MAP_TYPE_XSKMAP,
-		.key_size = sizeof(int),
-		.value_size = sizeof(int),
-		.max_entries = 1,
-	};
-	int fd = syscall(SYS_bpf, BPF_MAP_CREATE, &map, sizeof(map));
-
-	if (fd >= 0)
-		close(fd);
-	return fd >= 0;
-}
-
-void xdp_enter(void)
-{
-	namespace_enter();
-	if (!has_sockets_map())
-		process_skip_all("no AF_XDP, or no right to it");
-}
 
 void xdp_run(const char *command)
 {

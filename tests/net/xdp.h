@@ -16,9 +16,6 @@ enum {
 	XDP_MAX_MTU = 3818,
 };
 
-/* As namespace_enter, and where there is no AF_XDP. */
-void xdp_enter(void);
-
 /* A new cable instead of the one before. */
 void xdp_lay_cable(unsigned mtu, unsigned queues);
 
