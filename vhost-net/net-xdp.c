@@ -147,6 +147,8 @@ static int keep_tags(struct opening *o)
 	flags.cmd = ETHTOOL_SFLAGS;
 	flags.data &= ~ETH_FLAG_RXVLAN;
 	err = ask(o, SIOCETHTOOL, &request);
+	if (err == -EPERM)
+		return lacks_rights(o);
 	return err < 0 ? fail(o, err,
 			      "its driver takes VLAN tags off, and cannot be told "
 			      "not to: %s",

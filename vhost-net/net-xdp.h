@@ -18,9 +18,9 @@
 #include "vhost-net/net-xdp-socket.h"
 
 enum {
-	/* With two tags, which an MTU does not count. */
-	NET_XDP_MAX_MTU = NET_XDP_MAX_FRAME_BYTES - NET_ETHERNET_BYTES -
-			  NET_MAX_TAGS * NET_TAG_BYTES,
+	/* Of a frame, beside its MTU: Ethernet and two tags. */
+	NET_XDP_LINK_BYTES = NET_ETHERNET_BYTES + NET_MAX_TAGS * NET_TAG_BYTES,
+	NET_XDP_MAX_MTU = NET_XDP_MAX_FRAME_BYTES - NET_XDP_LINK_BYTES,
 };
 
 struct net_xdp {

@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "vhost-net/net-tap.h"
+#include "vhost-net/net-xdp-config.h"
 #include "vhost-net/netdev.h"
 #include "vswitch/ethdev.h"
 #include "vswitch/forward.h"
@@ -112,6 +113,20 @@ static int check_devargs(const struct port_config *p, struct config_finding *f)
 	wrong = ethdev_check(p->devargs);
 	return wrong ? config_find(f, "devargs", "%.64s: %s", p->devargs, wrong)
 		     : 0;
+}
+
+static int check_xdp(const struct port_config *p, struct config_finding *f)
+{
+	if (p->kind == PORT_XDP)
+		return p->interface ? 0
+				    : config_find(f, "interface",
+						  "an xdp port needs the name "
+						  "of one");
+	if (p->interface)
+		return config_find(f, "interface", "only xdp ports have one");
+	if (p->xdp_mode != NET_XDP_AUTO)
+		return config_find(f, "xdp-mode", "only xdp ports have one");
+	return 0;
 }
 
 static int check_numbers(const struct port_config *p, struct config_finding *f)
@@ -254,9 +269,9 @@ int port_config_check(const struct port_config *p, struct config_finding *f)
 {
 	static int (*const checks[])(const struct port_config *,
 				     struct config_finding *) = {
-		check_vhost_user, check_tap,	  check_devargs, check_numbers,
-		check_vlans,	  check_stations, check_limits,	 check_guard,
-		check_acl,	  check_mirror,	  check_shape,
+		check_vhost_user, check_tap,   check_devargs,  check_xdp,
+		check_numbers,	  check_vlans, check_stations, check_limits,
+		check_guard,	  check_acl,   check_mirror,   check_shape,
 	};
 	int err = 0;
 
@@ -299,6 +314,8 @@ const char *port_config_clash(const struct port_config *a,
 		return a->tap ? "tap" : "name";
 	if (are_same_device(a->devargs, b->devargs))
 		return "devargs";
+	if (are_same(a->interface, b->interface))
+		return "interface";
 	return NULL;
 }
 

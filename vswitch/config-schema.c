@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "vhost-net/net-tap.h"
+#include "vhost-net/net-xdp-config.h"
 #include "vswitch/acl.h"
 #include "vswitch/config.h"
 #include "vswitch/vlan.h"
@@ -17,6 +18,13 @@ static const cyaml_strval_t kinds[] = {
 	{"tap", PORT_TAP},
 	{"internal", PORT_INTERNAL},
 	{"dpdk", PORT_DPDK},
+	{"xdp", PORT_XDP},
+};
+
+static const cyaml_strval_t xdp_modes[] = {
+	{"auto", NET_XDP_AUTO},
+	{"native", NET_XDP_NATIVE},
+	{"copy", NET_XDP_COPY},
 };
 
 static const cyaml_strval_t modes[] = {
@@ -76,6 +84,11 @@ static const cyaml_schema_field_t port_fields[] = {
 		   IFNAMSIZ - 1),
 	FIELD_TEXT("devargs", CYAML_FLAG_OPTIONAL, struct port_config, devargs,
 		   CONFIG_DEVARGS_MAX),
+	FIELD_TEXT("interface", CYAML_FLAG_OPTIONAL, struct port_config,
+		   interface, IFNAMSIZ - 1),
+	CYAML_FIELD_ENUM("xdp-mode", CYAML_FLAG_OPTIONAL | CYAML_FLAG_STRICT,
+			 struct port_config, xdp_mode, xdp_modes,
+			 ARRAY_SIZE(xdp_modes)),
 	FIELD_NUMBER("queues", struct port_config, queues),
 	FIELD_NUMBER("mtu", struct port_config, mtu),
 	CYAML_FIELD_ENUM("offloads", CYAML_FLAG_OPTIONAL | CYAML_FLAG_STRICT,

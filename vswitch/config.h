@@ -29,6 +29,7 @@ enum port_kind {
 	PORT_TAP,
 	PORT_INTERNAL, /* a TAP for the host itself */
 	PORT_DPDK,     /* a device of DPDK's */
+	PORT_XDP,      /* an interface, by AF_XDP */
 };
 
 /* Whether queues are moved to other threads as load wants it. */
@@ -117,6 +118,8 @@ struct port_config {
 	char *tap;	 /* NULL: called as the port is */
 	char *bridge;	 /* to be joined; or NULL */
 	char *devargs;	 /* DPDK: the device, as DPDK names it */
+	char *interface; /* AF_XDP */
+	int xdp_mode;	 /* enum net_xdp_mode */
 	uint16_t queues; /* pairs; 1 */
 	uint16_t mtu;	 /* 0: as it is */
 	int offloads;	 /* enum config_switch: DPDK, those of the device */

@@ -68,6 +68,12 @@ static json_t *describe_port(const struct vswitch *vswitch,
 	if (config->devargs)
 		json_object_set_new(object, "devargs",
 				    json_string(config->devargs));
+	if (config->interface)
+		json_object_set_new(object, "interface",
+				    json_string(config->interface));
+	if (port->ops->way)
+		json_object_set_new(object, "way",
+				    json_string(port->ops->way(port)));
 	if (port->ops->offloads)
 		json_object_set_new(object, "offloads", list_offloads(port));
 	if (config->kind == PORT_DPDK)

@@ -46,7 +46,7 @@ static const char *virtio_user_check(const char *devargs)
 static const char *af_xdp_check(const char *devargs)
 {
 	return "net_af_xdp cannot be closed in the sandbox, and lost frames "
-	       "when it was tried: take net_af_packet";
+	       "when it was tried: take a port of kind xdp";
 }
 
 /* Those that were tried. A TAP of DPDK's would be one more way round. */

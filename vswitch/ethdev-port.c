@@ -131,16 +131,9 @@ static void send_frames(struct forward_port *forward,
 			unsigned count)
 {
 	struct ethdev_port *p = from_port(port_of(forward));
-	uint8_t choice[NET_BURST] = {0};
-	uint64_t chosen = 1;
+	uint8_t choice[NET_BURST];
+	uint64_t chosen = flow_choose(frames, count, p->queue_count, choice);
 
-	if (p->queue_count > 1) {
-		chosen = 0;
-		for (unsigned i = 0; i < count; i++) {
-			choice[i] = flow_hash(frames[i]) % p->queue_count;
-			chosen |= UINT64_C(1) << choice[i];
-		}
-	}
 	for (; chosen; chosen &= chosen - 1)
 		send_share(p, __builtin_ctzll(chosen), frames, choice, count);
 }

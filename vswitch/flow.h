@@ -38,4 +38,19 @@ static inline uint32_t flow_hash(const struct net_rx_frame *frame)
 	return hash;
 }
 
+/* Which of @queues, at most 64, each of @count frames goes by, in @ret_choice; a bit
+ * for each that is chosen. */
+static inline uint64_t flow_choose(const struct net_rx_frame *const *frames,
+				   unsigned count, unsigned queues,
+				   uint8_t *ret_choice)
+{
+	uint64_t chosen = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		ret_choice[i] = queues > 1 ? flow_hash(frames[i]) % queues : 0;
+		chosen |= UINT64_C(1) << ret_choice[i];
+	}
+	return chosen;
+}
+
 #endif

@@ -15,6 +15,8 @@ static int new_of_kind(enum port_kind kind, struct port **ret_port)
 		return vhost_port_new(ret_port);
 	case PORT_DPDK:
 		return ethdev_port_new(ret_port);
+	case PORT_XDP:
+		return xdp_port_new(ret_port);
 	default:
 		return tap_port_new(ret_port);
 	}

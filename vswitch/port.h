@@ -2,7 +2,7 @@
 /*
  * A port of the switch: what is common to all kinds, and how each kind is
  * opened, counted and closed. vswitch/vhost-port.c, vswitch/tap-port.c,
- * vswitch/ethdev-port.c.
+ * vswitch/ethdev-port.c, vswitch/xdp-port.c.
  *
  * Control thread only, but for what forwarding calls.
  */
@@ -67,6 +67,9 @@ struct port_ops {
 	 * shown it; how many. NULL: that is up to who is behind the port. */
 	unsigned (*offloads)(const struct port *port,
 			     const char *ret_names[static PORT_OFFLOADS]);
+	/* The way that its frames go, for a person: "AF_XDP in copy mode"; NULL:
+	 * its kind says it. */
+	const char *(*way)(const struct port *port);
 };
 
 /* What is made of a configuration before anything changes. Owned. */
@@ -95,6 +98,7 @@ void port_free(struct port *port);
 int vhost_port_new(struct port **ret_port);
 int tap_port_new(struct port **ret_port);
 int ethdev_port_new(struct port **ret_port);
+int xdp_port_new(struct port **ret_port);
 
 static inline struct port *port_of(struct forward_port *forward)
 {
