@@ -20,6 +20,7 @@ static void make(uint8_t *bytes)
 	const struct state_header header = {
 		.magic = STATE_MAGIC,
 		.sequence = 7,
+		.saved = 1234,
 		.text_bytes = 6,
 		.names = NAMES,
 		.stations = STATIONS,
@@ -62,6 +63,7 @@ static void what_was_saved_is_seen(void **state)
 	make(bytes);
 	assert_null(state_view(bytes, BYTES, &view));
 	assert_int_equal(view.sequence, 7);
+	assert_int_equal(view.saved, 1234);
 	assert_memory_equal(view.text, "text: ", 6);
 	assert_string_equal(state_view_name(&view, 1), "b");
 	assert_int_equal(state_view_station(&view, 2).key, 99);
@@ -80,6 +82,32 @@ static void any_cut_and_any_flipped_bit_is_refused(void **state)
 		bytes[bit / 8] ^= 1 << bit % 8;
 		assert_non_null(view_copy(bytes, BYTES));
 	}
+}
+
+static size_t bytes_with(uint32_t text, uint32_t names, uint32_t stations)
+{
+	return state_bytes(&(struct state_header){
+		.text_bytes = text, .names = names, .stations = stations});
+}
+
+static void each_count_has_its_own_limit(void **state)
+{
+	assert_int_not_equal(bytes_with(CONFIG_FILE_MAX_BYTES, CONFIG_MAX_PORTS,
+					STATE_MAX_STATIONS),
+			     0);
+	assert_int_equal(bytes_with(CONFIG_FILE_MAX_BYTES + 1, 0, 0), 0);
+	assert_int_equal(bytes_with(0, CONFIG_MAX_PORTS + 1, 0), 0);
+	assert_int_equal(bytes_with(0, 0, STATE_MAX_STATIONS + 1), 0);
+}
+
+static void what_is_sealed_and_no_state_is_refused(void **state)
+{
+	uint8_t bytes[BYTES];
+
+	make(bytes);
+	bytes[0] = 'r';
+	state_seal(bytes, BYTES);
+	assert_non_null(view_copy(bytes, BYTES));
 }
 
 /* Whoever can write the file can make a checksum. */
@@ -113,6 +141,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_was_saved_is_seen),
 		cmocka_unit_test(any_cut_and_any_flipped_bit_is_refused),
+		cmocka_unit_test(each_count_has_its_own_limit),
+		cmocka_unit_test(what_is_sealed_and_no_state_is_refused),
 		cmocka_unit_test(sealed_lies_stay_within_the_bytes),
 	};
 

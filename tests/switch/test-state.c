@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
-#include "tests/switch/fixture.h"
+#include "tests/switch/restart.h"
 
 enum {
 	BYTES = 300,
@@ -19,76 +19,17 @@ enum {
 	KILLS = 3,
 	TOLD = 100, /* fewer than a receive ring has buffers */
 	UNTOLD = 12,
-	SECOND_PLACE = 1 << 27,
-	HEADER_BYTES = 40, /* vswitch/state-format.h */
+	SECOND_PLACE = 1 << 27, /* vswitch/state-format.h */
 	AT_SEQUENCE = 8,
-	SAVED_BYTES = 4096,
 	LITTLE_BYTES = 400, /* less than a port takes up */
 };
 
-static const char *const three[] = {"", "", "vlan: 7", NULL};
 static uint8_t frame[FIXTURE_FRAME_BYTES], got[FIXTURE_FRAME_BYTES];
 static uint32_t seed;
 
-static void state_path(const struct fixture *f, char ret_path[static 128])
-{
-	snprintf(ret_path, 128, "%s/state", f->process.folder);
-}
-
-static int setup(void **state)
-{
-	return fixture_setup(state);
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-	char path[128];
-
-	state_path(f, path);
-	unlink(path);
-	return fixture_teardown(state);
-}
-
-static void start(struct fixture *f)
-{
-	char option[160], path[128];
-	const char *const options[] = {option, NULL};
-
-	state_path(f, path);
-	snprintf(option, sizeof(option), "--state=%s", path);
-	fixture_start_controlled_with(f, "", three, options);
-}
-
-static void start_again(struct fixture *f)
-{
-	char path[128];
-
-	for (unsigned i = 0; i < 5; i++) {
-		fixture_socket(f, i, path);
-		unlink(path);
-	}
-	fixture_control_path(f, path);
-	unlink(path);
-	f->process.pid = fixture_spawn_again(f);
-	fixture_wait_control(f);
-}
-
-/* With @keys beside name, kind and socket. */
-static void add_port_with(struct fixture *f, unsigned number, const char *keys)
-{
-	char arguments[256], path[128];
-
-	fixture_socket(f, number, path);
-	snprintf(arguments, sizeof(arguments),
-		 "port add name=p%u kind=vhost-user socket-path=%s %s", number,
-		 path, keys);
-	assert_int_equal(fixture_ctl(f, arguments), 0);
-}
-
 static void add_port(struct fixture *f)
 {
-	add_port_with(f, 3, "'stations=[\"02:00:00:00:00:33\"]'");
+	restart_add_port(f, 3, "'stations=[\"02:00:00:00:00:33\"]'");
 }
 
 static void pass(struct fixture *f, unsigned to, unsigned from)
@@ -118,7 +59,7 @@ static void stations_and_added_ports_outlive_the_switch(void **state)
 	struct fixture *f = *state;
 	int age;
 
-	start(f);
+	restart_start(f);
 	fixture_join_all(f, 3);
 	pass(f, 1, 0);
 	pass(f, 0, 1);
@@ -132,7 +73,7 @@ static void stations_and_added_ports_outlive_the_switch(void **state)
 	for (unsigned i = 0; i < 4; i++)
 		fixture_leave(f, i);
 
-	start_again(f);
+	restart_start_again(f);
 	assert_true(age_of(f, "02:00:00:00:00:01") >= age);
 	assert_true(age_of(f, "02:00:00:00:00:03") >= 1);
 	assert_non_null(strstr(f->said, "02:00:00:00:00:33  1     p3"));
@@ -145,9 +86,36 @@ static void stations_and_added_ports_outlive_the_switch(void **state)
 	/* What was taken away stays away. */
 	assert_int_equal(fixture_ctl(f, "port del p3"), 0);
 	process_stop(&f->process, SIGTERM);
-	start_again(f);
+	restart_start_again(f);
 	assert_int_equal(fixture_ctl(f, "port show"), 0);
 	assert_null(strstr(f->said, "p3"));
+	assert_false(restart_logged(f, "restored"));
+}
+
+/* Of three that were added the file has one by now, and the socket of another. */
+static void port_that_cannot_come_back_is_named(void **state)
+{
+	struct fixture *f = *state;
+	char path[2][128];
+	FILE *file;
+
+	restart_start(f);
+	for (unsigned i = 3; i < 6; i++)
+		restart_add_port(f, i, "");
+	process_stop(&f->process, SIGTERM);
+	fixture_socket(f, 3, path[0]);
+	fixture_socket(f, 4, path[1]);
+	file = fopen(f->config, "we");
+	assert_non_null(file);
+	fprintf(file,
+		"ports:\n  - {name: p3, kind: vhost-user, socket-path: %s}\n"
+		"  - {name: x, kind: vhost-user, socket-path: %s}\n",
+		path[0], path[1]);
+	assert_int_equal(fclose(file), 0);
+	restart_start_again(f);
+	fixture_ctl_says(f, "port show", "p5");
+	assert_true(restart_logged(f, "state: the port p4 is not restored: "));
+	assert_false(restart_logged(f, "the port p3"));
 }
 
 /* The file has the port that it listens to. */
@@ -155,11 +123,11 @@ static void added_mirror_comes_back_and_listens(void **state)
 {
 	struct fixture *f = *state;
 
-	start(f);
-	add_port_with(f, 4, "'mirror={\"ports\":[\"p0\"]}'");
+	restart_start(f);
+	restart_add_port(f, 4, "'mirror={\"ports\":[\"p0\"]}'");
 	add_port(f);
 	process_stop(&f->process, SIGTERM);
-	start_again(f);
+	restart_start_again(f);
 	fixture_ctl_says(f, "port show", "p3");
 	fixture_join_all(f, 5);
 	fixture_frame(frame, 1, 0, BYTES, ++seed);
@@ -175,7 +143,7 @@ static void what_does_not_fit_any_more_is_left_out(void **state)
 	char yaml[1024], path[3][128];
 	FILE *file;
 
-	start(f);
+	restart_start(f);
 	fixture_join_all(f, 3);
 	for (unsigned i = 0; i < 3; i++) {
 		fixture_socket(f, i, path[i]);
@@ -192,7 +160,7 @@ static void what_does_not_fit_any_more_is_left_out(void **state)
 	assert_non_null(file);
 	fputs(yaml, file);
 	assert_int_equal(fclose(file), 0);
-	start_again(f);
+	restart_start_again(f);
 	assert_int_equal(fixture_ctl(f, "fdb show"), 0);
 	assert_non_null(strstr(f->said, "02:00:00:00:00:01  1     p1"));
 	assert_null(strstr(f->said, "02:00:00:00:00:00"));
@@ -209,7 +177,7 @@ static void port_that_is_another_now_has_no_station_back(void **state)
 	struct fixture *f = *state;
 	char path[128];
 
-	start(f);
+	restart_start(f);
 	fixture_join_all(f, 3);
 	fixture_frame(frame, FIXTURE_BROADCAST, 1, BYTES, ++seed);
 	fixture_send(f, 1, frame, BYTES);
@@ -225,7 +193,7 @@ static void port_that_is_another_now_has_no_station_back(void **state)
 			"%s, %s}\n",
 			path, kinds[i]);
 		assert_int_equal(fclose(file), 0);
-		start_again(f);
+		restart_start_again(f);
 		assert_int_equal(fixture_ctl(f, "fdb show"), 0);
 		assert_null(strstr(f->said, "02:00:00:00:00:01"));
 		process_stop(&f->process, SIGKILL);
@@ -238,8 +206,8 @@ static void killed_switch_has_what_was_added(void **state)
 	struct stat st = {0};
 	char path[128];
 
-	start(f);
-	state_path(f, path);
+	restart_start(f);
+	restart_path(f, path);
 	add_port(f);
 	for (unsigned ms = 0; st.st_size == 0 && ms < PATIENCE_MS; ms++) {
 		assert_int_equal(stat(path, &st), 0);
@@ -247,157 +215,80 @@ static void killed_switch_has_what_was_added(void **state)
 	}
 	assert_true(st.st_size > 0);
 	process_stop(&f->process, SIGKILL);
-	start_again(f);
+	restart_start_again(f);
 	fixture_ctl_says(f, "port show", "p3");
 }
 
-/* --- files that are not what they should be ------------------------------------ */
-
-/* What two saves left: at each place the later and the earlier. */
-struct saved {
-	uint8_t bytes[2][SAVED_BYTES];
-	ssize_t length[2];
-};
-
-static void read_saved(const char *path, struct saved *ret)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	assert_true(fd >= 0);
-	for (unsigned i = 0; i < 2; i++) {
-		ret->length[i] = pread(fd, ret->bytes[i], SAVED_BYTES,
-				       i * (off_t)SECOND_PLACE);
-		assert_true(ret->length[i] > HEADER_BYTES);
-	}
-	close(fd);
-}
-
-/* Its bytes are those, but that the one at @flip of both is another, and what is
- * behind @end is not there. */
-static void write_spoilt(const char *path, struct saved saved, unsigned flip,
-			 off_t end)
-{
-	int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
-
-	assert_true(fd >= 0);
-	for (unsigned i = 0; i < 2; i++) {
-		saved.bytes[i][flip] ^= flip ? 0x40 : 0;
-		assert_int_equal(pwrite(fd, saved.bytes[i], saved.length[i],
-					i * (off_t)SECOND_PLACE),
-				 saved.length[i]);
-	}
-	if (end > 0)
-		assert_int_equal(ftruncate(fd, end), 0);
-	close(fd);
-}
+/* --- writing ------------------------------------------------------------------- */
 
 static uint64_t sequence_at(const char *path, unsigned place)
 {
-	uint64_t sequence;
+	uint64_t sequence = 0;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	assert_true(fd >= 0);
-	assert_int_equal(pread(fd, &sequence, sizeof(sequence),
-			       place * (off_t)SECOND_PLACE + AT_SEQUENCE),
-			 sizeof(sequence));
+	assert_true(pread(fd, &sequence, sizeof(sequence),
+			  place * (off_t)SECOND_PLACE + AT_SEQUENCE) >= 0);
 	close(fd);
 	return sequence;
+}
+
+static void wait_saved(const struct fixture *f, const char *path,
+		       unsigned place, uint64_t sequence)
+{
+	while (sequence_at(path, place) != sequence) {
+		process_assert_alive(&f->process);
+		usleep(1000);
+	}
+}
+
+/* From now on no file of the switch becomes longer, which its log is told of. */
+static void limit_files(const struct fixture *f)
+{
+	const struct rlimit little = {LITTLE_BYTES, LITTLE_BYTES};
+
+	assert_int_equal(truncate(f->process.log, 0), 0);
+	assert_int_equal(prlimit(f->process.pid, RLIMIT_FSIZE, &little, NULL),
+			 0);
 }
 
 /* At its own place; the next, too, goes there, and not over the last whole one. */
 static void save_that_fails_leaves_the_last_one(void **state)
 {
-	const struct rlimit little = {LITTLE_BYTES, LITTLE_BYTES};
 	struct fixture *f = *state;
 	char path[128];
 
 	/* So that the writes fail, and kill nobody. */
 	signal(SIGXFSZ, SIG_IGN);
-	state_path(f, path);
-	start(f);
+	restart_path(f, path);
+	restart_start(f);
 	process_stop(&f->process, SIGTERM);
 	assert_int_equal(sequence_at(path, 1), 1);
-	start_again(f);
+	restart_start_again(f);
 	add_port(f);
-	while (sequence_at(path, 0) != 2) {
-		process_assert_alive(&f->process);
-		usleep(1000);
-	}
-	assert_int_equal(truncate(f->process.log, 0), 0);
-	assert_int_equal(prlimit(f->process.pid, RLIMIT_FSIZE, &little, NULL),
-			 0);
-	add_port_with(f, 4, "");
+	wait_saved(f, path, 0, 2);
+	/* The second place is beyond the limit. */
+	limit_files(f);
+	restart_add_port(f, 4, "");
 	process_wait_log(&f->process, "state: File too large");
 	process_stop(&f->process, SIGTERM);
-	start_again(f);
+	restart_start_again(f);
 	assert_int_equal(fixture_ctl(f, "port show"), 0);
 	assert_non_null(strstr(f->said, "p3"));
 	assert_null(strstr(f->said, "p4"));
+
+	/* Of the first there is room for the beginning. */
+	restart_add_port(f, 4, "");
+	wait_saved(f, path, 1, 3);
+	limit_files(f);
+	restart_add_port(f, 5, "");
+	process_wait_log(&f->process, "state: No space left on device");
+	process_stop(&f->process, SIGTERM);
+	restart_start_again(f);
+	assert_int_equal(fixture_ctl(f, "port show"), 0);
+	assert_non_null(strstr(f->said, "p4"));
+	assert_null(strstr(f->said, "p5"));
 	signal(SIGXFSZ, SIG_DFL);
-}
-
-static void spoilt_file_is_named_and_left_out(void **state)
-{
-	static const struct {
-		unsigned flip;
-		off_t end;
-		const char *words; /* NULL: the other place serves */
-	} cases[] = {
-		{0, SECOND_PLACE + 50, NULL},
-		{24, 0, "nothing is restored: "},
-		{HEADER_BYTES + 4, 0,
-		 "nothing is restored: its checksum is wrong"},
-		{0, HEADER_BYTES + 9, "nothing is restored: it is cut off"},
-		{0, 3, "it is no state of a switch"},
-	};
-	struct fixture *f = *state;
-	static struct saved saved;
-	char path[128];
-
-	state_path(f, path);
-	start(f);
-	add_port(f);
-	process_stop(&f->process, SIGTERM);
-	start_again(f);
-	process_stop(&f->process, SIGTERM);
-	read_saved(path, &saved);
-	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
-		write_spoilt(path, saved, cases[i].flip, cases[i].end);
-		assert_int_equal(truncate(f->process.log, 0), 0);
-		start_again(f);
-		if (cases[i].words) {
-			process_wait_log(&f->process, path);
-			process_wait_log(&f->process, cases[i].words);
-		}
-		assert_int_equal(fixture_ctl(f, "port show"), 0);
-		assert_int_equal(!strstr(f->said, "p3"),
-				 cases[i].words != NULL);
-		process_stop(&f->process, SIGKILL);
-	}
-}
-
-static void file_of_somebody_else_is_not_written_to(void **state)
-{
-	static const char text[] = "a letter, not a state";
-	struct fixture *f = *state;
-	char path[128], after[64] = "";
-	FILE *file;
-
-	start(f);
-	process_stop(&f->process, SIGTERM);
-	state_path(f, path);
-	file = fopen(path, "we");
-	assert_non_null(file);
-	fputs(text, file);
-	fclose(file);
-	start_again(f);
-	process_wait_log(&f->process, "it is no state of a switch");
-	process_stop(&f->process, SIGTERM);
-	file = fopen(path, "re");
-	assert_non_null(file);
-	assert_non_null(fgets(after, sizeof(after), file));
-	fclose(file);
-	assert_string_equal(after, text);
 }
 
 /* --- frames -------------------------------------------------------------------- */
@@ -463,7 +354,7 @@ static void kill_under_traffic(struct fixture *f, bool packed)
 		drain(f, &flow);
 		for (uint32_t i = told - TOLD + 1; i <= told; i++)
 			assert_true(flow.arrived[i]);
-		start_again(f);
+		restart_start_again(f);
 		reconnect(f, 0);
 		reconnect(f, 1);
 		assert_int_equal(net_send_wait(f->guests[0], 0), 0);
@@ -478,25 +369,22 @@ killed_switch_loses_no_frame_it_told_of_and_sends_none_twice(void **state)
 {
 	struct fixture *f = *state;
 
-	start(f);
+	restart_start(f);
 	kill_under_traffic(f, false);
 	kill_under_traffic(f, true);
 }
 
-#define STATE_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		STATE_TEST(stations_and_added_ports_outlive_the_switch),
-		STATE_TEST(added_mirror_comes_back_and_listens),
-		STATE_TEST(what_does_not_fit_any_more_is_left_out),
-		STATE_TEST(port_that_is_another_now_has_no_station_back),
-		STATE_TEST(killed_switch_has_what_was_added),
-		STATE_TEST(save_that_fails_leaves_the_last_one),
-		STATE_TEST(spoilt_file_is_named_and_left_out),
-		STATE_TEST(file_of_somebody_else_is_not_written_to),
-		STATE_TEST(
+		RESTART_TEST(stations_and_added_ports_outlive_the_switch),
+		RESTART_TEST(port_that_cannot_come_back_is_named),
+		RESTART_TEST(added_mirror_comes_back_and_listens),
+		RESTART_TEST(what_does_not_fit_any_more_is_left_out),
+		RESTART_TEST(port_that_is_another_now_has_no_station_back),
+		RESTART_TEST(killed_switch_has_what_was_added),
+		RESTART_TEST(save_that_fails_leaves_the_last_one),
+		RESTART_TEST(
 			killed_switch_loses_no_frame_it_told_of_and_sends_none_twice),
 	};
 
