@@ -135,7 +135,9 @@ static int read_mac(const char *text, struct acl_match *ret_match)
 	char end;
 
 	*ret_match = (struct acl_match){0};
-	if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &bytes[0], &bytes[1],
+	/* A sign or a space would pass for a digit. */
+	if (text[strspn(text, "0123456789abcdefABCDEF:/")] ||
+	    sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &bytes[0], &bytes[1],
 		   &bytes[2], &bytes[3], &bytes[4], &bytes[5], &length) != 6)
 		return -EINVAL;
 	if (text[length] &&
