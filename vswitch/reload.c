@@ -76,8 +76,8 @@ static int check_clashes(const struct reloading *r, char *ret_error)
 	return 0;
 }
 
-/* A TAP or a device cannot be opened again once privileges are given up: there
- * would be no way back. */
+/* A TAP, an interface or a device cannot be opened again once privileges are given
+ * up: there would be no way back. */
 static int check_taps(const struct reloading *r, char *ret_error)
 {
 	for (unsigned i = 0; i < r->before.count; i++) {
@@ -86,8 +86,8 @@ static int check_taps(const struct reloading *r, char *ret_error)
 		if (config->kind != PORT_VHOST_USER &&
 		    reload_makes_room(config, &r->wanted))
 			return fail(r->vswitch, config->name,
-				    "only a restart can change what a TAP or a "
-				    "DPDK device is opened with",
+				    "only a restart can change what a TAP, an "
+				    "interface or a DPDK device is opened with",
 				    ret_error);
 	}
 	return 0;

@@ -666,6 +666,23 @@ static void a_port_cannot_be_added_without_rights(void **state)
 	run("ip link del rle0");
 }
 
+/* What a restart would open, a reload does not: all goes on as it was. */
+static void a_reload_opens_no_interface(void **state)
+{
+	static const char edit[] =
+		"sed -i 's/interface: rle0/interface: rle0, mtu: 1000/' %s";
+	struct fixture *f = *state;
+	int wire = set_out(f, WIRED(""));
+	char command[256];
+
+	snprintf(command, sizeof(command), edit, f->config);
+	run(command);
+	assert_int_not_equal(fixture_ctl(f, "reload"), 0);
+	assert_non_null(strstr(f->said, ": w: only a restart can change what"));
+	both_ways(f, wire);
+	fixture_end_wire(wire);
+}
+
 static void ports_come_and_go(void **state)
 {
 	static const char *const unboxed[] = {"--sandbox=off", NULL};
@@ -743,6 +760,7 @@ int main(void)
 		SWITCH_TEST(others_go_on_without_an_interface_that_is_gone),
 		SWITCH_TEST(nothing_is_left_of_a_process_that_is_killed),
 		SWITCH_TEST(a_port_cannot_be_added_without_rights),
+		SWITCH_TEST(a_reload_opens_no_interface),
 		SWITCH_TEST(ports_come_and_go),
 		SWITCH_TEST(interfaces_that_do_not_do_are_named),
 	};
