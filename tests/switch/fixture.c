@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -188,6 +189,38 @@ void fixture_ctl_says(struct fixture *f, const char *arguments,
 	if (status != 0 || !strstr(f->said, words))
 		fail_msg("%s: status %d, not \"%s\" but %s", arguments, status,
 			 words, f->said);
+}
+
+int fixture_connect_control(const struct fixture *f)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char path[128];
+
+	fixture_control_path(f, path);
+	assert_true(strlen(path) < sizeof(address.sun_path));
+	strcpy(address.sun_path, path);
+	assert_int_equal(
+		connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	return fd;
+}
+
+void fixture_ask(struct fixture *f, const char *request)
+{
+	int fd = fixture_connect_control(f);
+	size_t length = 0;
+	ssize_t n;
+
+	assert_int_equal(send(fd, request, strlen(request), MSG_NOSIGNAL),
+			 strlen(request));
+	f->said[0] = '\0';
+	while (!strchr(f->said, '\n') &&
+	       (n = recv(fd, f->said + length, sizeof(f->said) - 1 - length,
+			 0)) > 0) {
+		length += n;
+		f->said[length] = '\0';
+	}
+	close(fd);
 }
 
 void fixture_join(struct fixture *f, unsigned port,

@@ -55,6 +55,10 @@ int fixture_ctl(struct fixture *f, const char *arguments);
 /* Succeeds, and prints @words. */
 void fixture_ctl_says(struct fixture *f, const char *arguments,
 		      const char *words);
+/* A connection to the control socket. */
+int fixture_connect_control(const struct fixture *f);
+/* One line to it, which may be anything: the answer is in f->said. */
+void fixture_ask(struct fixture *f, const char *request);
 /* Any file. Returns the process, which is not waited for. */
 pid_t fixture_spawn(struct fixture *f, const char *yaml,
 		    const char *const *options);

@@ -8,9 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,6 +19,8 @@ enum {
 	BYTES = 200,
 	LARGE = 60000,
 	PACKET_BLOCK = 6,
+	MOST_INSTRUCTIONS = 4096,
+	REQUEST_BYTES = 1 << 18,
 	IN = 1,
 	OUT = 2,
 };
@@ -350,33 +350,33 @@ static void refused(struct fixture *f, const char *arguments, int status,
 }
 
 /* What the client would not send. */
-static void ask(const struct fixture *f, const char *request, const char *words)
+static void ask(struct fixture *f, const char *request, const char *words)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	char path[128], answer[1024] = "";
-	size_t length = 0;
-	ssize_t got;
-
-	fixture_control_path(f, path);
-	assert_true(strlen(path) < sizeof(address.sun_path));
-	strcpy(address.sun_path, path);
-	assert_int_equal(
-		connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-	assert_int_equal(send(fd, request, strlen(request), 0),
-			 strlen(request));
-	while (!strchr(answer, '\n') &&
-	       (got = recv(fd, answer + length, sizeof(answer) - 1 - length,
-			   0)) > 0)
-		length += got;
-	if (!strstr(answer, words))
-		fail_msg("%s: %s", request, answer);
-	close(fd);
+	fixture_ask(f, request);
+	if (!strstr(f->said, words))
+		fail_msg("%s: %s", request, f->said);
 }
 
 #define REQUEST(params)                                         \
 	"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"capture\"," \
 	"\"params\":{\"port\":\"p0\"," params "}}\n"
+
+/* A program of so many instructions, all of which end it. */
+static void ask_of(struct fixture *f, unsigned instructions, const char *words)
+{
+	static char request[REQUEST_BYTES];
+	FILE *to = fmemopen(request, sizeof(request), "w");
+
+	assert_non_null(to);
+	fputs("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"capture\","
+	      "\"params\":{\"port\":\"p0\",\"filter\":[[6,0,0,1]",
+	      to);
+	for (unsigned i = 1; i < instructions; i++)
+		fputs(",[6,0,0,1]", to);
+	fputs("]}}\n", to);
+	assert_int_equal(fclose(to), 0);
+	ask(f, request, words);
+}
 
 static void nonsense_is_refused_by_name(void **state)
 {
@@ -396,6 +396,18 @@ static void nonsense_is_refused_by_name(void **state)
 		"snap: give 262144 bytes at most");
 	ask(f, REQUEST("\"filter\":[[1,2,3]]"), "instructions of");
 	ask(f, REQUEST("\"filter\":[[6,0,0,-1]]"), "instructions of");
+	ask(f, REQUEST("\"filter\":[[6,0,0,1,0]]"), "instructions of");
+	ask(f, REQUEST("\"filter\":[[65542,0,0,1]]"), "instructions of");
+	ask(f, REQUEST("\"filter\":[[6,256,0,1]]"), "instructions of");
+	ask(f, REQUEST("\"filter\":[[6,0,256,1]]"), "instructions of");
+	ask(f, REQUEST("\"filter\":[[6,0,0,4294967296]]"), "instructions of");
+	ask(f, REQUEST("\"filter\":[[6,0,0,\"x\"]]"), "instructions of");
+	ask(f, REQUEST("\"filter\":[[6,0,0,1.5]]"), "instructions of");
+	ask(f, REQUEST("\"snap\":262145"), "snap: give");
+	ask(f, REQUEST("\"snap\":262144"), "pcapng");
+	ask_of(f, MOST_INSTRUCTIONS, "pcapng");
+	ask_of(f, MOST_INSTRUCTIONS + 1, "filter: give at most 4096");
+	ask_of(f, 3 * MOST_INSTRUCTIONS, "filter: give at most 4096");
 	/* No end; a jump out of it; memory that there is not. */
 	ask(f, REQUEST("\"filter\":[[0,0,0,1]]"), "no program of BPF");
 	ask(f, REQUEST("\"filter\":[[5,0,0,4000000000],[6,0,0,1]]"),

@@ -6,7 +6,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -19,6 +18,8 @@ enum {
 	ALL_CHURN = 1000,
 	SETTLED = 20,	   /* times, after which memory is what it is */
 	LEAK_BYTES = 1024, /* a time */
+	ASKED = 1000,	   /* times */
+	ASKED_BYTES = 40,  /* of each; fewer than any leak */
 	ENDLESS_BYTES = 1 << 16,
 	CLIENTS = 40,
 };
@@ -139,6 +140,81 @@ static void ports_come_and_go_while_frames_pass(void **state)
 	assert_null(strstr(f->said, "02:00:00:00:00:03"));
 }
 
+/* One request and its answer, so many times; the method's name and parameters. */
+static void ask_often(int fd, const char *call, unsigned times)
+{
+	static char answer[FIXTURE_SAID_BYTES];
+	char request[512];
+	int length = snprintf(request, sizeof(request),
+			      "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":%s}\n",
+			      call);
+
+	for (unsigned i = 0; i < times; i++) {
+		ssize_t got;
+
+		assert_int_equal(send(fd, request, length, MSG_NOSIGNAL),
+				 length);
+		do {
+			got = recv(fd, answer, sizeof(answer), 0);
+			assert_true(got > 0);
+		} while (answer[got - 1] != '\n');
+	}
+}
+
+#define OF_P0(method, more) \
+	"\"" method "\",\"params\":{\"port\":\"p0\"" more "}"
+#define ADD(port) "\"port.add\",\"params\":{\"port\":{" port "}}"
+
+/* Whoever asks may do so all day, for what there is and for what cannot be. */
+static void what_is_asked_often_costs_no_memory(void **state)
+{
+	static const char *const calls[] = {
+		"\"port.list\"",
+		"\"fdb.list\"",
+		"\"stats\"",
+		"\"metrics\"",
+		"\"config.show\"",
+		"\"guard.list\"",
+		"\"acl.list\"",
+		"\"mirror.list\"",
+		"\"lcore.list\"",
+		"\"lcore.queues\"",
+		ADD("\"name\":\"x\""),
+		ADD("\"name\":\"p0\",\"kind\":\"vhost-user\","
+		    "\"socket-path\":\"/tmp/none\""),
+		OF_P0("guard.set", ",\"guard\":{\"addresses\":[\"10.0.0.1\"]}"),
+		OF_P0("guard.set", ",\"guard\":{\"addresses\":[\"1\"]}"),
+		OF_P0("acl.set", ",\"acl\":\"acl-in: [{name: a, action: deny, "
+				 "protocol: udp}]\""),
+		OF_P0("acl.set", ",\"acl\":\"acl-in: 7\""),
+		OF_P0("port.set", ",\"keys\":{\"vlan\":9}"),
+		OF_P0("port.set", ",\"keys\":{\"queues\":2}"),
+		OF_P0("port.set", ",\"keys\":{\"mirror\":{\"ports\":[\"x\"]}}"),
+		OF_P0("trace",
+		      ",\"frame\":\"02000000000102000000000088b50000\""),
+		OF_P0("trace", ",\"to\":\"x\""),
+		OF_P0("capture", ",\"filter\":[[6,0,0]]"),
+	};
+	struct fixture *f = *state;
+	int fd;
+
+	start(f);
+	fixture_join(f, 0, NULL);
+	fd = fixture_connect_control(f);
+	/* What the first answers take for good, the others need no more. */
+	for (unsigned i = 0; i < 2 * ARRAY_SIZE(calls); i++) {
+		const char *call = calls[i % ARRAY_SIZE(calls)];
+		const uint64_t before = resident_bytes(f);
+
+		print_message("# %s\n", call);
+		ask_often(fd, call, ASKED / SAMPLED(10));
+		if (!TEST_SANITIZED && i >= ARRAY_SIZE(calls))
+			assert_true(resident_bytes(f) <
+				    before + ASKED * ASKED_BYTES);
+	}
+	close(fd);
+}
+
 static void what_cannot_be_is_named_and_changes_nothing(void **state)
 {
 	static const struct {
@@ -212,20 +288,6 @@ static void changed_key_leaves_all_others_as_they_are(void **state)
 	assert_non_null(strstr(f->said, "- name: 'vlan: 6'\n"));
 }
 
-static int connect_raw(const struct fixture *f)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	char path[128];
-
-	control_path(f, path);
-	assert_true(strlen(path) < sizeof(address.sun_path));
-	strcpy(address.sun_path, path);
-	assert_int_equal(
-		connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-	return fd;
-}
-
 /* A line without end, half a line, nothing, and many at once: others are
  * served. */
 static void client_that_misbehaves_holds_up_nobody(void **state)
@@ -236,7 +298,7 @@ static void client_that_misbehaves_holds_up_nobody(void **state)
 	ssize_t n;
 
 	start(f);
-	endless = connect_raw(f);
+	endless = fixture_connect_control(f);
 	memset(endless_line, 'x', sizeof(endless_line));
 	do
 		n = send(endless, endless_line, sizeof(endless_line),
@@ -245,7 +307,7 @@ static void client_that_misbehaves_holds_up_nobody(void **state)
 	assert_true(errno == EPIPE || errno == ECONNRESET);
 	close(endless);
 	for (unsigned i = 0; i < CLIENTS; i++) {
-		fds[i] = connect_raw(f);
+		fds[i] = fixture_connect_control(f);
 		send(fds[i], half, sizeof(half) - 1, MSG_NOSIGNAL);
 		if (i >= CLIENTS / 4)
 			close(fds[i]);
@@ -298,6 +360,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		SWITCH_TEST(ports_stations_and_counters_are_shown),
 		SWITCH_TEST(ports_come_and_go_while_frames_pass),
+		SWITCH_TEST(what_is_asked_often_costs_no_memory),
 		SWITCH_TEST(what_cannot_be_is_named_and_changes_nothing),
 		SWITCH_TEST(changed_key_leaves_all_others_as_they_are),
 		SWITCH_TEST(client_that_misbehaves_holds_up_nobody),

@@ -62,8 +62,10 @@ static void queue_moves_without_loss_and_in_order(void **state)
 		fixture_send(f, 1, frame, BYTES);
 		fixture_expect(f, 0, frame, BYTES);
 	}
-	/* A guest that comes again is served where it was. */
+	/* A guest that comes again is served where it was, and stays there. */
 	assert_int_equal(fixture_ctl(f, "lcore move p0 0 2"), 0);
+	assert_int_equal(fixture_ctl(f, "--json lcore queues"), 0);
+	assert_null(strstr(f->said, "\"placed\": false"));
 	fixture_leave(f, 0);
 	fixture_join(f, 0, NULL);
 	fixture_frame(frame, 1, 0, BYTES, ++seed);
@@ -83,6 +85,8 @@ static void what_cannot_move_is_named(void **state)
 		{"lcore move p0 0 -1", "lcore: give 0 to 1"},
 		{"lcore move p0 1 0", "p0: pair 1: nobody serves it now"},
 		{"lcore move p0 999999 0", "nobody serves it now"},
+		{"lcore move p0 -1 0", "p0: pair -1: nobody serves it now"},
+		{"lcore move p0 64 0", "p0: pair 64: nobody serves it now"},
 		{"lcore move p1 0 0", "p1: pair 0: nobody serves it now"},
 		{"lcore move p0 a 0", "give two numbers"},
 	};

@@ -11,6 +11,7 @@
 enum {
 	BYTES = 60,
 	GUESTS = 5,
+	MOST_BYTES = 2048,
 };
 
 static const char *const ports[] = {
@@ -150,6 +151,84 @@ static void trace_says_what_happens_and_changes_nothing(void **state)
 	fixture_expect_nothing(f, 1, 0);
 }
 
+static void ask_hex(struct fixture *f, const char *hex, const char *words)
+{
+	char request[2 * MOST_BYTES + 128];
+
+	snprintf(request, sizeof(request),
+		 "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"trace\","
+		 "\"params\":{\"port\":\"p0\",\"frame\":\"%s\"}}\n",
+		 hex);
+	fixture_ask(f, request);
+	if (!strstr(f->said, words))
+		fail_msg("%zu digits: %s", strlen(hex), f->said);
+}
+
+/* What is made of the keys, as rules judge it that tell fields apart. */
+static void keys_are_fields_of_the_frame(void **state)
+{
+	static const char *const rules[] = {
+		"acl-in: ["
+		"{name: opens, action: deny, protocol: tcp, opens: yes, "
+		"from: 10.0.0.1, to: 10.0.0.2, from-ports: 7, to-ports: 80}, "
+		"{name: tcp, action: deny, protocol: tcp}, "
+		"{name: seven, action: deny, protocol: 7}, "
+		"{name: udp, action: deny, from: 10.0.0.3, to: 10.0.0.4, "
+		"protocol: udp, from-ports: 7, to-ports: 53}, "
+		"{name: ip, action: deny, ethertype: ipv4}, "
+		"{name: arp, action: deny, ethertype: arp}], "
+		"max-stations: 1",
+		"vlan-mode: trunk, vlans: [9, 1], acl-out: "
+		"[{name: nine, action: deny, ethertype: 0x9000}]",
+		"mirror: {ports: [p1]}", "stations: [02:00:00:00:00:05]", NULL};
+	static const struct {
+		const char *keys, *port, *result, *more;
+	} cases[] = {
+		{"src=10.0.0.1 dst=10.0.0.2 protocol=6 sport=7 dport=80", "p0",
+		 "dropped", "opens"},
+		{"src=10.0.0.2 dst=10.0.0.1 protocol=6 sport=7 dport=80", "p0",
+		 "dropped", "tcp"},
+		{"src=10.0.0.1 protocol=7", "p0", "dropped", "seven"},
+		{"dst=10.0.0.1 protocol=7", "p0", "dropped", "seven"},
+		{"src=10.0.0.3 dst=10.0.0.4 sport=7 dport=53", "p0", "dropped",
+		 "udp"},
+		{"src=10.0.0.3 dst=10.0.0.4 sport=53 dport=7", "p0", "dropped",
+		 "ip"},
+		{"type=2054", "p0", "dropped", "arp"},
+		{"type=36864", "p1", "does not", "nine"},
+		{"", "p0", "to all", "would be learned"},
+		{"", "p1", "gets it", "1    64"},
+		{"", "p2", "mirrored", ""},
+		{"", "p3", "gets it", "60"},
+	};
+	struct fixture *f = *state;
+
+	fixture_start_controlled(f, "", rules);
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		char keys[256];
+
+		snprintf(keys, sizeof(keys),
+			 "p0 to=ff:ff:ff:ff:ff:ff from=02:00:00:00:00:01 %s",
+			 cases[i].keys);
+		trace(f, keys);
+		if (!says(f, cases[i].port, cases[i].result, cases[i].more))
+			fail_msg("%s: %s", cases[i].keys, f->said);
+	}
+	/* Of whom it cannot learn, and why. */
+	trace(f, "p0 to=ff:ff:ff:ff:ff:ff from=02:00:00:00:00:05");
+	assert_true(says(f, "p0", "dropped", "spoofed"));
+	fixture_join(f, 0, NULL);
+	fixture_frame(frame, FIXTURE_BROADCAST, 0, BYTES, ++seed);
+	fixture_send(f, 0, frame, BYTES);
+	trace(f, "p0 to=ff:ff:ff:ff:ff:ff from=02:00:00:00:00:01");
+	assert_true(says(f, "p0", "to all", "one too many, not learned"));
+	/* A tag is in the way of nothing, and 4 bytes. */
+	trace(f, "p1 to=ff:ff:ff:ff:ff:ff from=02:00:00:00:00:01 vlan=1 "
+		 "type=36864");
+	assert_true(says(f, "p1", "to all", "1"));
+	assert_true(says(f, "p3", "gets it", "60"));
+}
+
 static void what_is_no_frame_is_named(void **state)
 {
 	static const struct {
@@ -159,6 +238,11 @@ static void what_is_no_frame_is_named(void **state)
 		{"p0 0200", "frame: it has no Ethernet header"},
 		{"p0 020", "hexadecimal digits"},
 		{"p0 zz", "hexadecimal digits"},
+		{"p0 02000000000102000000000088", "it has no Ethernet header"},
+		{"p0 to=02:00:00:00:00:01x from=02:00:00:00:00:02",
+		 "give frame=HEX"},
+		{"p0 to=02:00:00:00:00:01 from=02:00:00:00:00:02 dst=x",
+		 "src, dst: give IPv4"},
 		{"p0 to=a from=b", "give frame=HEX, or to and from"},
 		{"p0 to=02:00:00:00:00:01", "give frame=HEX"},
 		{"p0 to=02:00:00:00:00:01 from=02:00:00:00:00:02 vlan=4095",
@@ -169,6 +253,7 @@ static void what_is_no_frame_is_named(void **state)
 		 "vlan"},
 	};
 	struct fixture *f = *state;
+	char hex[2 * MOST_BYTES + 3];
 
 	fixture_start_controlled(f, "", ports);
 	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -181,12 +266,22 @@ static void what_is_no_frame_is_named(void **state)
 		if (!strstr(f->said, cases[i].words))
 			fail_msg("%s", f->said);
 	}
+	/* As many bytes as can be, and one more. */
+	memset(hex, '0', sizeof(hex));
+	hex[2 * MOST_BYTES] = '\0';
+	ask_hex(f, hex, "\"result\":[");
+	hex[2 * MOST_BYTES] = '0';
+	hex[2 * MOST_BYTES + 2] = '\0';
+	ask_hex(f, hex, "frame: give at most 2048 bytes");
+	hex[2 * FIXTURE_HEAD_BYTES] = '\0';
+	ask_hex(f, hex, "\"result\":[");
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		SWITCH_TEST(trace_says_what_happens_and_changes_nothing),
+		SWITCH_TEST(keys_are_fields_of_the_frame),
 		SWITCH_TEST(what_is_no_frame_is_named),
 	};
 
