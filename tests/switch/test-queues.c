@@ -213,14 +213,14 @@ static void pass_crowds(const struct crowd *c)
 	}
 }
 
-static void queue_of_a_guest_stays_whole_when_threads_fill_it(void **state)
+/* Of @bytes each; @keys are the receiver's port's. */
+static void pass_crowds_to_guest(struct fixture *f, const char *keys,
+				 size_t bytes)
 {
-	static const char *const crowd[] = {"", "", "queues: 8", NULL};
+	const char *const crowd[] = {"", keys, "queues: 8", NULL};
 	const struct net_options many = {.pairs = CROWD_PAIRS};
 	const struct net_options large = {.queue_size = 1024};
-	struct fixture *f = *state;
-	/* They take long to copy, and all of them have place. */
-	const struct crowd c = {f, f, RECEIVER, .bytes = 16000};
+	const struct crowd c = {f, f, RECEIVER, bytes};
 	char head[96];
 
 	start_head(head);
@@ -228,6 +228,20 @@ static void queue_of_a_guest_stays_whole_when_threads_fill_it(void **state)
 	fixture_join(f, RECEIVER, &large);
 	fixture_join(f, CROWD_GUEST, &many);
 	pass_crowds(&c);
+}
+
+/* They take long to copy, and all of them have place. */
+static void queue_of_a_guest_stays_whole_when_threads_fill_it(void **state)
+{
+	pass_crowds_to_guest(*state, "", 16000);
+}
+
+/* Nearly all of them wait. */
+static void queue_of_a_shaper_stays_whole_when_threads_fill_it(void **state)
+{
+	pass_crowds_to_guest(
+		*state, "shape: {rate: 40000000, burst: 1500, queue: 4000000}",
+		1514);
 }
 
 /* The device passes them on to another switch. */
@@ -257,6 +271,7 @@ int main(void)
 		SWITCH_TEST(flows_are_spread_by_several_threads_alike),
 		SWITCH_TEST(every_pair_sends),
 		SWITCH_TEST(queue_of_a_guest_stays_whole_when_threads_fill_it),
+		SWITCH_TEST(queue_of_a_shaper_stays_whole_when_threads_fill_it),
 		UPLINK_TEST(queue_of_a_device_stays_whole_when_threads_fill_it),
 	};
 
