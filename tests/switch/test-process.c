@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -16,6 +17,7 @@ enum {
 	BYTES = 300,
 	PATIENCE_MS = 10000,
 	IDLE_MS = 2000,
+	TAP_FRAMES = 40,
 };
 
 static const char *const eight[] = {"", "", "", "", "", "", "", "", NULL};
@@ -229,25 +231,31 @@ static void expect_on_wire(int fd, size_t bytes)
 	assert_memory_equal(got, frame, bytes);
 }
 
+/* With @taps in YAML, a guest and a control socket. */
+static void start_taps(struct fixture *f, const char *taps)
+{
+	char yaml[512], path[128], option[160];
+	const char *const options[] = {option, NULL};
+
+	fixture_control_path(f, path);
+	snprintf(option, sizeof(option), "--control=%s", path);
+	fixture_socket(f, 0, path);
+	snprintf(yaml, sizeof(yaml),
+		 "ports:\n%s"
+		 "  - {name: guest, kind: vhost-user, socket-path: %s}\n",
+		 taps, path);
+	f->process.pid = fixture_spawn(f, yaml, options);
+	fixture_wait_control(f);
+}
+
 static void guests_and_hosts_reach_each_other(void **state)
 {
 	static const size_t sizes[] = {60, 128, 129, 1514};
 	struct fixture *f = *state;
-	char yaml[512], path[128];
 	int wires[2];
 
-	fixture_socket(f, 0, path);
-	snprintf(yaml, sizeof(yaml),
-		 "ports:\n"
-		 "  - {name: rlt0, kind: tap}\n"
-		 "  - {name: host, kind: internal, tap: rli0}\n"
-		 "  - {name: guest, kind: vhost-user, socket-path: %s}\n",
-		 path);
-	f->process.pid = fixture_spawn(f, yaml, NULL);
-	while (access(path, F_OK) < 0) {
-		process_assert_alive(&f->process);
-		usleep(1000);
-	}
+	start_taps(f, "  - {name: rlt0, kind: tap}\n"
+		      "  - {name: host, kind: internal, tap: rli0}\n");
 	wires[0] = fixture_open_wire("rlt0");
 	wires[1] = fixture_open_wire("rli0");
 	fixture_join(f, 0, NULL);
@@ -276,6 +284,87 @@ static void guests_and_hosts_reach_each_other(void **state)
 	close(wires[1]);
 }
 
+static void stop_for_now(const struct fixture *f)
+{
+	int status;
+
+	assert_int_equal(kill(f->process.pid, SIGSTOP), 0);
+	assert_int_equal(waitpid(f->process.pid, &status, WUNTRACED),
+			 f->process.pid);
+	assert_true(WIFSTOPPED(status));
+}
+
+/* What @direction of the TAP's port has in frames, and in bytes. */
+static void count_tap(const struct fixture *f, const char *direction,
+		      uint64_t *ret_frames, uint64_t *ret_bytes)
+{
+	char words[64];
+
+	snprintf(words, sizeof(words), "rlt0: %s frames ", direction);
+	*ret_frames = fixture_counted(f, words);
+	snprintf(words, sizeof(words), "rlt0: %s frames %llu bytes ", direction,
+		 (unsigned long long)*ret_frames);
+	*ret_bytes = process_log_number(&f->process, words);
+}
+
+/* More than are read at once wait in the TAP. */
+static void burst_of_a_tap_comes_whole_and_in_order(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t frames[2], bytes[2], all = 0;
+	const uint32_t first = seed + 1;
+	int wire;
+
+	start_taps(f, "  - {name: rlt0, kind: tap}\n");
+	fixture_join(f, 0, NULL);
+	wire = fixture_open_wire("rlt0");
+	count_tap(f, "sent", &frames[0], &bytes[0]);
+	stop_for_now(f);
+	for (unsigned i = 0; i < TAP_FRAMES; i++) {
+		fixture_frame(frame, 0, 1, BYTES + i, ++seed);
+		assert_int_equal(send(wire, frame, BYTES + i, 0), BYTES + i);
+		all += BYTES + i;
+	}
+	assert_int_equal(kill(f->process.pid, SIGCONT), 0);
+	for (unsigned i = 0; i < TAP_FRAMES; i++) {
+		fixture_frame(frame, 0, 1, BYTES + i, first + i);
+		fixture_expect(f, 0, frame, BYTES + i);
+	}
+	count_tap(f, "sent", &frames[1], &bytes[1]);
+	assert_int_equal(frames[1] - frames[0], TAP_FRAMES);
+	assert_int_equal(bytes[1] - bytes[0], all);
+	/* And the other way. */
+	count_tap(f, "received", &frames[0], &bytes[0]);
+	fixture_frame(frame, 1, 0, BYTES, ++seed);
+	fixture_send(f, 0, frame, BYTES);
+	expect_on_wire(wire, BYTES);
+	count_tap(f, "received", &frames[1], &bytes[1]);
+	assert_int_equal(frames[1] - frames[0], 1);
+	assert_int_equal(bytes[1] - bytes[0], BYTES);
+	close(wire);
+}
+
+static void tap_that_is_deleted_is_told_of_and_down(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t frames, bytes;
+	char words[64];
+
+	start_taps(f, "  - {name: rlt0, kind: tap}\n");
+	fixture_join(f, 0, NULL);
+	fixture_frame(frame, FIXTURE_BROADCAST, 0, BYTES, ++seed);
+	fixture_send(f, 0, frame, BYTES);
+	fixture_ctl_says(f, "port show", "rlt0   tap         0       yes");
+	assert_int_equal(system("ip link del rlt0"), 0);
+	process_wait_log(&f->process, "rlt0: the TAP was deleted");
+	fixture_ctl_says(f, "port show", "rlt0   tap         0       no");
+	count_tap(f, "received", &frames, &bytes);
+	fixture_send(f, 0, frame, BYTES);
+	snprintf(words, sizeof(words), "bytes %llu unreachable ",
+		 (unsigned long long)bytes);
+	assert_int_equal(fixture_counted(f, words), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -286,6 +375,8 @@ int main(void)
 		SWITCH_TEST(end_is_clean_with_guests_on_all_ports),
 		SWITCH_TEST(front_end_that_listens_is_connected_to),
 		SWITCH_TEST(guests_and_hosts_reach_each_other),
+		SWITCH_TEST(burst_of_a_tap_comes_whole_and_in_order),
+		SWITCH_TEST(tap_that_is_deleted_is_told_of_and_down),
 	};
 
 	namespace_enter();
