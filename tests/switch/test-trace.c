@@ -229,6 +229,67 @@ static void keys_are_fields_of_the_frame(void **state)
 	assert_true(says(f, "p3", "gets it", "60"));
 }
 
+static void trace_json(struct fixture *f, const char *arguments)
+{
+	char command[256];
+
+	snprintf(command, sizeof(command), "--json trace %s", arguments);
+	if (fixture_ctl(f, command) != 0)
+		fail_msg("%s: %s", arguments, f->said);
+}
+
+/* What of @port is the result, and all that stands behind. */
+static void tells(const struct fixture *f, const char *port, const char *rest)
+{
+	char words[256];
+
+	snprintf(words, sizeof(words),
+		 "\"port\": \"%s\",\n    \"result\": %s  }", port, rest);
+	if (!strstr(f->said, words))
+		fail_msg("not %s but %s", words, f->said);
+}
+
+/* With nobody at any port: what would leave, as it would, and who decides. */
+static void tags_mirrors_and_rules_are_told(void **state)
+{
+	static const char *const kinds[] = {
+		"vlan: 9",
+		"vlan-mode: trunk, vlans: [\"9\"]",
+		"vlan-mode: trunk, vlans: [\"9\"], service-tags: yes",
+		"vlan: 9, acl-out: [{name: web, action: deny, protocol: udp, "
+		"to-ports: 80}, {name: no-dns, action: deny, protocol: udp, "
+		"to-ports: 53}]",
+		"mirror: {ports: [p0]}",
+		"vlan: 8",
+		NULL};
+	struct fixture *f = *state;
+
+	fixture_start_controlled(f, "", kinds);
+	trace_json(f, "p0 to=ff:ff:ff:ff:ff:ff from=02:00:00:00:00:00 "
+		      "src=10.0.0.1 dst=10.0.0.2 dport=53");
+	tells(f, "p0",
+	      "\"to all\",\n    \"why\": \"would be learned\",\n"
+	      "    \"vlan\": 9\n");
+	tells(f, "p1", "\"gets it\",\n    \"bytes\": 64,\n    \"tag\": 9\n");
+	tells(f, "p2", "\"gets it\",\n    \"bytes\": 64,\n    \"tag\": 9\n");
+	tells(f, "p3",
+	      "\"does not\",\n    \"why\": \"acl-out\",\n"
+	      "    \"rule\": \"no-dns\"\n");
+	tells(f, "p4", "\"mirrored\",\n    \"bytes\": 60\n");
+	tells(f, "p5", "\"does not\",\n    \"why\": \"vlan\"\n");
+	/* A priority is no part of a VLAN. */
+	trace_json(f, "p1 ffffffffffff0200000000018100a00988b50000");
+	tells(f, "p0", "\"gets it\",\n    \"bytes\": 16\n");
+	tells(f, "p2", "\"gets it\",\n    \"bytes\": 20,\n    \"tag\": 9\n");
+	tells(f, "p3", "\"gets it\",\n    \"bytes\": 16\n");
+	/* Who does not hear it was not asked. */
+	trace_json(f, "p5 to=ff:ff:ff:ff:ff:ff from=02:00:00:00:00:05");
+	tells(f, "p5",
+	      "\"to all\",\n    \"why\": \"would be learned\",\n"
+	      "    \"vlan\": 8\n");
+	assert_null(strstr(f->said, "p4"));
+}
+
 static void what_is_no_frame_is_named(void **state)
 {
 	static const struct {
@@ -282,6 +343,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		SWITCH_TEST(trace_says_what_happens_and_changes_nothing),
 		SWITCH_TEST(keys_are_fields_of_the_frame),
+		SWITCH_TEST(tags_mirrors_and_rules_are_told),
 		SWITCH_TEST(what_is_no_frame_is_named),
 	};
 
