@@ -270,6 +270,7 @@ static void options_of_encryption_that_make_no_sense_are_refused(void **state)
 static void room_for_the_key_slots_is_measured(void **state)
 {
 	static const char text[] = "encrypt.format=luks,encrypt.key-secret=s,"
+				   "encrypt.iter-time=10,"
 				   "encrypt.cipher-alg=aes-128,cluster_size=4k";
 	const struct image_secret secrets[] = {{"s", 0, "abc", 3}, {0}};
 	struct image_options options = {0};
