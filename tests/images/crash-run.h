@@ -81,7 +81,8 @@ struct crash_run {
 	const struct crash_scenario *scenario;
 	uint64_t seed;
 	enum crash_loss loses; /* nothing; or it has to be noticed */
-	bool only_looks;       /* nothing is checked but by @look */
+	/* If not 0: so many states at most, from everywhere, and only by @look. */
+	unsigned only_looks;
 	struct image *image;
 	struct crash_log log;
 	struct store *store[CRASH_FILES];
@@ -103,7 +104,6 @@ struct crash_run {
 	/* Called for each state, checked and as it was found; or NULL. */
 	void (*look)(struct crash_run *run, struct crash_state *state,
 		     size_t position);
-	void *opaque;
 };
 
 /* Records and checks; the number of states. Fails the test on anything wrong. */

@@ -37,11 +37,6 @@ enum {
 	LEAKS = 3,
 };
 
-struct sample {
-	unsigned wanted;
-	size_t seen;
-};
-
 struct verdict {
 	int class;
 	uint64_t leaks;
@@ -193,30 +188,15 @@ static void compare(struct crash_run *run, struct crash_state *state,
 	compared++;
 }
 
-/* A few, from everywhere in the log. */
-static void look(struct crash_run *run, struct crash_state *state,
-		 size_t position)
-{
-	struct sample *sample = run->opaque;
-	size_t states =
-		(run->log.count / CRASH_STRIDE + 1) * (run->scenario->torn + 1);
-	size_t every = MAX(states / sample->wanted, (size_t)1);
-
-	if (sample->seen++ % every == 0)
-		compare(run, state, position);
-}
-
 static void all_agree_on(const struct crash_scenario *scenario,
 			 enum crash_loss loss, unsigned wanted)
 {
-	struct sample sample = {.wanted = MAX(wanted / CRASH_STRIDE, 4u)};
 	struct crash_run run = {
 		.scenario = scenario,
 		.seed = 1,
 		.loses = loss,
-		.only_looks = true,
-		.look = look,
-		.opaque = &sample,
+		.only_looks = MAX(wanted / CRASH_STRIDE, 4u),
+		.look = compare,
 	};
 
 	crash_run(&run);
