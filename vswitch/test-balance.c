@@ -58,6 +58,26 @@ static void queue_stays_where_a_move_gains_little(void **state)
 	assert_int_equal(balance_choose(queues, 2, 2, &to), -1);
 }
 
+/* BALANCE_LEAST apart is enough, and to gain half of it is not. */
+static void move_begins_where_it_is_worth_it(void **state)
+{
+	struct balance_queue queues[] = {
+		{.lcore = 0, .load = BALANCE_LEAST / 2},
+		{.lcore = 0, .load = BALANCE_LEAST / 2},
+	};
+	unsigned to;
+
+	assert_int_equal(balance_choose(queues, 2, 2, &to), 0);
+	assert_int_equal(to, 1);
+	queues[0].load--;
+	assert_int_equal(balance_choose(queues, 2, 2, &to), -1);
+	queues[0].load = BALANCE_LEAST / 4;
+	queues[1].load = BALANCE_FULL;
+	assert_int_equal(balance_choose(queues, 2, 2, &to), -1);
+	queues[0].load++;
+	assert_int_equal(balance_choose(queues, 2, 2, &to), 0);
+}
+
 /* With loads that stay as they are; and the ends are nearer each time. */
 static void moves_come_to_an_end(void **state)
 {
@@ -90,6 +110,7 @@ int main(void)
 		cmocka_unit_test(queue_that_evens_out_is_moved),
 		cmocka_unit_test(queue_that_is_alone_or_placed_stays),
 		cmocka_unit_test(queue_stays_where_a_move_gains_little),
+		cmocka_unit_test(move_begins_where_it_is_worth_it),
 		cmocka_unit_test(moves_come_to_an_end),
 	};
 
