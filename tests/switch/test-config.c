@@ -84,6 +84,9 @@ static void what_is_shown_reads_in_again_to_the_same(void **state)
 	assert_non_null(strstr(f->said, "- name: p3\n"));
 	assert_non_null(strstr(f->said, "    mac: first\n"));
 	assert_null(strstr(f->said, "- name: p0\n"));
+	/* What nobody said: no guest fills the table. */
+	assert_non_null(strstr(f->said, "\nfdb-capacity: 65536\n"));
+	assert_non_null(strstr(f->said, "  max-stations: 1024\n"));
 	strcpy(shown, f->said);
 
 	snprintf(saved, sizeof(saved), "%s/saved", f->process.folder);
