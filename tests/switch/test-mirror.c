@@ -99,6 +99,25 @@ static void frame_is_heard_once(void **state)
 	}
 }
 
+/* The next frame of each is always its own. */
+static void two_listeners_hear_what_each_asked_for(void **state)
+{
+	static const char *const ports[] = {
+		"", "", "mirror: {ports: [p0], direction: in}",
+		"mirror: {ports: [p1], direction: in}", NULL};
+	struct fixture *f = *state;
+
+	fixture_start(f, "", ports);
+	fixture_join_all(f, 4);
+	for (unsigned i = 0; i < 6; i++) {
+		const unsigned from = i % 3 > 0, to = 1 - from;
+
+		send_frame(f, to, from);
+		fixture_expect(f, to, frame, BYTES);
+		fixture_expect(f, 2 + from, frame, BYTES);
+	}
+}
+
 /* The tag is the one at that place; other VLANs are not heard. */
 static void vlan_is_heard_as_it_comes_in(void **state)
 {
@@ -223,6 +242,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		SWITCH_TEST(port_is_heard_in_the_directions_asked_for),
 		SWITCH_TEST(frame_is_heard_once),
+		SWITCH_TEST(two_listeners_hear_what_each_asked_for),
 		SWITCH_TEST(vlan_is_heard_as_it_comes_in),
 		SWITCH_TEST(who_listens_is_not_heard),
 		SWITCH_TEST(mirrors_come_and_go_while_frames_pass),
