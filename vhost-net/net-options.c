@@ -8,10 +8,10 @@
 
 #include "base/bytes.h"
 #include "base/capture.h"
+#include "vhost-net/net-mac.h"
 #include "vhost-net/netdev.h"
 
 enum {
-	MAC_TEXT_BYTES = 17,
 	MULTICAST = 1, /* of an address's first byte */
 	CAPTURE_LIMIT_BYTES = 1 << 30,
 };
@@ -122,21 +122,15 @@ static int set_threads(struct options_parser *parser)
 static int set_mac(struct options_parser *parser)
 {
 	struct net_options *options = net(parser);
-	unsigned bytes[6];
-	char end;
+	const char *end = net_mac_parse(parser->value, options->mac);
 
-	if (strlen(parser->value) != MAC_TEXT_BYTES ||
-	    sscanf(parser->value, "%2x:%2x:%2x:%2x:%2x:%2x%c", &bytes[0],
-		   &bytes[1], &bytes[2], &bytes[3], &bytes[4], &bytes[5],
-		   &end) != 6)
+	if (!end || *end)
 		return options_fail_value(
 			parser, "an address, as in 52:54:00:12:34:56");
-	if (bytes[0] & MULTICAST)
+	if (options->mac[0] & MULTICAST)
 		return options_fail_value(parser,
 					  "an address that is not a group's: "
 					  "its first byte is even");
-	for (size_t i = 0; i < ARRAY_SIZE(bytes); i++)
-		options->mac[i] = bytes[i];
 	options->has_mac = true;
 	return 0;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "vhost-net/net-mac.h"
 #include "vswitch/acl.h"
 #include "vswitch/config-check.h"
 #include "vswitch/config-schema.h"
@@ -130,22 +131,18 @@ static int read_ports(const char *text, struct acl_range *ret_range)
 /* An address of a station or a group, with so many bits that count. */
 static int read_mac(const char *text, struct acl_match *ret_match)
 {
-	unsigned bytes[6], bits = MAC_BITS;
-	int length = 0;
+	uint8_t mac[NET_MAC_BYTES];
+	const char *behind = net_mac_parse(text, mac);
+	unsigned bits = MAC_BITS;
 	char end;
 
 	*ret_match = (struct acl_match){0};
-	/* A sign or a space would pass for a digit. */
-	if (text[strspn(text, "0123456789abcdefABCDEF:/")] ||
-	    sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &bytes[0], &bytes[1],
-		   &bytes[2], &bytes[3], &bytes[4], &bytes[5], &length) != 6)
+	if (!behind ||
+	    (*behind && (sscanf(behind, "/%2u%c", &bits, &end) != 1 ||
+			 bits == 0 || bits > MAC_BITS)))
 		return -EINVAL;
-	if (text[length] &&
-	    (sscanf(text + length, "/%2u%c", &bits, &end) != 1 || bits == 0 ||
-	     bits > MAC_BITS))
-		return -EINVAL;
-	for (unsigned i = 0; i < ARRAY_SIZE(bytes); i++)
-		ret_match->value = ret_match->value << 8 | bytes[i];
+	for (unsigned i = 0; i < NET_MAC_BYTES; i++)
+		ret_match->value = ret_match->value << 8 | mac[i];
 	ret_match->mask = ((UINT64_C(1) << bits) - 1) << (MAC_BITS - bits);
 	return ret_match->value & ~ret_match->mask ? -EINVAL : 0;
 }

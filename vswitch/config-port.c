@@ -5,28 +5,20 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "vhost-net/net-mac.h"
 #include "vswitch/config-check.h"
 #include "vswitch/forward.h"
 #include "vswitch/vlan.h"
 
 enum {
-	MAC_TEXT_BYTES = 17,
 	BURSTS_A_SECOND = 10,
 };
 
 int config_mac(const char *text, uint8_t ret_mac[static 6])
 {
-	unsigned bytes[6];
-	char end;
+	const char *end = net_mac_parse(text, ret_mac);
 
-	if (strlen(text) != MAC_TEXT_BYTES ||
-	    sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", &bytes[0], &bytes[1],
-		   &bytes[2], &bytes[3], &bytes[4], &bytes[5], &end) != 6 ||
-	    bytes[0] & 1)
-		return -EINVAL;
-	for (unsigned i = 0; i < ARRAY_SIZE(bytes); i++)
-		ret_mac[i] = bytes[i];
-	return 0;
+	return end && !*end && !(ret_mac[0] & 1) ? 0 : -EINVAL;
 }
 
 /* "7", "7-9": 0 is what a customer of a tunnel sends untagged. */

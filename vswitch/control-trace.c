@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "vhost-net/net-mac.h"
 #include "vswitch/config.h"
 #include "vswitch/trace.h"
 
@@ -39,8 +40,10 @@ static int read_hex(const char *text, struct bytes *ret, char *ret_error)
 	int used;
 
 	for (; *text; text += used) {
+		/* A sign or a space would pass for a digit. */
 		if (ret->length == sizeof(ret->data) ||
-		    sscanf(text, "%2x%n", &byte, &used) != 1 || used != 2)
+		    strspn(text, "0123456789abcdefABCDEF") < 2 ||
+		    sscanf(text, "%2x%n", &byte, &used) != 1)
 			return fail(ret_error, "frame: give at most 2048 bytes "
 					       "in hexadecimal digits");
 		ret->data[ret->length++] = byte;
@@ -54,15 +57,9 @@ static int read_hex(const char *text, struct bytes *ret, char *ret_error)
 static int read_mac(json_t *params, const char *key, uint8_t *ret_mac)
 {
 	const char *text = json_string_value(json_object_get(params, key));
-	unsigned b[6];
-	char end;
+	const char *end = text ? net_mac_parse(text, ret_mac) : NULL;
 
-	if (!text || sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", &b[0], &b[1],
-			    &b[2], &b[3], &b[4], &b[5], &end) != 6)
-		return -EINVAL;
-	for (unsigned i = 0; i < ARRAY_SIZE(b); i++)
-		ret_mac[i] = b[i];
-	return 0;
+	return end && !*end ? 0 : -EINVAL;
 }
 
 static unsigned number(json_t *params, const char *key, unsigned otherwise)
