@@ -46,6 +46,8 @@ config_find_below(struct config_finding *f, const char *format, ...);
 int config_add_vlans(const char *text, struct vlan_port *vlan);
 /* @burst, or if it is 0 what it is then. */
 uint64_t config_burst(uint64_t rate, uint64_t burst, uint64_t least_burst);
+/* Bytes that wait, or if that is not given what it is then. */
+uint64_t config_shape_queue(const struct shape_config *config);
 /* Of a burst that is not given, at least @least_burst. -EINVAL. */
 int config_set_limit(struct limit *limit, const struct config_rate *rate,
 		     uint64_t least_burst);

@@ -147,11 +147,16 @@ void config_mirror_vlans(const struct mirror_config *config,
 
 /* --- shaping ----------------------------------------------------------------- */
 
+uint64_t config_shape_queue(const struct shape_config *config)
+{
+	return config->queue ? config->queue : DEFAULT_QUEUE_BYTES;
+}
+
 int config_shape(const struct shape_config *config, struct shaper *shaper)
 {
 	const uint64_t burst =
 		config_burst(config->rate, config->burst, NET_MAX_FRAME_BYTES);
 
 	return shaper_set(shaper, config->rate, burst,
-			  config->queue ? config->queue : DEFAULT_QUEUE_BYTES);
+			  config_shape_queue(config));
 }

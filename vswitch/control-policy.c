@@ -265,45 +265,6 @@ int control_acl_set(void *arg, json_t *params, json_t **ret_result,
 	return 0;
 }
 
-/* --- mirrors ----------------------------------------------------------------- */
-
-static json_t *list_texts(char *const *texts, unsigned count)
-{
-	json_t *list = json_array();
-
-	for (unsigned i = 0; i < count; i++)
-		json_array_append_new(list, json_string(texts[i]));
-	return list;
-}
-
-int control_mirror_list(void *arg, json_t *params, json_t **ret_result,
-			char ret_error[static RPC_ERROR_BYTES])
-{
-	json_t *list = json_array();
-
-	for (unsigned i = 0; i < CONFIG_MAX_PORTS; i++) {
-		const struct port *port = vswitch_port(arg, i);
-		const struct mirror_config *mirror =
-			port ? port->config->mirror : NULL;
-
-		if (!mirror)
-			continue;
-		json_array_append_new(
-			list,
-			json_pack(
-				"{s:s, s:o, s:s, s:o}", "port",
-				port->config->name, "ports",
-				list_texts(mirror->ports, mirror->ports_count),
-				"direction",
-				config_mirror_direction_name(mirror->direction),
-				"vlans",
-				list_texts(mirror->vlans,
-					   mirror->vlans_count)));
-	}
-	*ret_result = list;
-	return 0;
-}
-
 /* --- any key ----------------------------------------------------------------- */
 
 static int check_names(const struct vswitch *vswitch,

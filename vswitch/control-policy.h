@@ -20,8 +20,6 @@ int control_acl_list(void *arg, json_t *params, json_t **ret_result,
 int control_acl_set(void *arg, json_t *params, json_t **ret_result,
 		    char ret_error[static RPC_ERROR_BYTES]);
 
-int control_mirror_list(void *arg, json_t *params, json_t **ret_result,
-			char ret_error[static RPC_ERROR_BYTES]);
 /* Any keys of a port that can change while it is used. */
 int control_port_set(void *arg, json_t *params, json_t **ret_result,
 		     char ret_error[static RPC_ERROR_BYTES]);

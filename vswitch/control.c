@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "vswitch/control-capture.h"
 #include "vswitch/control-lcore.h"
+#include "vswitch/control-lists.h"
 #include "vswitch/control-policy.h"
 #include "vswitch/control-trace.h"
 #include "vswitch/metrics.h"
@@ -399,6 +400,10 @@ static const struct rpc_method methods[] = {
 	 port_set_params, control_port_set},
 	{"mirror.list", "ports that listen, and to what", NULL,
 	 control_mirror_list},
+	{"limit.list", "what ports may send, and how fast they get it", NULL,
+	 control_limit_list},
+	{"tunnel.list", "ports whose frames are content of a VLAN", NULL,
+	 control_tunnel_list},
 	{"guard.list", "who ports may say they are", NULL, control_guard_list},
 	{"guard.set", "says who a port may say it is, while frames pass",
 	 guard_params, control_guard_set},

@@ -117,6 +117,16 @@ static const struct ctl_command commands[] = {
 		.columns = {"port", "ports", "direction", "vlans"},
 	},
 	{
+		.words = {"limit", "show"},
+		.method = "limit.list",
+		.columns = {"port", "what", "rate", "burst", "queue"},
+	},
+	{
+		.words = {"tunnel", "show"},
+		.method = "tunnel.list",
+		.columns = {"port", "vlan", "vlans"},
+	},
+	{
 		.words = {"acl", "show"},
 		.arguments = "[PORT]",
 		.most = 1,

@@ -139,6 +139,53 @@ static void stations_are_shown(void **state)
 	assert_in_range(age, 0, 60);
 }
 
+#define LIMIT(port, what, rate, burst)                            \
+	"  {\n    \"port\": \"" port "\",\n    \"what\": \"" what \
+	"\",\n    \"rate\": " rate ",\n    \"burst\": " burst
+
+/* Bursts that are not given are a tenth of a second's, or a frame. */
+static void limits_are_shown(void **state)
+{
+	static const char *const limited[] = {
+		"frames: {rate: 1000}, bytes: {rate: 100}, "
+		"shape: {rate: 5000000, burst: 70000, queue: 300000}",
+		"",
+		"broadcast: {rate: 5}, multicast: {rate: 6, burst: 2}, "
+		"unknown: {rate: 70}, shape: {rate: 8000000}",
+		NULL};
+	struct fixture *f = *state;
+
+	fixture_start_controlled(f, "", limited);
+	shows(f, "limit",
+	      "[\n" LIMIT("p0", "frames", "1000", "100") "\n  },\n" LIMIT("p0", "bytes", "100", "65597") "\n  },\n" LIMIT(
+		      "p0", "shape", "5000000",
+		      "70000") ",\n    \"queue\": "
+			       "300000\n  },\n" LIMIT("p2", "broadcast", "5", "1") "\n  },\n" LIMIT(
+				       "p2", "multicast", "6",
+				       "2") "\n  },\n" LIMIT("p2", "unknown",
+							     "70",
+							     "7") "\n  },\n" LIMIT("p2",
+										   "shape",
+										   "8000000",
+										   "800000") ",\n    \"queue\": 262144\n  }\n]\n");
+	fixture_ctl_says(f, "port set p2 shape=null", "");
+	fixture_ctl_says(f, "limit show", "p2    unknown    70");
+	assert_null(strstr(f->said, "8000000"));
+}
+
+static void tunnels_are_shown(void **state)
+{
+	static const char *const tunnels[] = {
+		"vlan: 5", "vlan-mode: tunnel, vlan: 100, vlans: [0, 7-9]",
+		"vlan-mode: trunk, vlans: [100]", NULL};
+	struct fixture *f = *state;
+
+	fixture_start_controlled(f, "", tunnels);
+	shows(f, "tunnel",
+	      "[\n  {\n    \"port\": \"p1\",\n    \"vlan\": 100,\n    "
+	      "\"vlans\": [\n      \"0\",\n      \"7-9\"\n    ]\n  }\n]\n");
+}
+
 /* The answer to a request that `vswitch ctl` would not make. */
 static void flush(struct fixture *f, const char *params, const char *words)
 {
@@ -183,6 +230,8 @@ int main(void)
 		SWITCH_TEST(guards_are_shown),
 		SWITCH_TEST(rules_of_a_port_are_shown),
 		SWITCH_TEST(stations_are_shown),
+		SWITCH_TEST(limits_are_shown),
+		SWITCH_TEST(tunnels_are_shown),
 		SWITCH_TEST(stations_are_forgotten_by_port_and_vlan),
 	};
 
