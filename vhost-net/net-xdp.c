@@ -133,29 +133,6 @@ static int check_queues(struct opening *o)
 		    o->xdp->name, o->config->count);
 }
 
-/* A tag that is taken off before we see the frame is lost: the frame would be
- * another VLAN's. */
-static int keep_tags(struct opening *o)
-{
-	struct ethtool_value flags = {.cmd = ETHTOOL_GFLAGS};
-	struct ifreq request = {.ifr_data = (void *)&flags};
-	int err;
-
-	if (ask(o, SIOCETHTOOL, &request) < 0 ||
-	    !(flags.data & ETH_FLAG_RXVLAN))
-		return 0;
-	flags.cmd = ETHTOOL_SFLAGS;
-	flags.data &= ~ETH_FLAG_RXVLAN;
-	err = ask(o, SIOCETHTOOL, &request);
-	if (err == -EPERM)
-		return lacks_rights(o);
-	return err < 0 ? fail(o, err,
-			      "its driver takes VLAN tags off, and cannot be told "
-			      "not to: %s",
-			      strerror(-err))
-		       : 0;
-}
-
 /* --- the program ------------------------------------------------------------ */
 
 static int load(struct opening *o)
@@ -210,6 +187,29 @@ static int attach(struct opening *o)
 	    (mode == NET_XDP_AUTO && err < 0 && err != -EBUSY))
 		err = try_attach(o, false);
 	return err < 0 ? why_not_attached(o, err) : 0;
+}
+
+/* A tag that is taken off before we see the frame is lost: the frame would be
+ * another VLAN's. Of an interface that is ours by now. */
+static int keep_tags(struct opening *o)
+{
+	struct ethtool_value flags = {.cmd = ETHTOOL_GFLAGS};
+	struct ifreq request = {.ifr_data = (void *)&flags};
+	int err;
+
+	if (ask(o, SIOCETHTOOL, &request) < 0 ||
+	    !(flags.data & ETH_FLAG_RXVLAN))
+		return 0;
+	flags.cmd = ETHTOOL_SFLAGS;
+	flags.data &= ~ETH_FLAG_RXVLAN;
+	err = ask(o, SIOCETHTOOL, &request);
+	if (err == -EPERM)
+		return lacks_rights(o);
+	return err < 0 ? fail(o, err,
+			      "its driver takes VLAN tags off, and cannot be told "
+			      "not to: %s",
+			      strerror(-err))
+		       : 0;
 }
 
 /* --- sockets ---------------------------------------------------------------- */
@@ -306,8 +306,8 @@ int net_xdp_open(const struct net_xdp_config *config, struct net_xdp *ret_xdp,
 		 char ret_error[static NET_XDP_ERROR_BYTES])
 {
 	static int (*const steps[])(struct opening *) = {
-		find_interface, check_mtu, check_queues, keep_tags,
-		load,		attach,	   open_sockets, open_packet_socket,
+		find_interface, check_mtu, check_queues, load,
+		attach,		keep_tags, open_sockets, open_packet_socket,
 	};
 	autoclose int socket_fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	struct net_xdp xdp = NET_XDP_NONE;
