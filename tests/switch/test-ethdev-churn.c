@@ -71,9 +71,11 @@ static void ask(int fd, const char *method, const char *params)
 		fail_msg("%s%s", line, answer);
 }
 
+/* What the process made itself: of files it maps, programs and libraries, pages come
+ * and go as the system has room. */
 static unsigned long count_kib(pid_t pid)
 {
-	unsigned long kib = 0;
+	unsigned long anonymous = 0, shared = 0;
 	char path[64], line[256];
 	FILE *file;
 
@@ -81,9 +83,10 @@ static unsigned long count_kib(pid_t pid)
 	file = fopen(path, "re");
 	assert_non_null(file);
 	while (fgets(line, sizeof(line), file))
-		sscanf(line, "VmRSS: %lu", &kib);
+		if (sscanf(line, "RssAnon: %lu", &anonymous) != 1)
+			sscanf(line, "RssShmem: %lu", &shared);
 	fclose(file);
-	return kib;
+	return anonymous + shared;
 }
 
 /* To everybody, so that a device gets it, too. */
