@@ -60,6 +60,17 @@ void net_delivery_write(const struct net_delivery *delivery,
 	iov_write(&place, checksum, sizeof(checksum));
 }
 
+void net_delivery_write_padded(const struct net_delivery *delivery,
+			       struct iov_cursor to)
+{
+	struct iov_cursor behind = to;
+
+	net_delivery_write(delivery, to);
+	iov_skip(&behind, delivery->bytes);
+	iov_fill(&behind, 0,
+		 net_delivery_padded_bytes(delivery) - delivery->bytes);
+}
+
 /* --- deliveries ------------------------------------------------------------- */
 
 static enum net_fault deliver_whole(const struct net_rx_frame *frame,

@@ -10,6 +10,7 @@
 #ifndef VHOST_NET_NET_DELIVER_H
 #define VHOST_NET_NET_DELIVER_H
 
+#include "base/bytes.h"
 #include "vhost-net/net-rx.h"
 
 struct net_delivery {
@@ -37,5 +38,17 @@ enum net_fault net_deliver(const struct net_rx_frame *frame, enum net_work work,
 /* Writes all of the frame to where @to is, which has room for it. Once. */
 void net_delivery_write(const struct net_delivery *delivery,
 			struct iov_cursor to);
+
+/* Bytes that it has on a network: what a guest sends may be shorter than that takes,
+ * and there are devices that stop at a frame of 14 bytes. */
+static inline uint32_t
+net_delivery_padded_bytes(const struct net_delivery *delivery)
+{
+	return MAX(delivery->bytes, (uint32_t)NET_MIN_FRAME_BYTES);
+}
+
+/* The same, filled up to so many with zeros: nobody else's bytes. */
+void net_delivery_write_padded(const struct net_delivery *delivery,
+			       struct iov_cursor to);
 
 #endif

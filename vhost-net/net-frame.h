@@ -32,6 +32,10 @@ enum {
 	NET_ETHERNET_BYTES = 14,
 	NET_TAG_BYTES = 4,
 	NET_MAX_TAGS = 2,
+	/* Of a frame, beside its MTU. */
+	NET_LINK_BYTES = NET_ETHERNET_BYTES + NET_MAX_TAGS * NET_TAG_BYTES,
+	/* Of a network's: IEEE 802.3, 4.2.3.3, without the checksum. */
+	NET_MIN_FRAME_BYTES = 60,
 	/* The smallest frame of a network, without its checksum. */
 	NET_RARP_BYTES = 60,
 	/* Of a frame, copied out of guest memory once: all that is judged. */
@@ -39,8 +43,7 @@ enum {
 	/* The copy, with room for a tag that a switch puts in. */
 	NET_HEAD_BYTES = NET_COPY_BYTES + NET_TAG_BYTES,
 	/* Two tags and a whole IPv6 packet, which a TSO frame can be. */
-	NET_MAX_FRAME_BYTES =
-		NET_ETHERNET_BYTES + NET_MAX_TAGS * NET_TAG_BYTES + 40 + 65535,
+	NET_MAX_FRAME_BYTES = NET_LINK_BYTES + 40 + 65535,
 };
 
 enum net_l3 {

@@ -127,7 +127,7 @@ static struct capture_lane *lane_of(const struct net_port *port,
 	return capture ? capture_lane(capture, thread) : NULL;
 }
 
-static int announce(void *arg, const uint8_t mac[NETDEV_MAC_BYTES])
+static int announce(void *arg, const uint8_t mac[NET_MAC_BYTES])
 {
 	struct net_port *port = arg;
 

@@ -16,8 +16,6 @@ enum {
 	HEADER_BYTES = sizeof(struct virtio_net_hdr_v1),
 	/* Of one call. */
 	MAX_SEGMENTS = IOV_MAX,
-	/* Two tags, which an MTU does not count, and Ethernet. */
-	LINK_BYTES = NET_ETHERNET_BYTES + NET_MAX_TAGS * NET_TAG_BYTES,
 	/* For how long a frame waits for buffers; see has_waited_enough. */
 	WAIT_NS = 10 * 1000 * 1000,
 };

@@ -23,7 +23,8 @@ void tap_pump_expect(struct net_pump *pump, uint32_t mtu)
 	const uint64_t features = netdev_queue_tx(pump->receive)->features;
 	struct tap_pump *tap = to_tap(pump);
 
-	tap->usual_frame = MIN(mtu + LINK_BYTES, (uint32_t)NET_MAX_FRAME_BYTES);
+	tap->usual_frame =
+		MIN(mtu + NET_LINK_BYTES, (uint32_t)NET_MAX_FRAME_BYTES);
 	tap->max_frame =
 		takes_gso(features) ? NET_MAX_FRAME_BYTES : tap->usual_frame;
 	tap->expected = tap->usual_frame;

@@ -253,7 +253,7 @@ int net_pump_xdp_new(const struct net_pump_config *config,
 		return -ENOMEM;
 	net_pump_init(&xdp->pump, &ops, config, xdp_config->socket->fd);
 	xdp->socket = xdp_config->socket;
-	xdp->max_frame_bytes = xdp_config->mtu + LINK_BYTES;
+	xdp->max_frame_bytes = xdp_config->mtu + NET_LINK_BYTES;
 	xdp->discards = xdp_config->discards;
 	*ret_pump = &xdp->pump;
 	return 0;

@@ -63,7 +63,6 @@ static int find_interface(struct opening *o)
 {
 	struct net_xdp *xdp = o->xdp;
 	struct ifreq request = {0};
-
 	const size_t length =
 		snprintf(xdp->name, sizeof(xdp->name), "%s", o->config->name);
 
@@ -203,8 +202,6 @@ static int keep_tags(struct opening *o)
 	flags.cmd = ETHTOOL_SFLAGS;
 	flags.data &= ~ETH_FLAG_RXVLAN;
 	err = ask(o, SIOCETHTOOL, &request);
-	if (err == -EPERM)
-		return lacks_rights(o);
 	return err < 0 ? fail(o, err,
 			      "its driver takes VLAN tags off, and cannot be told "
 			      "not to: %s",

@@ -18,9 +18,7 @@
 #include "vhost-net/net-xdp-socket.h"
 
 enum {
-	/* Of a frame, beside its MTU: Ethernet and two tags. */
-	NET_XDP_LINK_BYTES = NET_ETHERNET_BYTES + NET_MAX_TAGS * NET_TAG_BYTES,
-	NET_XDP_MAX_MTU = NET_XDP_MAX_FRAME_BYTES - NET_XDP_LINK_BYTES,
+	NET_XDP_MAX_MTU = NET_XDP_MAX_FRAME_BYTES - NET_LINK_BYTES,
 };
 
 struct net_xdp {

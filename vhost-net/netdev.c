@@ -213,7 +213,7 @@ static void init_space(struct netdev *netdev)
 		.speed = htole32(UINT32_MAX), /* unknown, as the duplex is */
 		.duplex = UINT8_MAX,
 	};
-	memcpy(netdev->space.mac, config->mac, NETDEV_MAC_BYTES);
+	memcpy(netdev->space.mac, config->mac, NET_MAC_BYTES);
 }
 
 /* The link is the network's, and outlives a driver. */

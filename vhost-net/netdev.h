@@ -24,6 +24,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "vhost-net/net-mac.h"
 #include "vhost-net/net-rx.h"
 #include "vhost-net/net-tx.h"
 #include "vhost/device.h"
@@ -33,7 +34,6 @@ enum {
 	/* RFC 791, and what an IPv4 length field can say. */
 	NETDEV_MIN_MTU = 68,
 	NETDEV_MAX_MTU = 65535,
-	NETDEV_MAC_BYTES = 6,
 };
 
 struct netdev;
@@ -57,7 +57,7 @@ struct netdev_owner {
 	 * negative errno refuses it. May be NULL. */
 	int (*mtu_set)(void *arg, uint16_t mtu);
 	/* The guest has moved here: tell the network; may be NULL. */
-	int (*announce)(void *arg, const uint8_t mac[NETDEV_MAC_BYTES]);
+	int (*announce)(void *arg, const uint8_t mac[NET_MAC_BYTES]);
 };
 
 struct netdev_config {
@@ -66,7 +66,7 @@ struct netdev_config {
 	/* Largest packet that the network takes; 0: the driver is not told. */
 	uint16_t mtu;
 	bool has_mac;
-	uint8_t mac[NETDEV_MAC_BYTES];
+	uint8_t mac[NET_MAC_BYTES];
 	/* Features not to be offered, such as offloads that a TAP lacks. */
 	uint64_t without;
 	const struct netdev_owner *owner; /* borrowed */

@@ -7,8 +7,6 @@
 enum {
 	/* Of the largest frame in the smallest buffers. */
 	MAX_SEGMENTS = NET_MAX_FRAME_BYTES / 1024 + 1,
-	/* IEEE 802.3, 4.2.3.3, without the checksum. */
-	MIN_FRAME_BYTES = 60,
 	/* Buffers that wait: a few large frames are as good as a burst. */
 	MAX_WAITING = ETHDEV_BURST,
 };
@@ -43,29 +41,17 @@ static struct rte_mbuf *make_mbuf(const struct ethdev_tx *tx, uint32_t bytes,
 	return first;
 }
 
-/* What a guest sends may be shorter than what a network takes, and there are
- * devices that stop at a frame of 14 bytes. Nobody else's bytes fill it up. */
-static void write_padded(const struct net_delivery *delivery,
-			 struct iov_cursor to, uint32_t bytes)
-{
-	struct iov_cursor behind = to;
-
-	net_delivery_write(delivery, to);
-	iov_skip(&behind, delivery->bytes);
-	iov_fill(&behind, 0, bytes - delivery->bytes);
-}
-
 /* The whole frame as an mbuf; NULL: there are no buffers. */
 static struct rte_mbuf *copy_out(const struct ethdev_tx *tx,
 				 const struct net_delivery *delivery)
 {
-	const uint32_t bytes = MAX(delivery->bytes, (uint32_t)MIN_FRAME_BYTES);
+	const uint32_t bytes = net_delivery_padded_bytes(delivery);
 	struct iovec iov[MAX_SEGMENTS];
 	unsigned count;
 	struct rte_mbuf *mbuf = make_mbuf(tx, bytes, iov, &count);
 
 	if (mbuf)
-		write_padded(delivery, iov_cursor(iov, count), bytes);
+		net_delivery_write_padded(delivery, iov_cursor(iov, count));
 	return mbuf;
 }
 

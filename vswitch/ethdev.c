@@ -25,7 +25,6 @@ enum {
 	/* For one that takes frames of 64 KiB: some cut none of more than 24
 	 * buffers (vmxnet3). */
 	LARGE_DATA_BYTES = 4096,
-	FRAME_OVERHEAD = NET_ETHERNET_BYTES + NET_MAX_TAGS * NET_TAG_BYTES,
 	/* As DPDK counts: what a frame has beside what the MTU is of. */
 	LINK_BYTES = RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN,
 	/* Of a net_ring. */
@@ -212,7 +211,7 @@ static int configure(const struct ethdev_config *config, struct ethdev *dev,
 	if (err == 0)
 		err = rte_eth_dev_get_mtu(dev->id, &mtu);
 	if (err == 0)
-		dev->max_frame_bytes = mtu + FRAME_OVERHEAD;
+		dev->max_frame_bytes = mtu + NET_LINK_BYTES;
 	return err;
 }
 

@@ -168,17 +168,16 @@ static void spread(struct vhost_port *p, unsigned receivers,
 {
 	const struct net_rx_frame *share[NET_BURST];
 	uint8_t choice[NET_BURST];
+	uint64_t chosen = flow_choose(frames, count, receivers, choice);
 
-	for (unsigned i = 0; i < count; i++)
-		choice[i] = flow_hash(frames[i]) % receivers;
-	for (unsigned q = 0; q < receivers; q++) {
+	for (; chosen; chosen &= chosen - 1) {
+		const unsigned q = __builtin_ctzll(chosen);
 		unsigned n = 0;
 
 		for (unsigned i = 0; i < count; i++)
 			if (choice[i] == q)
 				share[n++] = frames[i];
-		if (n > 0)
-			send_to(p->receivers[q], share, n);
+		send_to(p->receivers[q], share, n);
 	}
 }
 
@@ -296,7 +295,7 @@ static void queue_enabled(void *arg, struct netdev_queue *netdev_queue)
 }
 
 /* RFC 903: the guest is here now. */
-static int announce(void *arg, const uint8_t mac[NETDEV_MAC_BYTES])
+static int announce(void *arg, const uint8_t mac[NET_MAC_BYTES])
 {
 	struct vhost_port *p = arg;
 	struct net_rx_frame frame = {

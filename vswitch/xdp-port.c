@@ -190,7 +190,7 @@ static int open_port(struct port *port, char *ret_error)
 	}
 	for (unsigned i = 0; i < p->queue_count; i++)
 		xdp_queue_init(&p->queues[i], &p->xdp.sockets[i],
-			       &port->forward, p->xdp.mtu + NET_XDP_LINK_BYTES);
+			       &port->forward, p->xdp.mtu + NET_LINK_BYTES);
 	p->retry.ops = &retry_ops;
 	p->retry.port = &port->forward;
 	return 0;

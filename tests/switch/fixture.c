@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "tests/frame.h"
 
 enum {
 	TEST_TYPE = 0x88b5, /* IEEE 802: local experimental */
@@ -27,6 +28,7 @@ enum {
 	YAML_BYTES = 8192,
 	FENCE_BYTES = 77,
 	PATIENCE_MS = 10000,
+	TSO_PAYLOAD = 20000,
 };
 
 static uint8_t got[FIXTURE_FRAME_BYTES];
@@ -393,4 +395,28 @@ size_t fixture_receive_wire(int fd,
 	bytes = recv(fd, ret_frame, FIXTURE_FRAME_BYTES, 0);
 	assert_return_code(bytes, errno);
 	return bytes;
+}
+
+void fixture_expect_cut(struct fixture *f, int fd)
+{
+	static uint8_t frame[FIXTURE_FRAME_BYTES];
+	struct virtio_net_hdr_v1 header;
+	size_t bytes = frame_make_tso(frame, TSO_PAYLOAD, &header);
+
+	assert_int_equal(net_send(f->guests[0], 0, &header, frame, bytes, NULL),
+			 0);
+	for (size_t at = 0; at < TSO_PAYLOAD;) {
+		int n = fixture_receive_wire(fd, got);
+
+		assert_true(n > FRAME_TCP_HEADERS && n <= 1514);
+		frame_assert_tcp(got, n, at);
+		at += n - FRAME_TCP_HEADERS;
+	}
+	bytes = frame_make_tso(frame, 1000, &header);
+	header.gso_type = VIRTIO_NET_HDR_GSO_NONE;
+	header.gso_size = header.hdr_len = 0;
+	assert_int_equal(net_send(f->guests[0], 0, &header, frame, bytes, NULL),
+			 0);
+	assert_int_equal(fixture_receive_wire(fd, got), bytes);
+	frame_assert_tcp(got, bytes, 0);
 }

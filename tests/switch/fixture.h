@@ -122,6 +122,8 @@ int fixture_open_wire(const char *interface);
 /* The next frame that comes in: its length. */
 size_t fixture_receive_wire(int fd,
 			    uint8_t ret_frame[static FIXTURE_FRAME_BYTES]);
+/* What guest 0 leaves to be done, segments and a checksum, is done on the wire. */
+void fixture_expect_cut(struct fixture *f, int fd);
 
 #define SWITCH_TEST(name) \
 	cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)

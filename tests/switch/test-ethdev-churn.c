@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -33,20 +32,6 @@ enum {
 static const char *const two[] = {"", "", NULL};
 static uint8_t frame[FIXTURE_FRAME_BYTES];
 static uint32_t seed;
-
-static int connect_control(const struct fixture *f)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	char path[128];
-
-	fixture_control_path(f, path);
-	assert_true(strlen(path) < sizeof(address.sun_path));
-	strcpy(address.sun_path, path);
-	assert_int_equal(
-		connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-	return fd;
-}
 
 static void ask(int fd, const char *method, const char *params)
 {
@@ -122,7 +107,7 @@ static void devices_come_and_go_under_traffic(void **state)
 
 	fixture_start_controlled(f, "", two);
 	fixture_join_all(f, 2);
-	control = connect_control(f);
+	control = fixture_connect_control(f);
 	send_many(f, WARM_FRAMES);
 	for (unsigned i = 0; i < rounds; i++) {
 		if (i == WARM) {

@@ -9,12 +9,10 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
-#include "tests/frame.h"
 #include "tests/namespace.h"
 #include "tests/switch/fixture.h"
 
 enum {
-	TSO_PAYLOAD = 20000,
 	PACED = 60,
 	PACE_US = 5000,
 	PCAP_HEAD = 24,
@@ -86,37 +84,13 @@ static void both_ways(struct fixture *f, int wire)
 	}
 }
 
-/* What the guest left to be done is done, since the device cannot. */
-static void cut(struct fixture *f, int wire)
-{
-	struct virtio_net_hdr_v1 header;
-	size_t bytes = frame_make_tso(frame, TSO_PAYLOAD, &header);
-
-	assert_int_equal(net_send(f->guests[0], 0, &header, frame, bytes, NULL),
-			 0);
-	for (size_t at = 0; at < TSO_PAYLOAD;) {
-		int n = fixture_receive_wire(wire, got);
-
-		assert_true(n > FRAME_TCP_HEADERS && n <= 1514);
-		frame_assert_tcp(got, n, at);
-		at += n - FRAME_TCP_HEADERS;
-	}
-	bytes = frame_make_tso(frame, 1000, &header);
-	header.gso_type = VIRTIO_NET_HDR_GSO_NONE;
-	header.gso_size = header.hdr_len = 0;
-	assert_int_equal(net_send(f->guests[0], 0, &header, frame, bytes, NULL),
-			 0);
-	assert_int_equal(fixture_receive_wire(wire, got), bytes);
-	frame_assert_tcp(got, bytes, 0);
-}
-
 static void a_guest_reaches_a_network_by_an_interface(void **state)
 {
 	struct fixture *f = *state;
 	int wire = set_out(f, WIRED("\""), "");
 
 	both_ways(f, wire);
-	cut(f, wire);
+	fixture_expect_cut(f, wire);
 	/* Longer than the network's frames may be. */
 	fixture_frame(frame, FIXTURE_BROADCAST, 0, 4000, ++seed);
 	fixture_send(f, 0, frame, 4000);
@@ -132,7 +106,7 @@ static void flows_go_by_several_queues(void **state)
 	int wire = set_out(f, WIRED(",qpairs=2\", queues: 2"), "");
 
 	both_ways(f, wire);
-	cut(f, wire);
+	fixture_expect_cut(f, wire);
 	for (unsigned i = 1; i < 40; i++) {
 		fixture_frame(frame, FIXTURE_BROADCAST, 0, 100, ++seed);
 		frame[11] = i;

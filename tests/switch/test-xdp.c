@@ -24,36 +24,12 @@ enum {
 static uint8_t frame[FIXTURE_FRAME_BYTES], got[FIXTURE_FRAME_BYTES];
 static uint32_t seed;
 
-/* What the guest left to be done is done. */
-static void cut(struct fixture *f, int wire)
-{
-	struct virtio_net_hdr_v1 header;
-	size_t bytes = frame_make_tso(frame, TSO_PAYLOAD, &header);
-
-	assert_int_equal(net_send(f->guests[0], 0, &header, frame, bytes, NULL),
-			 0);
-	for (size_t at = 0; at < TSO_PAYLOAD;) {
-		int n = fixture_receive_wire(wire, got);
-
-		assert_true(n > FRAME_TCP_HEADERS && n <= 1514);
-		frame_assert_tcp(got, n, at);
-		at += n - FRAME_TCP_HEADERS;
-	}
-	bytes = frame_make_tso(frame, 1000, &header);
-	header.gso_type = VIRTIO_NET_HDR_GSO_NONE;
-	header.gso_size = header.hdr_len = 0;
-	assert_int_equal(net_send(f->guests[0], 0, &header, frame, bytes, NULL),
-			 0);
-	assert_int_equal(fixture_receive_wire(wire, got), bytes);
-	frame_assert_tcp(got, bytes, 0);
-}
-
 static void try_mode(struct fixture *f, const char *line, const char *way)
 {
 	int wire = xdp_set_out(f, line);
 
 	xdp_both_ways(f, wire);
-	cut(f, wire);
+	fixture_expect_cut(f, wire);
 	fixture_ctl_says(f, "--json port show", way);
 	fixture_ctl_says(f, "--json port show", "\"interface\": \"rle0\"");
 	fixture_end_wire(wire);
